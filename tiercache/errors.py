@@ -1,0 +1,103 @@
+"""What can go wrong, named by what the caller can do about it.
+
+    TiercacheError
+    ├── BackendError                 a store could not do what was asked
+    │   ├── BackendUnavailable       skip the tier, try again later
+    │   ├── BackendTimeout           the deadline passed: skip the tier, the operation may still take effect
+    │   ├── AccessDenied             fix the credentials or the permissions
+    │   ├── EntryTooLarge            do not store this entry here
+    │   ├── CorruptEntry             treat as a miss; the next write replaces it
+    │   │   └── UnknownFormat        treat as a miss; a newer release wrote it, leave it alone
+    │   └── PartialFailure           a batch of which some keys failed: use its results, retry its keys
+    ├── ConfigurationError           fix the configuration (also a ValueError)
+    │   ├── InvalidKey               use another key
+    │   └── MissingExtra             install the extra that it names
+    ├── UncacheableValue             store something else (also a TypeError)
+    ├── ReentrantComputation         a factory asked for its own key: compute without the cache there
+    └── CacheClosed                  use an open cache
+
+No message holds a key, a value or a secret; the keys of a `PartialFailure` are in its attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class TiercacheError(Exception):
+    """The root of every error that tiercache raises on purpose."""
+
+
+class BackendError(TiercacheError):
+    """A store could not do what was asked. In a chain it is counted and the tier is skipped."""
+
+
+class BackendUnavailable(BackendError):
+    """The store cannot be reached or refuses work for now. Skip it and try again later."""
+
+
+class BackendTimeout(BackendError):
+    """The deadline passed. Skip the store; an abandoned write may still take effect."""
+
+
+class AccessDenied(BackendError):
+    """The store refused the credentials or the action. Fix the credentials or the permission it names."""
+
+
+class EntryTooLarge(BackendError):
+    """The entry exceeds what this store takes. It belongs in another tier, or nowhere."""
+
+
+class CorruptEntry(BackendError):
+    """What the store holds under the key is not an intact entry of that key. Treat it as a miss."""
+
+
+class UnknownFormat(CorruptEntry):
+    """A release newer than this one wrote the entry. Treat it as a miss and leave it in place."""
+
+
+class PartialFailure(BackendError):
+    """Some keys of a batch failed.
+
+    Attributes:
+        results: what succeeded, in the form that the batch call returns (a dict of entries, or a count).
+        failed: the error of each key that failed.
+    """
+
+    def __init__(self, failed: Mapping[str, BackendError], results: Any = None) -> None:
+        self.failed = dict(failed)
+        self.results = results
+        kinds = sorted({type(error).__name__ for error in self.failed.values()})
+        super().__init__(f"{len(self.failed)} key(s) of the batch failed ({', '.join(kinds)}); see .failed")
+
+
+class ConfigurationError(TiercacheError, ValueError):
+    """Something in the configuration is wrong: a bad option, a missing bucket. The message names the fix."""
+
+
+class InvalidKey(ConfigurationError):
+    """The key cannot be stored; the message says why, without the key."""
+
+
+class MissingExtra(ConfigurationError):
+    """A package that this part needs is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs a package that is not installed: install tiercache[{extra}]")
+
+
+class UncacheableValue(TiercacheError, TypeError):
+    """No codec stores this value without changing it. The message names the path inside the value."""
+
+
+class ReentrantComputation(TiercacheError, RuntimeError):
+    """A factory asked the cache for the key that it is computing, which could never end."""
+
+
+class CacheClosed(TiercacheError, RuntimeError):
+    """The cache or backend was used after `close()`."""
+
+    def __init__(self, what: str = "this cache") -> None:
+        super().__init__(f"{what} is closed; create a new one")

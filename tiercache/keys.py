@@ -1,0 +1,131 @@
+"""Keys: what is a valid one, its name in an object store, and digests of structured key material.
+
+An object name is the key, percent-encoded: reversible, injective, context-free except for a leading dot, so that
+the encoding of a prefix is a prefix of the encoding. `/` is encoded too: no key can form a path, and none can
+leave the backend's prefix. A name over 900 bytes becomes its first 800, `~` and a digest; `~` never stands
+in a whole name, so the two kinds cannot collide.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from .errors import ConfigurationError, InvalidKey, UncacheableValue
+
+MAX_KEY_BYTES = 65_536
+MAX_NAME_BYTES = 900
+"""S3 and GCS take names of 1,024 bytes; this leaves room for a backend's prefix."""
+_CUT_NAME_BYTES = 800
+_DIGEST_BYTES = 16
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it can be stored.
+
+    Raises:
+        TypeError: it is not a str.
+        InvalidKey: it is empty, over 64 KiB in UTF-8, or holds lone surrogates. (A ValueError.)
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"a key must be a str, not {type(key).__name__}; build one with str() or key_from_parts()")
+    if not key:
+        raise InvalidKey("a key must not be empty")
+    try:
+        size = len(key) if key.isascii() else len(key.encode())
+    except UnicodeEncodeError:
+        raise InvalidKey("a key must be valid Unicode; this one holds a lone surrogate") from None
+    if size > MAX_KEY_BYTES:
+        raise InvalidKey(f"a key may have {MAX_KEY_BYTES:,} bytes, this one has {size:,}; use a digest of it")
+    return key
+
+
+def check_namespace(namespace: str) -> str:
+    """Return `namespace` if it is one: letters, digits, `_`, `.` and `-` (no colon, so keys cannot cross)."""
+    if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+        raise ConfigurationError(f"namespace {namespace!r} must consist of letters, digits, '_', '.' and '-'")
+    return namespace
+
+
+def object_name(key: str) -> str:
+    """Return the object name of a key, at most 900 ASCII bytes (see the module's text for the rules)."""
+    name = encode_prefix(key)
+    if len(name) <= MAX_NAME_BYTES:
+        return name
+    digest = blake2b(key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    return f"{name[:_CUT_NAME_BYTES]}~{digest}"
+
+
+def encode_prefix(prefix: str) -> str:
+    """Return what the object names of all keys that start with `prefix` start with (not cut)."""
+    name = quote(prefix, safe=":@+=,").replace("~", "%7E")
+    return "%2E" + name[1:] if name.startswith(".") else name
+
+
+def listing_prefix(prefix: str) -> str:
+    """Return the prefix to list for keys that start with `prefix`; those cut short must be filtered by key."""
+    return encode_prefix(prefix)[:_CUT_NAME_BYTES]
+
+
+def key_of(name: str) -> str | None:
+    """Return the key of an object name; None when the name was cut or is not one of ours."""
+    try:
+        key = unquote_to_bytes(name).decode()
+    except UnicodeDecodeError:
+        return None
+    return key if key and object_name(key) == name else None
+
+
+def is_cut(name: str) -> bool:
+    """Whether the object name holds a digest in place of its end, so that only the entry knows its key."""
+    return "~" in name
+
+
+def digest(*parts: Any) -> str:
+    """Return a 256-bit hex digest of structured key material, the same in every process and release.
+
+    The encoding is canonical: every part is tagged with its type and its length, dicts are ordered by their
+    encoded keys, so `1`, `True`, `1.0` and `"1"` differ, `("ab", "c")` and `("a", "bc")` differ, and the order in
+    which a dict was filled does not matter.
+
+    Raises:
+        UncacheableValue: a part is not made of None, bool, int, float, str, bytes, list, tuple, dict.
+    """
+    hasher = blake2b(digest_size=32, person=b"tiercache.key.1")
+    for part in parts:
+        hasher.update(_canonical(part, 0))
+    return hasher.hexdigest()
+
+
+def _canonical(value: Any, depth: int) -> bytes:
+    if depth > 100:
+        raise UncacheableValue("key material is nested more than 100 levels deep")
+    kind = type(value)
+    if kind is str:
+        return _tagged(b"s", value.encode("utf-8", "surrogatepass"))
+    if value is None:
+        return _tagged(b"n", b"")
+    if kind is bool:
+        return _tagged(b"b", b"1" if value else b"0")
+    if kind is int:
+        return _tagged(b"i", b"%x" % value)
+    if kind is float:
+        return _tagged(b"f", value.hex().encode())
+    if kind is bytes:
+        return _tagged(b"y", value)
+    if kind is list or kind is tuple:
+        body = b"".join(_canonical(item, depth + 1) for item in value)
+        return _tagged(b"l" if kind is list else b"t", body)
+    if kind is dict:
+        items = sorted((_canonical(k, depth + 1), _canonical(v, depth + 1)) for k, v in value.items())
+        return _tagged(b"d", b"".join(k + v for k, v in items))
+    raise UncacheableValue(
+        f"key material must be made of None, bool, int, float, str, bytes, list, tuple and dict, not {kind.__name__}"
+    )
+
+
+def _tagged(tag: bytes, body: bytes) -> bytes:
+    return b"%s%d:%s" % (tag, len(body), body)

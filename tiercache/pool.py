@@ -1,0 +1,109 @@
+"""A small, bounded pool of daemon threads for storage work.
+
+Not `concurrent.futures.ThreadPoolExecutor`: that one joins its threads at interpreter exit, so one thread stuck
+on a dead server keeps the process alive. Here an exit waits for nobody, idle threads leave, a full queue refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar
+
+from .errors import BackendUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+IDLE_SECONDS = 5.0
+
+
+class DaemonPool:
+    """Runs functions in at most `size` daemon threads, made when needed.
+
+    Args:
+        size: threads at most.
+        name: what the threads are called.
+        max_queue: waiting calls at most; `submit` refuses more.
+    """
+
+    def __init__(self, size: int, name: str = "tiercache", max_queue: int = 10_000) -> None:
+        self.size = size
+        self._name = name
+        self._max_queue = max_queue
+        self._reset()
+        _pools.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run the function in a thread of the pool.
+
+        Raises:
+            BackendUnavailable: the queue is full or the pool is closed.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            waiting = self._queue.qsize()
+            if self._closed or waiting >= self._max_queue:
+                raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
+            self._queue.put((future, lambda: function(*args, **kwargs)))
+            if self._idle <= waiting and self._threads < self.size:
+                self._threads += 1
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Let the threads go after what is queued; do not wait for them."""
+        with self._lock:
+            self._closed = True
+            for _ in range(self._threads):
+                self._queue.put(None)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            try:
+                item = self._queue.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                item = None
+            with self._lock:
+                self._idle -= 1
+                if item is None:
+                    # A call may have been queued for this thread while its wait ran out.
+                    if self._closed or self._queue.empty():
+                        self._threads -= 1
+                        return
+                    continue
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del future, call, item  # keep no value alive while idle
+
+
+_pools: weakref.WeakSet[DaemonPool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in list(_pools):  # the threads stayed in the parent; so did whoever held the lock
+        pool._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
