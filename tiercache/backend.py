@@ -21,7 +21,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from .entry import Entry, Metadata
 from .errors import BackendError, PartialFailure
@@ -207,10 +207,11 @@ class Backend(Protocol):
 
     def _workers(self) -> DaemonPool:
         pool: DaemonPool | None = self.__dict__.get("_pool")
-        if pool is None:
-            with _pool_lock:
-                pool = self.__dict__.setdefault("_pool", DaemonPool(self.concurrency, f"tiercache-{self.scheme}"))
-        return pool
+        if pool is not None:
+            return pool
+        with _pool_lock:
+            made = DaemonPool(self.concurrency, f"tiercache-{self.scheme}")
+            return cast(DaemonPool, self.__dict__.setdefault("_pool", made))
 
 
 def _pages(keys: Iterable[str], size: int = 1000) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, ParamSpec, TypeVar
 
 from .errors import BackendUnavailable
@@ -41,6 +41,7 @@ class DaemonPool:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._futures: set[Future[Any]] = set()
         self._threads = 0
         self._idle = 0
         self._closed = False
@@ -56,11 +57,19 @@ class DaemonPool:
             waiting = self._queue.qsize()
             if self._closed or waiting >= self._max_queue:
                 raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
+            self._futures.add(future)
             self._queue.put((future, lambda: function(*args, **kwargs)))
             if self._idle <= waiting and self._threads < self.size:
                 self._threads += 1
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        future.add_done_callback(self._futures.discard)
         return future
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until nothing is queued or running, `timeout` seconds at most; return whether that is so."""
+        with self._lock:
+            waiting = list(self._futures)
+        return not wait(waiting, timeout).not_done
 
     def close(self) -> None:
         """Let the threads go after what is queued; do not wait for them."""

@@ -1,0 +1,299 @@
+"""The connections of the synchronous face: a free list of redis-py's connections, last in, first out.
+
+A connection on the list has no reply pending: whatever interrupts an exchange ends its connection, so nobody can read
+another's answer. New connections are opened by a few daemon threads, because a name lookup knows no deadline; a caller
+waits for them as long as it may, and the connection of a caller that left goes to the list.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from tiercache.errors import BackendTimeout, CacheClosed
+from tiercache.pool import DaemonPool
+
+from .address import Address
+from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, mapped
+from .layout import Command, Reply
+
+CONNECT_SECONDS = 2.0
+"""Seconds that opening a connection may go on in the background, if the backend's timeout is shorter (TLS takes
+several round trips)."""
+OPENERS = 8
+"""Threads at most that open connections."""
+
+
+class TimedSocket:
+    """A socket whose every wait ends at `ends`, even if the peer sends a byte now and then.
+
+    Args:
+        sock: the socket that does the work.
+        ends: monotonic seconds; None: no end. Set it before each exchange.
+    """
+
+    def __init__(self, sock: Any, ends: float | None) -> None:
+        self._sock = sock
+        self._timeout: float | None = sock.gettimeout()
+        self.ends = ends
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Set the timeout of one wait, in seconds."""
+        self._timeout = timeout
+        self._sock.settimeout(timeout)
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive what is there, waiting until `ends` at most."""
+        self._arm()
+        return self._sock.recv(*args)  # type: ignore[no-any-return]
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive into a buffer, waiting until `ends` at most (hiredis reads this way)."""
+        self._arm()
+        return self._sock.recv_into(*args)  # type: ignore[no-any-return]
+
+    def sendall(self, data: Any) -> None:
+        """Send all of the data, until `ends` at most."""
+        self._arm()
+        self._sock.sendall(data)
+
+    def _arm(self) -> None:
+        left = None if self.ends is None else self.ends - monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError
+        # Setting it is a system call: a timeout that is right within a tenth is left alone.
+        if left is None or self._timeout is None or not 0.9 * self._timeout <= left <= 1.1 * self._timeout:
+            self.settimeout(left)
+
+
+class _Timed:
+    ends: float | None = None
+    wire: TimedSocket
+
+    def _connect(self) -> TimedSocket:
+        self.wire = TimedSocket(super()._connect(), self.ends)  # type: ignore[misc]
+        return self.wire
+
+
+class TcpConnection(_Timed, redis.Connection):
+    """redis://"""  # noqa: D400
+
+
+class TlsConnection(_Timed, redis.SSLConnection):
+    """rediss://"""  # noqa: D400
+
+
+class UnixConnection(_Timed, redis.UnixDomainSocketConnection):
+    """unix://"""  # noqa: D400
+
+
+_CLASSES: dict[str, Any] = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}
+
+
+def connection_arguments(address: Address) -> dict[str, Any]:
+    """Return what both faces give to redis-py's connection classes: no retries there, and bytes as they are."""
+    # RESP2 needs no HELLO, which is a round trip less and serves proxies, too.
+    arguments: dict[str, Any] = {"protocol": 2, **address.connection, "decode_responses": False}
+    if address.scheme != "unix":
+        arguments.setdefault("socket_keepalive", True)
+    return {**arguments, "retry": Retry(NoBackoff(), 0), "retry_on_timeout": False}
+
+
+class Connections:
+    """The connections of one process.
+
+    Args:
+        address: where they lead.
+        limit: how many there are at most.
+        timeout: returns the seconds that an exchange may take; None: as long as it likes.
+    """
+
+    def __init__(self, address: Address, limit: int, timeout: Callable[[], float | None]) -> None:
+        self._class = _CLASSES[address.scheme]
+        self._arguments = connection_arguments(address)
+        self._class(**self._arguments)  # an option that redis-py refuses should be refused now
+        self._limit = limit
+        self._timeout = timeout
+        self._openers = DaemonPool(OPENERS, "tiercache-redis")
+        self._closed = False
+        self._reset()
+        _all.add(self)
+
+    def _reset(self) -> None:
+        self._idle: list[Any] = []
+        self._changed = threading.Condition()
+        self._open = 0  # connections that exist or are being opened
+        self._waiting = 0
+
+    def exchange(self, commands: list[Command], ends: float | None, *, repeatable: bool) -> list[Reply]:
+        """Send the commands together and return their replies, in order; error replies are returned as errors.
+
+        Args:
+            commands: what to send.
+            ends: monotonic seconds at which to give up.
+            repeatable: whether it does no harm to send them twice. Then an idle connection that turns out to be dead
+                is replaced; otherwise it is looked at first.
+
+        Raises:
+            TiercacheError: no replies came, see `errors.mapped`; the commands may still take effect.
+        """
+        try:
+            return self._exchange(commands, ends, repeatable)
+        except VENDOR_ERRORS as error:
+            failure = mapped(error)
+        raise failure  # outside of `except`: what redis-py raised may quote a password
+
+    def close(self) -> None:
+        """Close the idle connections now, and those in use when they are given back."""
+        self._closed = True
+        self._drop_idle()
+        self._openers.close()
+
+    def _exchange(self, commands: list[Command], ends: float | None, repeatable: bool) -> list[Reply]:
+        connection = self._take(ends)
+        try:
+            replies = None
+            if connection is not None and (repeatable or _is_alive(connection)):
+                try:
+                    replies = _talk(connection, commands, ends)
+                except RedisConnectionError:
+                    if not repeatable:
+                        raise
+            if replies is None:
+                if connection is not None:
+                    connection.disconnect()
+                    self._drop_idle()  # the server restarted, most likely
+                connection = self._open_one(ends)
+                replies = _talk(connection, commands, ends)
+        except BaseException:
+            if connection is not None:
+                connection.disconnect()
+            self._forget(1)
+            raise
+        self._give(connection)
+        return replies
+
+    def _take(self, ends: float | None) -> Any | None:
+        """Return an idle connection, or None with the right to open one; wait while neither is to be had."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        with self._changed:
+            self._waiting += 1
+            try:
+                while True:
+                    if self._closed:
+                        raise CacheClosed("this RedisBackend")
+                    with suppress(IndexError):
+                        return self._idle.pop()
+                    if self._open < self._limit:
+                        self._open += 1
+                        return None
+                    if not self._changed.wait(_left(ends)):
+                        raise BackendTimeout(
+                            f"all {self._limit} connections to Redis were busy until the deadline: raise max_connections"
+                        )
+            finally:
+                self._waiting -= 1
+
+    def _give(self, connection: Any) -> None:
+        self._idle.append(connection)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
+        if self._closed:
+            self._drop_idle()
+
+    def _forget(self, count: int) -> None:
+        with self._changed:
+            self._open -= count
+            self._changed.notify(count)
+
+    def _drop_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().disconnect()
+                self._forget(1)
+
+    def _open_one(self, ends: float | None) -> Any:
+        opening = self._openers.submit(self._connect)
+        try:
+            return opening.result(_left(ends))
+        except BaseException:
+            if not opening.done() and not opening.cancel():
+                with self._changed:
+                    self._open += 1  # it goes on in the background, beside the caller's next attempt
+                opening.add_done_callback(self._adopt)
+            raise
+
+    def _connect(self) -> Any:
+        timeout = self._timeout()
+        seconds = None if timeout is None else max(timeout, CONNECT_SECONDS)
+        connection = self._class(**self._arguments, socket_timeout=seconds, socket_connect_timeout=seconds)
+        connection.ends = None if seconds is None else monotonic() + seconds
+        connection.connect()
+        return connection
+
+    def _adopt(self, opening: Future[Any]) -> None:
+        if opening.exception() is None:
+            self._give(opening.result())
+        else:
+            self._forget(1)
+
+
+def _talk(connection: Any, commands: list[Command], ends: float | None) -> list[Reply]:
+    connection.wire.ends = ends
+    if len(commands) == 1:
+        packed = connection.pack_command(*commands[0])
+    else:
+        packed = connection.pack_commands(commands)
+    connection.send_packed_command(packed, check_health=False)
+    return [_read(connection) for _ in commands]
+
+
+def _read(connection: Any) -> Reply:
+    try:
+        return connection.read_response()
+    except LEADS_ELSEWHERE:
+        raise
+    except ResponseError as error:
+        return mapped(error)
+
+
+def _is_alive(connection: Any) -> bool:
+    """Whether the idle connection is open and silent, as far as this side knows."""
+    try:
+        return not connection.can_read(timeout=0)
+    except (RedisConnectionError, OSError):
+        return False
+
+
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else max(0.0, ends - monotonic())
+
+
+_all: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for connections in list(_all):  # the sockets are the parent's; in the child they are only closed
+        connections._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

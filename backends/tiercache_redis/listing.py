@@ -1,0 +1,70 @@
+"""Listing and clearing, a page of SCAN at a time: generators like those of `operations`.
+
+SCAN may name a key twice; a listing hands in the set of names that it has `seen`.
+"""
+
+from __future__ import annotations
+
+from tiercache.entry import Metadata
+from tiercache.errors import CorruptEntry
+
+from .layout import Layout, Steps, value
+from .operations import PAGE
+
+ENTRIES_PAGE = 100
+"""Entries that a full listing reads in one round trip."""
+
+START = b"0"
+"""SCAN's first cursor, and the one that it returns at the end."""
+
+Page = list[tuple[str, Metadata]]
+
+
+def glance(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[tuple[bytes, Page]]:
+    """List a page without reading the entries: when Redis drops each, and its size."""
+    cursor, names = yield from _names(layout, cursor, prefix, seen)
+    if not names:
+        return cursor, []
+    replies = yield [(command, name) for name in names for command in ("PTTL", "STRLEN")]
+    page: Page = []
+    for name, left, size in zip(names, replies[::2], replies[1::2], strict=True):
+        # A value of another type has no STRLEN and is no entry; -2 stands for a key that is gone since.
+        if isinstance(size, CorruptEntry) or value(left) == -2:
+            continue
+        key = layout.key(name)
+        page.append((key, layout.listed(key, value(left), value(size))))
+    return cursor, page
+
+
+def read(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[tuple[bytes, Page]]:
+    """List a page with the metadata that the entries hold; what is no intact entry is left out."""
+    cursor, names = yield from _names(layout, cursor, prefix, seen)
+    page: Page = []
+    for start in range(0, len(names), ENTRIES_PAGE):
+        some = names[start : start + ENTRIES_PAGE]
+        (reply,) = yield [("MGET", *some)]
+        for key, data in zip(map(layout.key, some), value(reply), strict=True):
+            try:
+                entry = layout.entry(key, data)
+            except CorruptEntry:
+                continue
+            if entry is not None:
+                page.append((key, entry.metadata))
+    return cursor, page
+
+
+def clear(layout: Layout, cursor: bytes, prefix: str) -> Steps[tuple[bytes, int]]:
+    """Delete a page; how many entries that were."""
+    cursor, names = yield from _names(layout, cursor, prefix, set())
+    if not names:
+        return cursor, 0
+    (reply,) = yield [("UNLINK", *names)]
+    return cursor, value(reply)
+
+
+def _names(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[tuple[bytes, list[bytes]]]:
+    (reply,) = yield [("SCAN", cursor, "MATCH", layout.pattern(prefix), "COUNT", PAGE)]
+    cursor, found = value(reply)
+    names = [name for name in dict.fromkeys(found) if name not in seen and layout.key(name)]
+    seen.update(names)
+    return cursor, names

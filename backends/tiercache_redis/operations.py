@@ -1,0 +1,184 @@
+"""What each operation asks of Redis and makes of the answers, written once for both faces.
+
+An operation is a generator: it yields commands, which go out together in one round trip, and is sent one reply for
+each, in order; a reply may be the error that the server answered. A round trip that failed as a whole is thrown in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tiercache.entry import Entry
+from tiercache.envelope import TAG_BYTES
+from tiercache.errors import BackendError, CorruptEntry, PartialFailure, UnknownFormat
+
+from .layout import Command, Layout, Steps, value
+
+PAGE = 1000
+"""Keys in one command or pipeline at most: a server does nothing else meanwhile."""
+WRITE_BYTES = 4 * 2**20
+"""Bytes of a pipeline of writes, after which the next one begins."""
+
+# Compares the first half of the envelope's tag (`Metadata.etag`); ARGV[1] = '' stands for nothing, or too few bytes.
+REPLACE = """
+local tail = redis.call('GETRANGE', KEYS[1], -32, -1)
+if string.sub(tail, 1, -17) ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[3])
+elseif ARGV[2] == '0' then redis.call('UNLINK', KEYS[1])
+else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
+return 1
+"""
+
+
+def get(layout: Layout, key: str) -> Steps[Entry | None]:
+    """Read an entry; what is not an intact one raises `CorruptEntry`."""
+    (reply,) = yield [("GET", layout.name(key))]
+    return layout.entry(key, value(reply))
+
+
+def get_many(layout: Layout, keys: Sequence[str]) -> Steps[dict[str, Entry]]:
+    """Read entries, a page of keys in each round trip."""
+    found: dict[str, Entry] = {}
+    failed: dict[str, BackendError] = {}
+    keys = list(dict.fromkeys(keys))
+    for start in range(0, len(keys), PAGE):
+        page = keys[start : start + PAGE]
+        try:
+            (reply,) = yield [("MGET", *map(layout.name, page))]
+            held = value(reply)
+        except BackendError as error:
+            failed |= _rest(error, keys[start:], any_done=start > 0)
+            break
+        for key, data in zip(page, held, strict=True):
+            try:
+                entry = layout.entry(key, data)
+            except BackendError as error:
+                failed[key] = error
+            else:
+                if entry is not None:
+                    found[key] = entry
+    if failed:
+        raise PartialFailure(failed, found)
+    return found
+
+
+def put(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
+    """Write an entry; one that is already gone takes away what was there and counts as written."""
+    (reply,) = yield [layout.write(key, entry)]
+    value(reply)
+    return True
+
+
+def put_if_match(layout: Layout, key: str, entry: Entry, etag: str) -> Steps[bool]:
+    """Write an entry in place of the one with this etag."""
+    try:
+        tag = bytes.fromhex(etag)
+    except ValueError:
+        return False  # the etag of another store
+    if len(tag) != TAG_BYTES // 2:
+        return False
+    return (yield from _replace(layout, key, entry, tag))
+
+
+def put_if_absent(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
+    """Write an entry where nothing is, or nothing that a `get` would return.
+
+    An entry that only the local clock calls expired, and bytes that are no entry, give way; those of a later format
+    do not.
+    """
+    command = layout.write(key, entry)
+    if command[0] == "SET":
+        (reply,) = yield [(*command, "NX")]
+        if value(reply) is not None:
+            return True
+    (reply,) = yield [("GET", command[1])]
+    held = value(reply)
+    try:
+        taken = layout.entry(key, held) is not None
+    except UnknownFormat:
+        taken = True
+    except CorruptEntry:
+        taken = False
+    return not taken and (yield from _replace(layout, key, entry, (held or b"")[-TAG_BYTES : -TAG_BYTES // 2]))
+
+
+def put_many(layout: Layout, entries: Mapping[str, Entry]) -> Steps[None]:
+    """Write entries, pipelined."""
+    failed: dict[str, BackendError] = {}
+    done: set[str] = set()
+    for page in _pages(layout, entries, failed):
+        try:
+            replies = yield list(page.values())
+        except BackendError as error:
+            rest = [key for key in entries if key not in failed and key not in done]
+            failed |= _rest(error, rest, any_done=bool(done or failed))
+            break
+        for key, reply in zip(page, replies, strict=True):
+            try:
+                value(reply)
+            except BackendError as error:
+                failed[key] = error
+        done.update(page)
+    if failed:
+        raise PartialFailure(failed)
+
+
+def delete(layout: Layout, key: str) -> Steps[bool]:
+    """Remove an entry; whether something was there."""
+    (reply,) = yield [("UNLINK", layout.name(key))]
+    return bool(value(reply))
+
+
+def delete_many(layout: Layout, keys: Sequence[str]) -> Steps[int]:
+    """Remove entries; how many keys are now absent."""
+    keys = list(dict.fromkeys(keys))
+    for start in range(0, len(keys), PAGE):
+        try:
+            (reply,) = yield [("UNLINK", *map(layout.name, keys[start : start + PAGE]))]
+            value(reply)
+        except BackendError as error:
+            raise PartialFailure(_rest(error, keys[start:], any_done=start > 0), start) from None
+    return len(keys)
+
+
+def ping() -> Steps[None]:
+    """Have the server answer."""
+    (reply,) = yield [("PING",)]
+    value(reply)
+
+
+def _replace(layout: Layout, key: str, entry: Entry, tag: bytes) -> Steps[bool]:
+    command = layout.write(key, entry)
+    if command[0] == "SET":
+        arguments: Command = (tag, command[4] if len(command) > 4 else b"", command[2])
+    else:
+        arguments = (tag, 0)
+    (reply,) = yield [("EVAL", REPLACE, 1, command[1], *arguments)]
+    return bool(value(reply))
+
+
+def _pages(
+    layout: Layout, entries: Mapping[str, Entry], failed: dict[str, BackendError]
+) -> Iterator[dict[str, Command]]:
+    """Yield the writes in pages, encoded when it is their turn; what cannot be encoded is in `failed`."""
+    page: dict[str, Command] = {}
+    size = 0
+    for key, entry in entries.items():
+        try:
+            page[key] = command = layout.write(key, entry)
+        except BackendError as error:  # too large
+            failed[key] = error
+            continue
+        size += sum(len(part) for part in command if isinstance(part, bytes))
+        if len(page) >= PAGE or size >= WRITE_BYTES:
+            yield page
+            page, size = {}, 0
+    if page:
+        yield page
+
+
+def _rest(error: BackendError, keys: Sequence[str], *, any_done: bool) -> dict[str, BackendError]:
+    """Return the failures of the rest of a batch; when nothing was done, the error speaks for the whole batch."""
+    if not any_done:
+        raise error
+    return dict.fromkeys(keys, error)

@@ -1,0 +1,156 @@
+"""`TierChain`: tiers from fast to slow, and what their flows share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from .backend import Backend
+from .entry import Clock
+from .errors import ConfigurationError, TiercacheError
+from .fence import Fence
+from .flow import Gather, adrive, drive
+from .memory import MemoryBackend
+from .pool import DaemonPool
+from .singleflight import Flights
+from .tier import Tier
+
+DRAIN_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TierHealth:
+    """Whether a tier answers now, and if not, why and what to do."""
+
+    name: str
+    ok: bool
+    error: str | None = None
+
+
+class TierChain:
+    """Tiers from fast to slow. A hit is copied up; a write goes to all; a tier that fails is skipped.
+
+    Args:
+        tiers: backends or `Tier`s, the fastest first. None at all: everything is a miss.
+        strict: raise the errors of tiers to the caller, in place of counting them and going on.
+        clock: returns Unix seconds; tests pass their own.
+
+    Raises:
+        ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
+    """
+
+    def __init__(self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time) -> None:
+        self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
+        self.strict = strict
+        self.clock = clock
+        self.flights = Flights()
+        self.fence = Fence()
+        self.pool = DaemonPool(8, "tiercache-chain")
+        self.factories = DaemonPool(32, "tiercache-factory")
+        self._name_tiers()
+
+    @classmethod
+    def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
+        """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
+
+        The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
+        `max_entry_bytes`, `name`).
+
+        Raises:
+            ConfigurationError: an unknown scheme or option, or an extra that is not installed.
+        """
+        from .config import tier_from_url
+
+        return cls(*map(tier_from_url, urls), strict=strict)
+
+    @property
+    def memory(self) -> MemoryBackend | None:
+        """The backend of the first tier, if that is memory: it is asked before any flow starts."""
+        first = self.tiers[0].backend if self.tiers else None
+        return first if isinstance(first, MemoryBackend) else None
+
+    def health(self) -> dict[str, TierHealth]:
+        """Ask every tier whether it serves."""
+        return self._health(drive(self._ping()))
+
+    async def ahealth(self) -> dict[str, TierHealth]:
+        """`health`, awaited."""
+        return self._health(await adrive(self._ping()))
+
+    def check(self) -> None:
+        """Return when all tiers serve; raise what keeps the first other one from it, with the rest as notes."""
+        _raise_first(drive(self._ping()))
+
+    async def acheck(self) -> None:
+        """`check`, awaited."""
+        _raise_first(await adrive(self._ping()))
+
+    def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
+        """Wait for promotions that are still being written; return whether all are, within `timeout` seconds."""
+        return self.pool.drain(timeout)
+
+    async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
+        """`drain`, awaited."""
+        return await asyncio.to_thread(self.drain, timeout)
+
+    def close(self) -> None:
+        """Finish promotions, for 5 seconds at most, and close all backends."""
+        self.drain()
+        for tier in self.tiers:
+            tier.backend.close()
+        self.pool.close()
+        self.factories.close()
+
+    async def aclose(self) -> None:
+        """`close`, awaited."""
+        await self.adrain()
+        for tier in self.tiers:
+            await tier.backend.aclose()
+        self.pool.close()
+        self.factories.close()
+
+    def __repr__(self) -> str:
+        return f"<TierChain {' -> '.join(tier.label for tier in self.tiers) or 'without tiers'}>"
+
+    async def _ping(self) -> list[TiercacheError | None]:
+        results = await Gather([_ping(tier) for tier in self.tiers], self.pool)
+        for result in results:
+            if result is not None and not isinstance(result, TiercacheError):
+                raise result
+        return results
+
+    def _health(self, errors: list[TiercacheError | None]) -> dict[str, TierHealth]:
+        return {
+            tier.label: TierHealth(tier.label, error is None, f"{type(error).__name__}: {error}" if error else None)
+            for tier, error in zip(self.tiers, errors, strict=True)
+        }
+
+    def _name_tiers(self) -> None:
+        taken: set[str] = set()
+        for tier in self.tiers:
+            name, number = tier.label, 2
+            if name in taken and tier.name is not None:
+                raise ConfigurationError(f"two tiers are named {name!r}; give each Tier another name")
+            while name in taken:
+                name, number = f"{tier.label}-{number}", number + 1
+            tier.name = name
+            taken.add(name)
+        if len({id(tier.backend) for tier in self.tiers}) < len(self.tiers):
+            raise ConfigurationError("a backend stands in the chain twice; make one for each tier")
+
+
+async def _ping(tier: Tier) -> TiercacheError | None:
+    try:
+        await tier.ping()
+    except TiercacheError as error:
+        return error
+    return None
+
+
+def _raise_first(errors: list[TiercacheError | None]) -> None:
+    found = [error for error in errors if error is not None]
+    if found:
+        for other in found[1:]:
+            found[0].add_note(f"also: {type(other).__name__}: {other}")
+        raise found[0]

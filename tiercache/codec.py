@@ -1,0 +1,152 @@
+"""Python value <-> payload bytes. A value comes back equal and of the same type, or it is refused.
+
+| value | codec | a hit costs | why no caller can change it for another |
+|---|---|---|---|
+| bytes | `bytes` | nothing | immutable |
+| str | `str` | one UTF-8 decoding | immutable |
+| None, bool, int, float, list, dict, and inside them bytes, tuple, set, datetime, Decimal, arrays … | `msgpack` | \
+a decoding | each hit decodes its own copy |
+| numpy array | `ndarray;<dtype>;<shape>` | a view, no copy | the array is read-only |
+| msgspec Struct, dataclass, attrs | `model` | a decoding into `type`, else into a dict | own copy |
+| pydantic model | `json` | a validation into `type`, else a dict | own copy |
+
+What msgpack itself does not tell apart travels as a msgpack extension, out of band: no user value can look like
+one. Models are decoded once when they are set, and refused if that changes them. There is no pickle.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+from typing import Any
+
+import msgspec
+
+from . import arrays, extensions
+from .errors import CorruptEntry, UncacheableValue
+
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+def encode(value: Any) -> tuple[bytes, str]:
+    """Return the payload of a value and the name of its codec.
+
+    The payload is a copy: changing the value afterwards does not change what is cached.
+
+    Raises:
+        UncacheableValue: no codec gives this value back unchanged; the message names the path inside it.
+            (A TypeError.)
+    """
+    kind = type(value)
+    if kind is bytes:
+        return value, "bytes"
+    if kind is str:
+        return _utf8(value), "str"
+    if arrays.is_array(value):
+        return arrays.encode(value)
+    if _is_pydantic(kind):
+        return _encode_pydantic(value), "json"
+    if _is_model(kind):
+        return _encode_model(value), "model"
+    return extensions.encode(value), "msgpack"
+
+
+def decode(payload: bytes, codec: str, type: builtins.type[Any] | None = None) -> Any:
+    """Return the value of a payload; nobody else holds this object.
+
+    Args:
+        payload: what `encode` returned.
+        codec: the codec's name.
+        type: the type to return: a model's class, or any type that the value is an instance of.
+
+    Raises:
+        CorruptEntry: the bytes are no value of that codec, or not one of that type: a miss.
+    """
+    if codec == "bytes" and type is None:
+        return payload
+    try:
+        return _decode(payload, codec, type)
+    except (ValueError, TypeError, RecursionError, ArithmeticError, OverflowError) as error:
+        # msgspec, pydantic and numpy report bytes that do not fit as ValueError or TypeError.
+        what = getattr(type, "__name__", "value") if type is not None else "value"
+        reason = builtins.type(error).__name__
+        raise CorruptEntry(f"the payload (codec {codec[:40]!r}) is no {what}: {reason}") from None
+
+
+def _decode(payload: bytes, codec: str, type: Any) -> Any:
+    if codec == "msgpack":
+        value = extensions.decode(payload)
+    elif codec == "bytes":
+        value = payload
+    elif codec == "str":
+        value = payload.decode()
+    elif codec.startswith("ndarray;"):
+        value = arrays.decode(payload, codec)
+    elif codec == "model":
+        if type is not None and _is_model(type):
+            return msgspec.msgpack.decode(payload, type=type)
+        value = msgspec.msgpack.decode(payload)
+    elif codec == "json":
+        if type is not None and _is_pydantic(type):
+            return type.model_validate_json(payload)
+        value = msgspec.json.decode(payload)
+    else:
+        raise ValueError("unknown codec")
+    return value if type is None else _as_type(value, type)
+
+
+def _as_type(value: Any, type: Any) -> Any:
+    if isinstance(type, builtins.type) and isinstance(value, type):
+        return value
+    if _is_pydantic(type):
+        return type.model_validate(value)
+    return msgspec.convert(value, type)
+
+
+def _is_pydantic(kind: Any) -> bool:
+    return hasattr(kind, "model_validate_json") and hasattr(kind, "model_dump_json")
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, builtins.type) and (
+        issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind) or hasattr(kind, "__attrs_attrs__")
+    )
+
+
+def _encode_model(model: Any) -> bytes:
+    kind = type(model)
+    try:
+        payload = _encode_msgpack(model)
+        again = msgspec.msgpack.decode(payload, type=kind)
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        raise UncacheableValue(f"a {kind.__name__} cannot be cached: {error}") from None
+    # A class without its own equality is compared by what it encodes to.
+    has_equality = any("__eq__" in vars(base) for base in kind.__mro__[:-1])
+    same = again == model if has_equality else _encode_msgpack(again) == payload
+    return _checked(payload, same, kind)
+
+
+def _encode_pydantic(model: Any) -> bytes:
+    kind = type(model)
+    try:
+        payload: bytes = model.model_dump_json(by_alias=None).encode()
+        same = kind.model_validate_json(payload) == model
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UncacheableValue(f"a {kind.__name__} cannot be cached: {type(error).__name__}") from None
+    return _checked(payload, same, kind)
+
+
+def _checked(payload: bytes, same: bool, kind: type) -> bytes:
+    if not same:
+        raise UncacheableValue(
+            f"a {kind.__name__} cannot be cached: it does not come back equal (fields left out, NaN, or a field "
+            "typed too widely for what it holds); store a dict of it"
+        )
+    return payload
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise UncacheableValue("this str cannot be cached: it holds a lone surrogate, which UTF-8 cannot") from None

@@ -1,0 +1,158 @@
+"""Flows and their two drivers: the logic of the cache is written once, for callers that block and callers that await.
+
+A flow is an `async def` that awaits only operations. An operation's `__await__` yields the operation itself, so a
+flow is a plain coroutine that hands out data: "get this key from that tier". A driver performs what it is handed
+and sends the result back in. asyncio never sees a flow, and a flow never sees asyncio: a stray
+`await asyncio.sleep()` in one fails under both drivers. (After psycopg's generators and httpx's `auth_flow`.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Generator, Sequence
+from concurrent.futures import Future, wait
+from typing import Any, Generic, TypeVar
+
+from .errors import BackendUnavailable
+from .pool import DaemonPool
+
+T = TypeVar("T")
+Flow = Coroutine["Operation[Any]", Any, T]
+
+
+class Operation(ABC, Generic[T]):
+    """Something a flow asks its driver for."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Operation[T], T, T]:
+        return (yield self)
+
+    @abstractmethod
+    def perform(self) -> T:
+        """Do it, blocking."""
+
+    @abstractmethod
+    async def aperform(self) -> T:
+        """Do it without blocking the running loop."""
+
+
+def drive(flow: Flow[T]) -> T:
+    """Run a flow in this thread and return its result."""
+    try:
+        operation = flow.send(None)
+        while True:
+            try:
+                result = operation.perform()
+            except BaseException as error:  # noqa: BLE001 - the flow decides, as with any await
+                operation = flow.throw(error)
+            else:
+                operation = flow.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def adrive(flow: Flow[T]) -> T:
+    """Run a flow in the running loop and return its result."""
+    try:
+        operation = flow.send(None)
+        while True:
+            try:
+                result = await operation.aperform()
+            except BaseException as error:  # noqa: BLE001 - cancellation too
+                operation = flow.throw(error)
+            else:
+                operation = flow.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+class Gather(Operation[list[Any]]):
+    """Run flows side by side; the result lists what each returned or the exception it raised.
+
+    Without a loop the first flow runs in the caller's thread and the others in the pool; where the pool is full
+    they run in the caller's thread as well.
+    """
+
+    __slots__ = ("flows", "pool")
+
+    def __init__(self, flows: Sequence[Flow[Any]], pool: DaemonPool) -> None:
+        self.flows = flows
+        self.pool = pool
+
+    def perform(self) -> list[Any]:
+        """Do it, blocking."""
+        running: list[Future[Any]] = []
+        for flow in self.flows[1:]:
+            try:
+                running.append(self.pool.submit(drive, flow))
+            except BackendUnavailable:
+                running.append(_run_here(flow))
+        if self.flows:
+            running.insert(0, _run_here(self.flows[0]))
+        wait(running)
+        return [future.exception() or future.result() for future in running]
+
+    async def aperform(self) -> list[Any]:
+        """Do it without blocking the running loop."""
+        if len(self.flows) == 1:
+            try:
+                return [await adrive(self.flows[0])]
+            except Exception as error:  # noqa: BLE001 - returned, as for several
+                return [error]
+        return await asyncio.gather(*map(adrive, self.flows), return_exceptions=True)
+
+
+class Background(Operation[bool]):
+    """Run a flow in the pool and do not wait; the result says whether the pool took it.
+
+    In a thread under both drivers: the work outlives the caller's event loop.
+    """
+
+    __slots__ = ("flow", "pool")
+
+    def __init__(self, flow: Flow[Any], pool: DaemonPool) -> None:
+        self.flow = flow
+        self.pool = pool
+
+    def perform(self) -> bool:
+        """Do it, blocking."""
+        try:
+            self.pool.submit(drive, self.flow)
+        except BackendUnavailable:
+            self.flow.close()
+            return False
+        return True
+
+    async def aperform(self) -> bool:
+        """Do it without blocking the running loop."""
+        return self.perform()
+
+
+class Settled(Operation[bool]):
+    """Wait until all futures are done, `timeout` seconds at most; the result says whether they are."""
+
+    __slots__ = ("futures", "timeout")
+
+    def __init__(self, futures: Sequence[Future[Any]], timeout: float) -> None:
+        self.futures = futures
+        self.timeout = timeout
+
+    def perform(self) -> bool:
+        """Do it, blocking."""
+        return not wait(self.futures, self.timeout).not_done
+
+    async def aperform(self) -> bool:
+        """Do it without blocking the running loop."""
+        waits = [asyncio.wrap_future(future) for future in self.futures]
+        return not (await asyncio.wait(waits, timeout=self.timeout))[1]
+
+
+def _run_here(flow: Flow[Any]) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(drive(flow))
+    except Exception as error:  # noqa: BLE001 - returned, as for those in the pool
+        future.set_exception(error)
+    return future

@@ -1,0 +1,130 @@
+"""Reading one key: down the tiers until one has it, then up again with a copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..entry import Entry, Metadata
+from ..errors import BackendError, CorruptEntry, UnknownFormat
+from ..fence import Load
+from ..flow import Background
+from ..memory import MemoryBackend
+from ..tier import FAILURES, Tier
+
+if TYPE_CHECKING:
+    from ..chain import TierChain
+
+
+class Found(NamedTuple):
+    """An entry and the tier that held it."""
+
+    entry: Entry
+    tier: Tier
+
+
+async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: Load | None = None) -> Found | None:
+    """Return the fresh entry of the first tier that has one, and copy it up.
+
+    Args:
+        chain: the tiers.
+        key: the full stored key.
+        allow_stale: return a stale entry when no tier has a fresh one.
+        load: the interval that this read is part of; left out, it opens one of its own.
+    """
+    own = chain.fence.begin(key) if load is None else load
+    try:
+        found, missed = await _search(chain, key, allow_stale)
+        if found is not None and not found.entry.metadata.is_stale(chain.clock()):
+            for tier in missed:
+                if tier.admits(key):
+                    await _promote(chain, tier, found.entry, own)
+        return found
+    finally:
+        if load is None:
+            chain.fence.release(own)
+
+
+async def head(chain: TierChain, key: str) -> tuple[Metadata, Tier] | None:
+    """Return the metadata of the first tier that has a fresh entry, and the tier."""
+    for tier in chain.tiers:
+        try:
+            metadata = await tier.head(key)
+        except FAILURES as error:
+            raise_if_strict(chain, error)
+            continue
+        now = chain.clock()
+        if metadata is not None and metadata.is_usable(now) and not metadata.is_stale(now):
+            return metadata, tier
+    return None
+
+
+def raise_if_strict(chain: TierChain, error: Exception) -> None:
+    """In a strict chain the failure of a tier reaches the caller; bytes that are no entry stay a miss."""
+    if chain.strict and not isinstance(error, CorruptEntry):
+        raise error
+
+
+async def _search(chain: TierChain, key: str, allow_stale: bool) -> tuple[Found | None, list[Tier]]:
+    """Return what was found, and the tiers above it that may take a copy."""
+    stale: Found | None = None
+    missed: list[Tier] = []
+    for tier in chain.tiers:
+        try:
+            entry = await tier.get(key)
+        except FAILURES as error:
+            raise_if_strict(chain, error)
+            tier.counters.misses += 1
+            if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat):
+                missed.append(tier)  # a good copy heals it; other failures are asked no more in this call
+            continue
+        now = chain.clock()
+        if entry is None or not entry.metadata.is_usable(now):
+            missed.append(tier)
+        elif entry.metadata.is_stale(now):
+            stale = stale or Found(entry, tier)
+        else:
+            tier.counters.hits += 1
+            return Found(entry, tier), missed
+        tier.counters.misses += 1
+    if allow_stale and stale is not None:
+        stale.tier.counters.hits += 1
+        stale.tier.counters.misses -= 1
+        return stale, []
+    return None, missed
+
+
+async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load) -> None:
+    kept = tier.takes(entry, chain.clock())
+    if kept is None:
+        return
+    if isinstance(tier.backend, MemoryBackend):
+        promote_local(chain, tier, tier.backend, kept, load)
+        return
+    chain.fence.hold(load)
+    if not await Background(_promote_remote(chain, tier, kept, load), chain.pool):
+        chain.fence.release(load)
+        tier.counters.skipped += 1
+
+
+def promote_local(chain: TierChain, tier: Tier, memory: MemoryBackend, entry: Entry, load: Load) -> None:
+    """Copy an entry into memory, unless its key was changed since the load began."""
+    try:
+        stored = chain.fence.store(load, lambda: memory.put(load.key, entry))
+    except BackendError as error:
+        tier.failed(error)
+        return
+    tier.counters.promotions += stored
+    tier.counters.puts += stored
+
+
+async def _promote_remote(chain: TierChain, tier: Tier, entry: Entry, load: Load) -> None:
+    try:
+        if chain.fence.start_write(load):
+            await tier.put(load.key, entry)
+            tier.counters.promotions += 1
+            tier.counters.puts += 1
+    except FAILURES:
+        return  # counted and logged; the next hit below tries again
+    finally:
+        chain.fence.end_write(load)
+        chain.fence.release(load)

@@ -1,0 +1,361 @@
+"""`MemoryBackend`: entries in this process, bounded by bytes and by number.
+
+A slot holds what a hit needs; `Entry` and `Metadata` are made from it when somebody asks for them. Reads take no
+lock: each touches the table with single operations of C code, which the interpreter does not interrupt.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from blake3 import blake3
+
+from .backend import Backend
+from .entry import AttributeValue, Clock, Entry, Metadata
+from .errors import CacheClosed, ConfigurationError, EntryTooLarge
+from .eviction import EvictionPolicy, ExpiryIndex, RankHeap
+from .units import Size, parse_size
+
+ENTRY_OVERHEAD = 280
+"""Bytes that an entry costs beyond key and payload (measured: `make bench`), counted toward `max_bytes`."""
+SWEEP = 32
+"""Expired entries that one write frees at most."""
+
+_Details = tuple[float | None, float | None, tuple[str, ...], tuple[tuple[str, AttributeValue], ...]]
+
+
+class Slot(msgspec.Struct, gc=False):
+    """A stored entry, compact: no key, no dict; infinity stands for never."""
+
+    payload: bytes
+    codec: str
+    fresh_until: float
+    gone_at: float
+    created_at: float
+    uses: int
+    details: _Details | None
+
+    def metadata(self, key: str) -> Metadata:
+        """Return the metadata, a copy of its own for each caller."""
+        stale_until, as_of, tags, attributes = self.details or (None, None, (), ())
+        return Metadata(
+            key=key,
+            created_at=self.created_at,
+            expires_at=None if self.fresh_until == math.inf else self.fresh_until,
+            stale_until=stale_until,
+            as_of=as_of,
+            codec=self.codec,
+            size=len(self.payload),
+            tags=tags,
+            attributes=dict(attributes),
+        )
+
+    def etag(self) -> str:
+        """Return a version made of the content."""
+        text = f"{self.created_at} {self.fresh_until} {self.gone_at} {self.codec}"
+        return blake3(self.payload).update(text.encode()).hexdigest(16)
+
+
+class MemoryBackend(Backend):
+    """The first tier: entries in a dict of this process, gone with it.
+
+    Args:
+        max_bytes: room for keys, payloads and 280 bytes an entry, such as `"256MiB"`; None: no bound.
+        max_entries: number of entries at most; None: no bound.
+        eviction: what leaves first when it is full: `lru`, `lfu`, `fifo` or `ttl`.
+        clock: returns Unix seconds; tests pass their own.
+
+    Expired entries are freed by later operations, up to 32 by each write, and by `len()` and `usage()`; no
+    thread runs. `removals` counts why entries left: `explicit`, `replaced`, `expired`, `size`.
+
+    Raises:
+        ConfigurationError: an unknown eviction policy, or a bound that is no positive number.
+    """
+
+    scheme: ClassVar[str] = "memory"
+    persistent = False
+    timeout: float | None = None
+
+    def __init__(
+        self,
+        max_bytes: Size | None = None,
+        max_entries: int | None = None,
+        eviction: str = EvictionPolicy.LRU,
+        *,
+        clock: Clock = time.time,
+    ) -> None:
+        try:
+            self.eviction = EvictionPolicy(eviction)
+        except ValueError:
+            known = ", ".join(EvictionPolicy)
+            raise ConfigurationError(f"eviction={eviction!r} is unknown; choose one of {known}") from None
+        if max_entries is not None and (type(max_entries) is not int or max_entries < 1):
+            raise ConfigurationError(f"max_entries={max_entries!r} must be a positive integer, or None for no bound")
+        self.max_bytes = None if max_bytes is None else parse_size(max_bytes, "max_bytes")
+        self.max_entries = max_entries
+        self.removals: Counter[str] = Counter()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._details: dict[Any, _Details] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._slots: dict[str, Slot] = OrderedDict() if self.eviction is EvictionPolicy.LRU else {}
+        self._bytes = 0
+        self._expiry = ExpiryIndex()
+        self._heap: RankHeap[Slot] | None = None
+        # What a hit does besides finding the slot; None: nothing.
+        self._touch: Any = None
+        if isinstance(self._slots, OrderedDict):
+            self._touch = self._slots.move_to_end
+        elif self.eviction is EvictionPolicy.LFU:
+            self._touch = self._count_use
+            self._heap = RankHeap(self._slots, lambda slot: slot.uses)
+        elif self.eviction is EvictionPolicy.TTL:
+            self._heap = RankHeap(self._slots, lambda slot: slot.gone_at)
+
+    def fresh(self, key: str) -> Slot | None:
+        """Return the slot of a fresh entry and count the use: the path of a hit, some 100 ns. None: ask `get`."""
+        slot = self._slots.get(key)
+        if slot is None or slot.fresh_until <= self._clock():
+            return None
+        if self._touch is not None:
+            try:  # noqa: SIM105 - contextlib.suppress would double the cost of a hit
+                self._touch(key)
+            except KeyError:
+                pass  # evicted by another thread since the lookup; what was found is still good
+        return slot
+
+    def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
+        """Return the entry, stale ones included; None when it is absent or expired."""
+        slot = self._live(key)
+        if slot is None:
+            return None
+        if self._touch is not None and key in self._slots:
+            with self._lock:
+                if key in self._slots:
+                    self._touch(key)
+        return Entry(slot.payload, slot.metadata(key))
+
+    def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
+        """Return the metadata, with the `etag` that `put(if_match=…)` takes; None as for `get`. No use is counted."""
+        slot = self._live(key)
+        return None if slot is None else msgspec.structs.replace(slot.metadata(key), etag=slot.etag())
+
+    def put(
+        self,
+        key: str,
+        entry: Entry,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        deadline: float | None = None,
+    ) -> bool:
+        """Store the entry, evicting others as needed; the one it replaces is gone in any case.
+
+        Raises:
+            EntryTooLarge: it alone exceeds `max_bytes`.
+        """
+        slot = self._slot_of(entry)
+        now = self._clock()
+        with self._lock:
+            self._check_open()
+            old = self._live(key)
+            if (if_absent and old is not None) or (if_match is not None and (old is None or old.etag() != if_match)):
+                return False
+            if old is not None:
+                slot.uses = old.uses
+                self._remove(key, "replaced")
+            if not entry.metadata.is_usable(now):
+                return True  # stored and expired at once
+            size = len(key) + len(slot.payload) + ENTRY_OVERHEAD
+            if self.max_bytes is not None and size > self.max_bytes:
+                raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
+            self._sweep(now, SWEEP)
+            self._make_room(size)
+            self._slots[key] = slot
+            self._bytes += size
+            if slot.gone_at != math.inf:
+                self._index(key, slot.gone_at, now)
+            if self._heap is not None:
+                self._heap.push(key)
+        return True
+
+    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+        """Remove the entry and return whether there was one that had not expired."""
+        with self._lock:
+            self._check_open()
+            return self._live(key) is not None and self._remove(key, "explicit")
+
+    def scan(
+        self, prefix: str = "", *, full: bool = False, deadline: float | None = None
+    ) -> Iterator[tuple[str, Metadata]]:
+        """Yield the live entries of the moment at which the first one is asked for."""
+        with self._lock:
+            self._check_open()
+            found = [item for item in self._slots.items() if item[0].startswith(prefix)]
+        now = self._clock()
+        for key, slot in found:
+            if now < slot.gone_at:
+                yield key, slot.metadata(key)
+
+    def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """Delete every entry whose key starts with `prefix`; return how many had not expired."""
+        with self._lock:
+            self._check_open()
+            keys = [key for key in self._slots if key.startswith(prefix)]
+            return sum(self.delete(key) for key in keys)
+
+    def ping(self, *, deadline: float | None = None) -> None:
+        """Return: memory is always there until it is closed."""
+        self._check_open()
+
+    def usage(self) -> tuple[int, int]:
+        """Return the number of live entries and the bytes they take, after freeing what has expired."""
+        with self._lock:
+            self._sweep(self._clock(), len(self._slots))
+            return len(self._slots), self._bytes
+
+    def __len__(self) -> int:
+        return self.usage()[0]
+
+    def close(self) -> None:
+        """Free everything; afterwards every operation raises `CacheClosed`."""
+        with self._lock:
+            self._reset()
+            self._slots = _Closed()
+        super().close()
+
+    async def aget(self, key: str, *, deadline: float | None = None) -> Entry | None:
+        """`get`, awaited (nothing here ever waits)."""
+        return self.get(key)
+
+    async def ahead(self, key: str, *, deadline: float | None = None) -> Metadata | None:
+        """`head`, awaited."""
+        return self.head(key)
+
+    async def aput(
+        self,
+        key: str,
+        entry: Entry,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        deadline: float | None = None,
+    ) -> bool:
+        """`put`, awaited."""
+        return self.put(key, entry, if_absent=if_absent, if_match=if_match)
+
+    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+        """`delete`, awaited."""
+        return self.delete(key)
+
+    async def aget_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
+        """`get_many`, awaited."""
+        return self.get_many(keys)
+
+    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+        """`put_many`, awaited."""
+        self.put_many(entries)
+
+    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+        """`delete_many`, awaited."""
+        return self.delete_many(keys)
+
+    async def ascan(
+        self, prefix: str = "", *, full: bool = False, deadline: float | None = None
+    ) -> AsyncIterator[tuple[str, Metadata]]:
+        """`scan`, awaited."""
+        for item in self.scan(prefix):
+            yield item
+
+    async def aclear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """`clear`, awaited."""
+        return self.clear(prefix)
+
+    async def aping(self, *, deadline: float | None = None) -> None:
+        """`ping`, awaited."""
+        self.ping()
+
+    def _slot_of(self, entry: Entry) -> Slot:
+        metadata = entry.metadata
+        expires_at, gone_at = metadata.expires_at, metadata.gone_at
+        fresh_until = math.inf if expires_at is None else expires_at
+        details: _Details | None = None
+        if metadata.tags or metadata.attributes or metadata.stale_until is not None or metadata.as_of is not None:
+            details = self._shared(metadata)
+        return Slot(
+            entry.payload,
+            metadata.codec,
+            fresh_until,
+            fresh_until if gone_at == expires_at else math.inf if gone_at is None else gone_at,
+            metadata.created_at,
+            0,
+            details,
+        )
+
+    def _shared(self, metadata: Metadata) -> _Details:
+        """Return the details, one object for all entries that have the same (all vectors of one model, say)."""
+        attributes = tuple(metadata.attributes.items())
+        details = (metadata.stale_until, metadata.as_of, metadata.tags, attributes)
+        identity = (details, tuple(type(value) for _, value in attributes))  # 1, 1.0 and True are equal
+        if len(self._details) >= 256:
+            self._details.clear()
+        return self._details.setdefault(identity, details)
+
+    def _live(self, key: str) -> Slot | None:
+        slot = self._slots.get(key)
+        if slot is None or self._clock() < slot.gone_at:
+            return slot
+        with self._lock:
+            if self._slots.get(key) is slot:
+                self._remove(key, "expired")
+        return None
+
+    def _remove(self, key: str, cause: str) -> bool:
+        slot = self._slots.pop(key)
+        self._bytes -= len(key) + len(slot.payload) + ENTRY_OVERHEAD
+        self.removals[cause] += 1
+        return True
+
+    def _make_room(self, size: int) -> None:
+        while self._slots and (
+            (self.max_bytes is not None and self._bytes + size > self.max_bytes)
+            or (self.max_entries is not None and len(self._slots) >= self.max_entries)
+        ):
+            victim = self._heap.lowest() if self._heap is not None else None
+            self._remove(next(iter(self._slots)) if victim is None else victim, "size")
+
+    def _index(self, key: str, gone_at: float, now: float) -> None:
+        if self._expiry.records > 2 * len(self._slots) + 1000:  # overwritten entries leave records behind
+            self._expiry.clear()
+            for other, slot in self._slots.items():
+                if slot.gone_at != math.inf and other != key:
+                    self._expiry.add(other, slot.gone_at, now)
+        self._expiry.add(key, gone_at, now)
+
+    def _sweep(self, now: float, limit: int) -> None:
+        for key in self._expiry.take_due(now, limit):
+            slot = self._slots.get(key)
+            if slot is not None and slot.gone_at <= now:
+                self._remove(key, "expired")
+
+    def _count_use(self, key: str) -> None:
+        self._slots[key].uses += 1
+
+    def _check_open(self) -> None:
+        if isinstance(self._slots, _Closed):
+            raise CacheClosed("this MemoryBackend")
+
+
+class _Closed(dict[str, Slot]):
+    """Takes the table's place after `close`, so that open caches pay nothing for the check."""
+
+    def get(self, *_: Any) -> Any:
+        raise CacheClosed("this MemoryBackend")

@@ -1,0 +1,170 @@
+"""Counters, latency histograms, and the snapshots that `cache.stats()` returns.
+
+Counters are plain integers: under the interpreter's lock an addition without a call in it is not interrupted, so
+they are exact, and cost a few nanoseconds on the path of a hit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+_STEPS = 4
+"""Buckets for each doubling: a percentile is at most 19 % above the truth."""
+
+
+class Histogram:
+    """Durations in nanoseconds, in buckets that grow by the fourth root of two."""
+
+    __slots__ = ("_counts", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._counts: dict[int, int] = {}
+
+    def record(self, nanoseconds: int) -> None:
+        """Count one duration."""
+        bucket = int(math.log2(nanoseconds) * _STEPS) if nanoseconds > 1 else 0
+        self._counts[bucket] = self._counts.get(bucket, 0) + 1
+        self.count += 1
+
+    def percentile(self, share: float) -> float | None:
+        """Return the seconds under which `share` (0 to 1) of the durations lie; None without any."""
+        rank = share * self.count
+        for bucket, count in sorted(self._counts.items()):
+            rank -= count
+            if rank <= 0:
+                return float(2.0 ** ((bucket + 1) / _STEPS) / 1e9)
+        return None
+
+
+class TierCounters:
+    """What one tier counts while it works."""
+
+    __slots__ = (
+        "deletes",
+        "errors",
+        "hits",
+        "misses",
+        "promotions",
+        "puts",
+        "read_latency",
+        "skipped",
+        "write_latency",
+    )
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.puts = 0
+        self.deletes = 0
+        self.promotions = 0
+        self.skipped = 0
+        self.errors: Counter[str] = Counter()
+        self.read_latency = Histogram()
+        self.write_latency = Histogram()
+
+
+class CacheCounters:
+    """What one `Cache` counts while it works."""
+
+    __slots__ = ("computed", "deletes", "hits", "misses", "puts", "uncacheable")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.puts = 0
+        self.deletes = 0
+        self.computed = 0
+        self.uncacheable = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles in seconds of `count` operations (in memory, 1 hit in 64 is timed); None without any."""
+
+    count: int
+    p50: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """One tier since the start or the last reset.
+
+    Attributes:
+        hits, misses: reads that this tier answered, and those it could not.
+        puts, deletes: entries written (promotions included) and removed on request.
+        promotions: entries copied up into this tier from a slower one.
+        skipped: entries kept out by `max_entry_bytes`, and promotions given up.
+        evictions: entries that left, by cause (`size`, `expired`, `replaced`, `explicit`), where the store tells.
+        errors: failed operations by kind, such as `BackendTimeout`.
+        entries, bytes: what it holds now; None where asking would cost requests.
+        read, write: latency.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    puts: int = 0
+    deletes: int = 0
+    promotions: int = 0
+    skipped: int = 0
+    evictions: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
+    entries: int | None = None
+    bytes: int | None = None
+    read: Latency = Latency(0, None, None)
+    write: Latency = Latency(0, None, None)
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits among the reads that reached this tier, 0 to 1; 0 without any."""
+        return _rate(self.hits, self.misses)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A cache and its tiers. A read that a slower tier answered is one hit of the cache, one miss of each tier
+    above and one hit of that tier. The cache's figures are its own, the tiers' are those of the whole chain.
+
+    Attributes:
+        hits, misses: reads of this cache, an entry each.
+        puts, deletes: entries set and deleted through this cache, computed ones included.
+        computed: values that a factory made.
+        uncacheable: values handed through because no codec stores them.
+        tiers: each tier by its name.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    puts: int = 0
+    deletes: int = 0
+    computed: int = 0
+    uncacheable: int = 0
+    tiers: dict[str, TierStats] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> int:
+        """Reads in all."""
+        return self.hits + self.misses
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits among all reads, 0 to 1; 0 without any."""
+        return _rate(self.hits, self.misses)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, ready for JSON."""
+        tiers = {name: asdict(tier) | {"hit_rate": tier.hit_rate} for name, tier in self.tiers.items()}
+        return asdict(self) | {"tiers": tiers, "requests": self.requests, "hit_rate": self.hit_rate}
+
+
+def latency(histogram: Histogram) -> Latency:
+    """Return the percentiles of a histogram."""
+    return Latency(histogram.count, histogram.percentile(0.5), histogram.percentile(0.99))
+
+
+def _rate(hits: int, misses: int) -> float:
+    return hits / (hits + misses) if hits + misses else 0.0

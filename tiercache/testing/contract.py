@@ -1,0 +1,38 @@
+"""`BackendContract`: the rules of `tiercache.backend` as a pytest class. Subclass it to test a store.
+
+    class TestMyStore(BackendContract):
+        @pytest.fixture
+        def backend(self, tmp_path):
+            backend = MyStore(tmp_path)  # fresh and empty
+            yield backend
+            backend.close()
+
+        def raw_get(self, backend, key):  # the store's own bytes, read beside the backend
+            return (backend.folder / backend.file_name(key)).read_bytes()
+
+        def raw_put(self, backend, key, data):
+            (backend.folder / backend.file_name(key)).write_bytes(data)
+
+A store that cannot hold a rule says so with a flag (see `ContractHooks`), such as `supports_raw = False`; its cases
+are then skipped, with the flag as the reason. Where a backend takes a `clock`, override `now` and `advance`:
+otherwise two cases wait for a second. The cases that await are marked for pytest-asyncio, in any of its modes.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before these are imported: otherwise a failing case says `AssertionError` and not what was compared.
+_PARTS = ("hooks", "entries", "expiry", "keys", "damage", "threads", "async")
+pytest.register_assert_rewrite(*(f"tiercache.testing.contract_{part}" for part in _PARTS))
+
+from .contract_async import AsyncCases  # noqa: E402
+from .contract_damage import DamageCases  # noqa: E402
+from .contract_entries import EntryCases  # noqa: E402
+from .contract_expiry import ExpiryCases  # noqa: E402
+from .contract_keys import KeyCases  # noqa: E402
+from .contract_threads import ThreadCases  # noqa: E402
+
+
+class BackendContract(EntryCases, ExpiryCases, KeyCases, DamageCases, ThreadCases, AsyncCases):
+    """Over 200 cases, synchronous and awaited; hooks and flags are those of `ContractHooks`."""

@@ -1,0 +1,283 @@
+"""`Tier`: a backend in a chain, with its policy, its time limit and its counters."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from time import perf_counter_ns
+from typing import Any, Literal, TypeVar, get_args
+
+from .backend import Backend
+from .entry import Entry, Metadata
+from .errors import (
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    CorruptEntry,
+    PartialFailure,
+    TiercacheError,
+)
+from .flow import Operation
+from .memory import MemoryBackend
+from .stats import TierCounters, TierStats, latency
+from .units import Duration, Size, parse_duration, parse_size
+
+T = TypeVar("T")
+Promote = Literal["always", "second_hit", "never"]
+Write = Literal["through", "never"]
+FAILURES = (BackendError, ConfigurationError)
+"""What a flow takes as "this tier cannot": counted, logged, and never raised to the caller unless strict."""
+
+logger = logging.getLogger("tiercache")
+LOG_EVERY = 60.0
+_REMEMBERED_HITS = 10_000
+_FROM_BACKEND: Any = object()
+
+
+class Call(Operation[T]):
+    """One operation on a tier's backend, timed, counted and bounded by the tier's deadline."""
+
+    __slots__ = ("args", "method", "options", "tier", "timeout")
+
+    def __init__(self, tier: Tier, method: str, args: tuple[Any, ...], timeout: float | None, **options: Any) -> None:
+        self.tier = tier
+        self.method = method
+        self.args = args
+        self.timeout = timeout
+        self.options = options
+
+    def perform(self) -> T:
+        """Do it, blocking."""
+        tier, start = self.tier, perf_counter_ns()
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        try:
+            result: T = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
+        except Exception as error:  # noqa: BLE001 - sorted by `failed`
+            raise tier.failed(error) from error.__cause__
+        tier.timed(self.method, perf_counter_ns() - start)
+        return result
+
+    async def aperform(self) -> T:
+        """Do it without blocking the running loop."""
+        tier, start = self.tier, perf_counter_ns()
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        try:
+            result: T = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
+        except Exception as error:  # noqa: BLE001 - sorted by `failed`
+            raise tier.failed(error) from error.__cause__
+        tier.timed(self.method, perf_counter_ns() - start)
+        return result
+
+
+class Tier:
+    """A backend in a chain.
+
+    Args:
+        backend: the store.
+        name: how statistics and results call it; the chain fills in the backend's scheme.
+        timeout: seconds for one operation (a batch: for each round of `backend.concurrency` keys); left out: the
+            backend's own default (Redis 0.1, object stores 2, memory none); None: no bound.
+        promote: whether entries found in slower tiers are copied up into this one: `always`, on the `second_hit`,
+            or `never`.
+        write: `through`: every `set` writes here and waits for it. `never`: this tier is only read.
+        max_ttl: entries stay here no longer than this; None: as long as they live.
+        max_entry_bytes: larger payloads skip this tier and are counted; None: no bound.
+
+    Raises:
+        ConfigurationError: an option has no such value.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        name: str | None = None,
+        timeout: Duration | None = _FROM_BACKEND,
+        promote: Promote = "always",
+        write: Write = "through",
+        max_ttl: Duration | None = None,
+        max_entry_bytes: Size | None = None,
+    ) -> None:
+        missing = [method for method in _REQUIRED if not callable(getattr(backend, method, None))]
+        if missing or inspect.isclass(backend):
+            raise ConfigurationError(f"{backend!r} is not a Backend: it has no {', '.join(missing) or 'instance'}")
+        if promote not in get_args(Promote):
+            raise ConfigurationError(f"promote={promote!r} must be one of {', '.join(get_args(Promote))}")
+        if write not in get_args(Write):
+            raise ConfigurationError(f"write={write!r} must be one of {', '.join(get_args(Write))}")
+        self.backend = backend
+        self.name = name
+        self.promote: Promote = promote
+        self.write: Write = write
+        self.max_ttl = None if max_ttl is None else parse_duration(max_ttl, "max_ttl")
+        self.max_entry_bytes = None if max_entry_bytes is None else parse_size(max_entry_bytes, "max_entry_bytes")
+        if timeout is _FROM_BACKEND:
+            self.timeout = backend.timeout
+        else:
+            self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
+            backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
+        self.local = isinstance(backend, MemoryBackend)
+        self.counters = TierCounters()
+        self.last_error: TiercacheError | None = None
+        self._logged: dict[str, float] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """The name, or the backend's scheme while the tier is in no chain."""
+        return self.name or self.backend.scheme
+
+    def get(self, key: str) -> Call[Entry | None]:
+        """Ask for an entry."""
+        return Call(self, "get", (key,), self.timeout)
+
+    def head(self, key: str) -> Call[Metadata | None]:
+        """Ask for metadata."""
+        return Call(self, "head", (key,), self.timeout)
+
+    def put(self, key: str, entry: Entry, *, if_absent: bool = False) -> Call[bool]:
+        """Ask to store an entry."""
+        return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent)
+
+    def delete(self, key: str) -> Call[bool]:
+        """Ask to remove an entry."""
+        return Call(self, "delete", (key,), self.timeout)
+
+    def get_many(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Entry]]:
+        """Ask for entries; not `bounded`: without a deadline (warming up, copying)."""
+        return Call(self, "get_many", (keys,), self._batch_timeout(len(keys)) if bounded else None)
+
+    def put_many(self, entries: Mapping[str, Entry], *, bounded: bool = True) -> Call[None]:
+        """Ask to store entries."""
+        return Call(self, "put_many", (entries,), self._batch_timeout(len(entries)) if bounded else None)
+
+    def delete_many(self, keys: Sequence[str]) -> Call[int]:
+        """Ask to remove entries."""
+        return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)))
+
+    def clear(self, prefix: str) -> Call[int]:
+        """Ask to remove every entry below a prefix; this has no deadline."""
+        return Call(self, "clear", (prefix,), None)
+
+    def ping(self) -> Call[None]:
+        """Ask whether the store can serve."""
+        return Call(self, "ping", (), self.timeout)
+
+    def takes(self, entry: Entry, now: float) -> Entry | None:
+        """Return the entry as this tier keeps it, its life capped by `max_ttl`; None when it is too large."""
+        if self.max_entry_bytes is not None and len(entry.payload) > self.max_entry_bytes:
+            self.counters.skipped += 1
+            return None
+        if self.max_ttl is None:
+            return entry
+        latest = now + self.max_ttl
+        metadata = entry.metadata
+        if metadata.gone_at is not None and metadata.gone_at <= latest:
+            return entry
+        expires_at = latest if metadata.expires_at is None else min(metadata.expires_at, latest)
+        stale_until = None if metadata.stale_until is None else latest
+        return entry.with_metadata(expires_at=expires_at, stale_until=stale_until)
+
+    def admits(self, key: str) -> bool:
+        """Whether a hit below is promoted into this tier."""
+        if self.promote != "second_hit":
+            return self.promote == "always"
+        with self._lock:
+            if key in self._seen:
+                del self._seen[key]
+                return True
+            self._seen[key] = None
+            if len(self._seen) > _REMEMBERED_HITS:
+                self._seen.popitem(last=False)
+        return False
+
+    def timed(self, method: str, nanoseconds: int) -> None:
+        """Record how long a call took."""
+        counters = self.counters
+        (counters.read_latency if method in _READS else counters.write_latency).record(nanoseconds)
+
+    def failed(self, error: Exception) -> TiercacheError:
+        """Count and log a failure; return it as the error that flows know."""
+        if not isinstance(error, TiercacheError):
+            # A backend must map its vendor's exceptions; one that leaks them must not take the caller down.
+            unexpected = BackendUnavailable(f"unexpected {type(error).__name__} in {self.backend.scheme} backend")
+            unexpected.__cause__ = error
+            error = unexpected
+        if isinstance(error, PartialFailure):
+            for part in error.failed.values():
+                self._count(part)
+        elif isinstance(error, FAILURES):
+            self._count(error)
+        return error
+
+    def snapshot(self) -> TierStats:
+        """Return the counters of the moment."""
+        counters = self.counters
+        usage = getattr(self.backend, "usage", None)
+        entries, size = None, None
+        if usage is not None:
+            try:
+                entries, size = usage()
+            except TiercacheError:  # a tier that is down says how much it holds when it is back
+                entries, size = None, None
+        return TierStats(
+            hits=counters.hits,
+            misses=counters.misses,
+            puts=counters.puts,
+            deletes=counters.deletes,
+            promotions=counters.promotions,
+            skipped=counters.skipped,
+            evictions=dict(getattr(self.backend, "removals", {})),
+            errors=dict(counters.errors),
+            entries=entries,
+            bytes=size,
+            read=latency(counters.read_latency),
+            write=latency(counters.write_latency),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Tier {self.label!r}>"
+
+    def _batch_timeout(self, keys: int) -> float | None:
+        return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self.backend.concurrency))
+
+    def _count(self, error: TiercacheError) -> None:
+        kind = type(error).__name__
+        self.counters.errors[kind] += 1
+        if not isinstance(error, CorruptEntry):
+            self.last_error = error
+        now = time.monotonic()
+        with self._lock:
+            if now - self._logged.get(kind, -math.inf) < LOG_EVERY:
+                return
+            # Wrong configuration does not heal: once is enough, and louder.
+            fatal = isinstance(error, ConfigurationError)
+            self._logged[kind] = math.inf if fatal else now
+        level = logging.ERROR if fatal else logging.WARNING
+        logger.log(level, "tier %s: %s: %s (counted in stats; calls go on without it)", self.label, kind, error)
+
+
+_READS = frozenset({"get", "get_many", "head", "scan"})
+_REQUIRED = [
+    prefix + name
+    for name in (
+        "get",
+        "put",
+        "delete",
+        "head",
+        "get_many",
+        "put_many",
+        "delete_many",
+        "scan",
+        "clear",
+        "ping",
+        "close",
+    )
+    for prefix in ("", "a")
+]
