@@ -188,7 +188,7 @@ def test_a_server_that_died_in_the_block_is_no_error():
     assert not runs(server.pid)
 
 
-def test_the_server_dies_with_a_process_that_is_killed():
+def test_the_server_and_its_files_go_with_a_process_that_is_killed(tmp_path):
     code = """
 from tiercache.testing.servers import ServerUnavailable, redis_server
 try:
@@ -198,19 +198,20 @@ try:
 except ServerUnavailable as reason:
     print(reason)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as owner:
+    command, env, pipe = [sys.executable, "-c", code], os.environ | {"TMPDIR": str(tmp_path)}, subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, text=True) as owner:
         pid = owner.stdout.readline().strip()
         if not pid.isdigit():
             lack(pid)
         assert runs(int(pid))
+        assert list(tmp_path.iterdir())
         owner.kill()
     for _ in range(500):
-        if not runs(int(pid)):
+        if not runs(int(pid)) and not list(tmp_path.iterdir()):
             break
         time.sleep(0.02)
     assert not runs(int(pid))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_binary_that_does_not_run_here_gives_way_to_the_next(monkeypatch, tmp_path):

@@ -1,0 +1,33 @@
+"""tiercache: a cache for LLM responses and embeddings in tiers: memory, Redis, an object store."""
+
+from .backend import Backend
+from .cache import Cache
+from .chain import TierChain, TierHealth
+from .disk import DiskBackend
+from .entry import Entry, Metadata
+from .errors import TiercacheError
+from .eviction import EvictionPolicy
+from .memory import MemoryBackend
+from .result import Result
+from .stats import Stats, TierStats
+from .tier import Tier
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "Cache",
+    "DiskBackend",
+    "Entry",
+    "EvictionPolicy",
+    "MemoryBackend",
+    "Metadata",
+    "Result",
+    "Stats",
+    "Tier",
+    "TierChain",
+    "TierHealth",
+    "TierStats",
+    "TiercacheError",
+    "__version__",
+]

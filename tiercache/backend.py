@@ -22,6 +22,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Protocol, TypeVar, cast
+from urllib.parse import SplitResult
 
 from .entry import Entry, Metadata
 from .errors import BackendError, PartialFailure
@@ -47,6 +48,11 @@ class Backend(Protocol):
     persistent: bool = True
     timeout: float | None = 2.0
     concurrency: int = 16
+
+    @classmethod
+    def url_arguments(cls, url: SplitResult) -> dict[str, str]:
+        """Return the constructor arguments that host and path of a URL stand for (its query is taken care of)."""
+        return {}
 
     @abstractmethod
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:

@@ -1,7 +1,7 @@
 """The fence: nothing that was loaded before a change of its key is stored after it.
 
 A load (a read that may promote, a computation that will store) opens an interval on its key. A mutation (set,
-touch, delete) makes the open loads of that key unable to store, and those that begin while it lasts are born so:
+touch, delete, clear) makes the open loads of that key unable to store, and those that begin while it lasts are born so:
 they may have read the old entry below while the mutation was passing above. Mutations of one key take turns, and
 wait for a promotion that is being written at that moment.
 
@@ -42,6 +42,7 @@ class Fence:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[str, _State] = {}
+        self._clearing: list[str] = []
 
     def begin(self, key: str) -> Load:
         """Open a load of the key."""
@@ -49,7 +50,8 @@ class Fence:
             state = self._states.get(key)
             if state is None:
                 state = self._states[key] = _State()
-            load = Load(key, valid=not state.mutations)
+            clearing = self._clearing and any(map(key.startswith, self._clearing))
+            load = Load(key, valid=not state.mutations and not clearing)
             state.loads.add(load)
             return load
 
@@ -120,6 +122,24 @@ class Fence:
                 state.turn = None
             self._forget(mutation.key, state)
         mutation.turn.set_result(None)
+
+    def begin_clear(self, prefix: str) -> list[Future[None]]:
+        """Make all loads below a prefix unable to store, until `end_clear` also new ones; return what to wait for."""
+        with self._lock:
+            self._clearing.append(prefix)
+            writes = []
+            for key, state in self._states.items():
+                if key.startswith(prefix):
+                    writes += [load.write for load in state.loads if load.write is not None]
+                    writes += [state.turn] if state.turn is not None else []
+                    for load in state.loads:
+                        load.valid = False
+            return writes
+
+    def end_clear(self, prefix: str) -> None:
+        """The clear is over."""
+        with self._lock:
+            self._clearing.remove(prefix)
 
     def _forget(self, key: str, state: _State) -> None:
         if not state.loads and not state.mutations:

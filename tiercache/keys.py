@@ -1,9 +1,10 @@
 """Keys: what is a valid one, its name in an object store, and digests of structured key material.
 
-An object name is the key, percent-encoded: reversible, injective, context-free except for a leading dot, so that
-the encoding of a prefix is a prefix of the encoding. `/` is encoded too: no key can form a path, and none can
-leave the backend's prefix. A name over 900 bytes becomes its first 800, `~` and a digest; `~` never stands
-in a whole name, so the two kinds cannot collide.
+An object name is the key, percent-encoded: reversible and injective, and the name of a prefix is a prefix of the
+names. `/` is encoded too, so no key can form a path, and none can leave the backend's prefix. A name over 200 bytes
+is broken into segments of that length, each but the last ending in `~` (stores on file systems take 255 bytes a
+segment); one over 900 bytes becomes its first 800 and `~` with a digest, and only the entry knows its key. `~`
+stands nowhere else, so the forms cannot collide.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ MAX_KEY_BYTES = 65_536
 MAX_NAME_BYTES = 900
 """S3 and GCS take names of 1,024 bytes; this leaves room for a backend's prefix."""
 _CUT_NAME_BYTES = 800
+_SEGMENT_BYTES = 200
 _DIGEST_BYTES = 16
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -51,29 +53,23 @@ def check_namespace(namespace: str) -> str:
 
 
 def object_name(key: str) -> str:
-    """Return the object name of a key, at most 900 ASCII bytes (see the module's text for the rules)."""
-    name = encode_prefix(key)
+    """Return the object name of a key, at most 910 ASCII bytes (see the module's text for the rules)."""
+    name = _encoded(key)
     if len(name) <= MAX_NAME_BYTES:
-        return name
+        return _segmented(name)
     digest = blake2b(key.encode(), digest_size=_DIGEST_BYTES).hexdigest()
-    return f"{name[:_CUT_NAME_BYTES]}~{digest}"
-
-
-def encode_prefix(prefix: str) -> str:
-    """Return what the object names of all keys that start with `prefix` start with (not cut)."""
-    name = quote(prefix, safe=":@+=,").replace("~", "%7E")
-    return "%2E" + name[1:] if name.startswith(".") else name
+    return f"{_segmented(name[:_CUT_NAME_BYTES])}~{digest}"
 
 
 def listing_prefix(prefix: str) -> str:
-    """Return the prefix to list for keys that start with `prefix`; those cut short must be filtered by key."""
-    return encode_prefix(prefix)[:_CUT_NAME_BYTES]
+    """Return what the names of all keys below `prefix` start with; those that are cut must be filtered by key."""
+    return _segmented(_encoded(prefix)[:_CUT_NAME_BYTES])
 
 
 def key_of(name: str) -> str | None:
     """Return the key of an object name; None when the name was cut or is not one of ours."""
     try:
-        key = unquote_to_bytes(name).decode()
+        key = unquote_to_bytes(name.replace("~/", "")).decode()
     except UnicodeDecodeError:
         return None
     return key if key and object_name(key) == name else None
@@ -81,7 +77,21 @@ def key_of(name: str) -> str | None:
 
 def is_cut(name: str) -> bool:
     """Whether the object name holds a digest in place of its end, so that only the entry knows its key."""
-    return "~" in name
+    return "~" in name.rpartition("/")[2]
+
+
+def _encoded(text: str) -> str:
+    """Percent-encode, so that no segment can begin with a dot: at the start, or where `_segmented` may break."""
+    name = quote(text, safe=":@+=,").replace("~", "%7E")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    return name[:_SEGMENT_BYTES] + name[_SEGMENT_BYTES:].replace(".", "%2E")
+
+
+def _segmented(name: str) -> str:
+    if len(name) <= _SEGMENT_BYTES:
+        return name
+    return "~/".join(name[start : start + _SEGMENT_BYTES] for start in range(0, len(name), _SEGMENT_BYTES))
 
 
 def digest(*parts: Any) -> str:

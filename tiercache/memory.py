@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -111,7 +111,7 @@ class MemoryBackend(Backend):
         self._expiry = ExpiryIndex()
         self._heap: RankHeap[Slot] | None = None
         # What a hit does besides finding the slot; None: nothing.
-        self._touch: Any = None
+        self._touch: Callable[[str], None] | None = None
         if isinstance(self._slots, OrderedDict):
             self._touch = self._slots.move_to_end
         elif self.eviction is EvictionPolicy.LFU:
@@ -120,17 +120,25 @@ class MemoryBackend(Backend):
         elif self.eviction is EvictionPolicy.TTL:
             self._heap = RankHeap(self._slots, lambda slot: slot.gone_at)
 
-    def fresh(self, key: str) -> Slot | None:
-        """Return the slot of a fresh entry and count the use: the path of a hit, some 100 ns. None: ask `get`."""
-        slot = self._slots.get(key)
-        if slot is None or slot.fresh_until <= self._clock():
-            return None
-        if self._touch is not None:
-            try:  # noqa: SIM105 - contextlib.suppress would double the cost of a hit
-                self._touch(key)
-            except KeyError:
-                pass  # evicted by another thread since the lookup; what was found is still good
-        return slot
+    def reader(self) -> Callable[[str], Slot | None]:
+        """Return the function that answers hits: the slot of a fresh entry, its use counted; None: ask `get`.
+
+        A closure, because looking up attributes of `self` would be a fifth of the some 200 ns that it takes.
+        """
+        find, touch, clock = self._slots.get, self._touch, self._clock
+
+        def fresh(key: str) -> Slot | None:
+            slot = find(key)
+            if slot is None or slot.fresh_until <= clock():
+                return None
+            if touch is not None:
+                try:  # noqa: SIM105 - contextlib.suppress would double the cost of a hit
+                    touch(key)
+                except KeyError:
+                    pass  # evicted by another thread since it was found; what was found is still good
+            return slot
+
+        return fresh
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired."""
@@ -228,6 +236,7 @@ class MemoryBackend(Backend):
     def close(self) -> None:
         """Free everything; afterwards every operation raises `CacheClosed`."""
         with self._lock:
+            self._slots.clear()  # readers that were handed out find nothing, and ask `get`
             self._reset()
             self._slots = _Closed()
         super().close()

@@ -1,17 +1,19 @@
 """`ObjectStoreBackend`: all that S3, Google Cloud Storage and Azure Blob share.
 
 One entry is one object: its body is the envelope, its name the backend's prefix and the percent-encoded key, its
-user metadata the mirror (see `tiercache.mirror`). A read is one request, a write is one request.
-
-A vendor's backend implements the seven primitives at the end of the class, which know objects and nothing of
-entries, and maps its SDK's exceptions to `tiercache.errors` in them.
+user metadata the mirror (see `tiercache.mirror`). A read is one request, a write is one request. A vendor's backend
+is this class with an `ObjectStore` that makes the SDK's calls.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import msgspec
 
 from . import envelope, keys
 from .backend import Backend
@@ -27,35 +29,15 @@ from .errors import (
     UnknownFormat,
 )
 from .mirror import from_user_metadata, to_user_metadata
+from .objects import ObjectInfo, ObjectStore, checked_prefix
+from .parallel import for_each
 from .pool import DaemonPool
 from .units import Duration, Size, parse_duration, parse_size
 
+T = TypeVar("T")
+
 CONTENT_TYPE = "application/vnd.tiercache.entry"
-MAX_PREFIX_BYTES = 1024 - keys.MAX_NAME_BYTES
 _ENVELOPE_OVERHEAD = envelope.MAX_HEADER_BYTES + 256
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """What a store tells of an object without its body.
-
-    Attributes:
-        name: the whole name, with the backend's prefix.
-        size: bytes of the body.
-        etag: the version, as conditional writes take it.
-        storage_class: the class that the object is in.
-        modified_at: when it was written, Unix seconds; 0 when unknown.
-        archived: whether it must be restored before it can be read: for a cache it is not there.
-        user_metadata: the mirror; None where the store did not tell (a listing).
-    """
-
-    name: str
-    size: int
-    etag: str | None = None
-    storage_class: str | None = None
-    modified_at: float = 0.0
-    archived: bool = False
-    user_metadata: Mapping[str, str] | None = None
 
 
 class ObjectStoreBackend(Backend):
@@ -75,18 +57,16 @@ class ObjectStoreBackend(Backend):
       as for an expired entry.
 
     Attributes:
+        objects: the vendor's calls.
         prefix: what the names of all objects start with; empty or ending in `/`.
         max_entry_bytes: the largest payload that is written or read.
-        bulk_delete: names in one bulk delete of this store.
-        mirror_bytes: bytes of user metadata that this store takes.
     """
 
     persistent = True
-    bulk_delete = 1000
-    mirror_bytes = 2048
 
     def __init__(
         self,
+        objects: ObjectStore,
         *,
         prefix: str = "",
         timeout: Duration | None = 2.0,
@@ -96,7 +76,8 @@ class ObjectStoreBackend(Backend):
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise ConfigurationError("max_concurrency must be a positive number of requests")
-        self.prefix = _checked_prefix(prefix)
+        self.objects = objects
+        self.prefix = checked_prefix(prefix)
         self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
         self.concurrency = max_concurrency
         self.max_entry_bytes = parse_size(max_entry_bytes, "max_entry_bytes")
@@ -113,7 +94,7 @@ class ObjectStoreBackend(Backend):
     def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
         """Return the metadata from the mirror, or from the envelope where the mirror is incomplete."""
         due = self._due(deadline)
-        info = self._stat(self._name(key), deadline=due)
+        info = self.objects.stat(self._name(key), deadline=due)
         metadata = None if info is None else self._describe(info, key, due)
         return metadata if metadata is not None and metadata.is_usable(self.clock()) else None
 
@@ -138,15 +119,15 @@ class ObjectStoreBackend(Backend):
         body = envelope.encode(entry)
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
-        mirror = to_user_metadata(stored, self.mirror_bytes)
+        mirror = to_user_metadata(stored, self.objects.mirror_bytes)
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
-            return self._write(name, body, mirror, if_absent=if_absent, if_match=if_match, deadline=due)
+            return self.objects.write(name, body, mirror, if_absent=if_absent, if_match=if_match, deadline=due)
 
         written = write(if_absent, if_match)
         if written or not if_absent:
             return written
-        info = self._stat(name, deadline=due)
+        info = self.objects.stat(name, deadline=due)
         if info is None:  # deleted since
             return write(if_absent=True)
         return not self._holds_entry(info, key, due) and info.etag is not None and write(if_match=info.etag)
@@ -154,11 +135,11 @@ class ObjectStoreBackend(Backend):
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
         """Remove the object (HEAD, DELETE) and return whether it held an entry that could still be read."""
         name, due = self._name(key), self._due(deadline)
-        info = self._stat(name, deadline=due)
+        info = self.objects.stat(name, deadline=due)
         if info is None:
             return False
         held = self._holds_entry(info, key, due)
-        self._remove(name, deadline=due)
+        self.objects.remove(name, deadline=due)
         return held
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
@@ -172,8 +153,16 @@ class ObjectStoreBackend(Backend):
     def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
         """Remove the objects with bulk deletes and return how many of these keys are now absent."""
         self._due(deadline)
-        failed: dict[str, BackendError] = {}
-        removed = self._remove_all({self._name(key): key for key in keys}, failed, deadline)
+        key_of = {self._name(key): key for key in keys}
+        removed, failed, waiting = 0, dict[str, BackendError](), iter(key_of)
+        while names := list(islice(waiting, self.objects.bulk_delete)):
+            try:
+                errors = self.objects.remove_many(names, deadline=self._due_in_bulk(deadline, len(names)))
+            except BackendError as error:
+                failed |= {key_of[name]: error for name in [*names, *waiting]}
+            else:
+                failed |= {key_of[name]: error for name, error in errors.items()}
+                removed += len(names) - len(errors)
         if failed:
             raise PartialFailure(failed, removed)
         return removed
@@ -183,41 +172,45 @@ class ObjectStoreBackend(Backend):
     ) -> Iterator[tuple[str, Metadata]]:
         """Yield key and metadata page by page (see the class for what a listing knows)."""
         for page in self._pages(prefix, deadline):
-            known = {key: info for info in page if (key := self._key(info)) is not None}
-            cut = [info for info in page if keys.is_cut(info.name[len(self.prefix) :])]
+            whole = {key: info for key, info in page if key is not None}
             if full:
-                yield from self._look_at(known, lambda key, due: self.head(key, deadline=due), deadline)
+                yield from self._look_at(whole, lambda key, due: self.head(key, deadline=due), deadline).items()
             else:
-                yield from ((key, _listed(key, info)) for key, info in known.items() if not info.archived)
-            names = [info.name for info in cut if not info.archived]
-            for _, metadata in self._look_at(names, self._read_cut, deadline):
+                yield from ((key, _listed(key, info)) for key, info in whole.items())
+            cut = [info.name for key, info in page if key is None]
+            for metadata in self._look_at(cut, self._read_cut, deadline).values():
                 if metadata.key.startswith(prefix):
                     yield metadata.key, metadata
 
     def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
-        """Delete every object whose key starts with `prefix`, damaged and expired ones too; return how many.
+        """Delete every object whose key starts with `prefix` and return how many; a failing request ends it.
 
-        A listing and a bulk delete for each thousand. A prefix over 800 encoded bytes costs a GET for each key that
-        is as long.
+        Expired, damaged and archived ones go too. It costs a listing and a bulk delete for each thousand; a prefix
+        over 800 encoded bytes costs a GET more for each key that is as long.
         """
         if keys.encode_prefix(prefix) != keys.listing_prefix(prefix):
             return super().clear(prefix, deadline=deadline)
         removed, failed = 0, dict[str, BackendError]()
-        for page in self._pages(prefix, deadline):
-            removed += self._remove_all({i.name: self._key(i) or i.name for i in page}, failed, deadline)
+        for page in self._pages(prefix, deadline, archived=True):
+            key_of = {info.name: key or info.name for key, info in page}
+            waiting = iter(key_of)
+            while names := list(islice(waiting, self.objects.bulk_delete)):
+                errors = self.objects.remove_many(names, deadline=self._due_in_bulk(deadline, len(names)))
+                failed |= {key_of[name]: error for name, error in errors.items()}
+                removed += len(names) - len(errors)
         if failed:
             raise PartialFailure(failed, removed)
         return removed
 
     def ping(self, *, deadline: float | None = None) -> None:
         """Return when the bucket can be listed; raise what keeps it from serving."""
-        self._probe(deadline=self._due(deadline))
+        self.objects.probe(self.prefix, deadline=self._due(deadline))
 
     def close(self) -> None:
         """Release connections and threads; requests under way end by themselves."""
         self._closed = True
         self._batches.close()
-        self._disconnect()
+        self.objects.close()
         super().close()
 
     # Entries and objects
@@ -225,24 +218,21 @@ class ObjectStoreBackend(Backend):
     def _name(self, key: str) -> str:
         return self.prefix + keys.object_name(keys.check_key(key))
 
-    def _key(self, info: ObjectInfo) -> str | None:
-        return keys.key_of(info.name[len(self.prefix) :])
-
     def _fetch(self, name: str, key: str | None, due: float | None) -> Entry | None:
         """The entry in an object, expired or not."""
-        found = self._read(name, limit=self.max_entry_bytes + _ENVELOPE_OVERHEAD, deadline=due)
+        found = self.objects.read(name, limit=self.max_entry_bytes + _ENVELOPE_OVERHEAD, deadline=due)
         if found is None:
             return None
         info, body = found
         entry = envelope.decode(body, key, max_payload=self.max_entry_bytes)
         return Entry(entry.payload, _with_info(entry.metadata, info), entry.wire)
 
-    def _describe(self, info: ObjectInfo, key: str, due: float | None) -> Metadata | None:
+    def _describe(self, info: ObjectInfo, key: str, due: float | None, *, times_only: bool = False) -> Metadata | None:
         """The metadata of the entry in an object, expired or not; None when it is archived."""
         if info.archived:
             return None
         mirrored = from_user_metadata(info.user_metadata or {}, key)
-        if mirrored is not None and mirrored.complete:
+        if mirrored is not None and (mirrored.complete or times_only):
             return _with_info(mirrored.metadata, info)
         entry = self._fetch(info.name, key, due)
         return None if entry is None else entry.metadata
@@ -250,7 +240,7 @@ class ObjectStoreBackend(Backend):
     def _holds_entry(self, info: ObjectInfo, key: str, due: float | None) -> bool:
         """Whether the object holds an entry that this release, or a later one, can return."""
         try:
-            metadata = self._describe(info, key, due)
+            metadata = self._describe(info, key, due, times_only=True)
         except UnknownFormat:
             return True
         except CorruptEntry:
@@ -267,3 +257,80 @@ class ObjectStoreBackend(Backend):
         if deadline is not None and deadline <= now:
             raise BackendTimeout("the deadline passed before the request was sent")
         return now + self.timeout if deadline is None and self.timeout is not None else deadline
+
+    def _due_of_one(self, deadline: float | None) -> float | None:
+        """When one operation of a batch must end: it has `timeout`, and no more than the batch has left."""
+        due = self._due(None)
+        return due if deadline is None else deadline if due is None else min(due, deadline)
+
+    def _due_in_bulk(self, deadline: float | None, count: int) -> float | None:
+        """When one request about this many objects must end: it may take as long as ten about one."""
+        due = self._due(deadline)
+        if deadline is not None or self.timeout is None:
+            return due
+        return time.monotonic() + self.timeout * min(10, math.ceil(count / self.concurrency))
+
+    def _side_by_side(
+        self, names: Iterable[str], operation: Callable[[str, float | None], T | None], deadline: float | None
+    ) -> dict[str, T]:
+        self._due(deadline)
+
+        def one(name: str) -> T | None:
+            return operation(name, self._due_of_one(deadline))
+
+        return for_each(self._batches, names, one, deadline=deadline)
+
+    def _look_at(
+        self, names: Iterable[str], look: Callable[[str, float | None], Metadata | None], deadline: float | None
+    ) -> dict[str, Metadata]:
+        """`_side_by_side` for a scan, which leaves out what is no intact entry."""
+        try:
+            return self._side_by_side(names, look, deadline)
+        except PartialFailure as failure:
+            if not all(isinstance(error, CorruptEntry) for error in failure.failed.values()):
+                raise
+            found: dict[str, Metadata] = failure.results
+            return found
+
+    def _read_cut(self, name: str, due: float | None) -> Metadata | None:
+        """The metadata of the object of a cut name, whose key only the envelope tells."""
+        entry = self._fetch(name, None, due)
+        if entry is None or self._name(entry.metadata.key) != name or not entry.metadata.is_usable(self.clock()):
+            return None
+        return entry.metadata
+
+    def _pages(
+        self, prefix: str, deadline: float | None, *, archived: bool = False
+    ) -> Iterator[list[tuple[str | None, ObjectInfo]]]:
+        """The listing: our objects with their keys (None where the name was cut), and nobody else's."""
+        start, token = keys.listing_prefix(prefix), None
+        while True:
+            page, token = self.objects.list_page(self.prefix + start, token, deadline=self._due(deadline))
+            found = ((self._key_in(info.name, prefix, start), info) for info in page if archived or not info.archived)
+            yield [(key or None, info) for key, info in found if key is not None]
+            if token is None:
+                return
+
+    def _key_in(self, name: str, prefix: str, start: str) -> str | None:
+        """The key of a listed object, empty when its name was cut; None when it is not one that was asked for."""
+        name = name.removeprefix(self.prefix)
+        key = keys.key_of(name)
+        if key is not None:
+            return key if key.startswith(prefix) else None
+        # A slash stands in no name of ours: it is below `_meta/`, or in another backend's prefix.
+        return "" if keys.is_cut(name) and "/" not in name and name.startswith(start) else None
+
+
+def _with_info(metadata: Metadata, info: ObjectInfo) -> Metadata:
+    return msgspec.structs.replace(metadata, stored_size=info.size, storage_class=info.storage_class, etag=info.etag)
+
+
+def _listed(key: str, info: ObjectInfo) -> Metadata:
+    return Metadata(
+        key=key,
+        created_at=info.modified_at,
+        size=info.size,
+        stored_size=info.size,
+        storage_class=info.storage_class,
+        etag=info.etag,
+    )

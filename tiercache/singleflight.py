@@ -114,6 +114,12 @@ class Flights:
             with self._lock:
                 self._flights.pop(key, None)
 
+    def forget_prefix(self, prefix: str) -> None:
+        """`forget` for all keys below a prefix."""
+        with self._lock:
+            for key in [key for key in self._flights if key.startswith(prefix)]:
+                del self._flights[key]
+
     def entered(self, key: str) -> frozenset[tuple[int, str]]:
         """Return the keys that are being computed in this context, with this one."""
         return _computing.get() | {(id(self), key)}

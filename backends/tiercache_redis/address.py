@@ -50,7 +50,7 @@ def parse(url: str) -> Address:
     if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
         raise ConfigurationError(_unreadable("has a path that is no database number"))
     try:
-        connection = dict(parse_url(url))
+        connection = dict(parse_url(url))  # type: ignore[no-untyped-call]
     except ValueError:
         raise ConfigurationError("an option in the URL's query has a value that cannot be read") from None
     connection.pop("connection_class", None)

@@ -8,7 +8,6 @@ waits for them as long as it may, and the connection of a caller that left goes 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import weakref
 from collections.abc import Callable
@@ -17,18 +16,18 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from tiercache.errors import BackendTimeout, CacheClosed
+from tiercache.errors import CacheClosed
 from tiercache.pool import DaemonPool
 
 from .address import Address
-from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, mapped
+from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, all_busy, mapped
 from .layout import Command, Reply
+from .timed import TcpConnection, TlsConnection, UnixConnection
 
 CONNECT_SECONDS = 2.0
 """Seconds that opening a connection may go on in the background, if the backend's timeout is shorter (TLS takes
@@ -37,82 +36,16 @@ OPENERS = 8
 """Threads at most that open connections."""
 
 
-class TimedSocket:
-    """A socket whose every wait ends at `ends`, even if the peer sends a byte now and then.
-
-    Args:
-        sock: the socket that does the work.
-        ends: monotonic seconds; None: no end. Set it before each exchange.
-    """
-
-    def __init__(self, sock: Any, ends: float | None) -> None:
-        self._sock = sock
-        self._timeout: float | None = sock.gettimeout()
-        self.ends = ends
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Set the timeout of one wait, in seconds."""
-        self._timeout = timeout
-        self._sock.settimeout(timeout)
-
-    def recv(self, *args: Any) -> bytes:
-        """Receive what is there, waiting until `ends` at most."""
-        self._arm()
-        return self._sock.recv(*args)  # type: ignore[no-any-return]
-
-    def recv_into(self, *args: Any) -> int:
-        """Receive into a buffer, waiting until `ends` at most (hiredis reads this way)."""
-        self._arm()
-        return self._sock.recv_into(*args)  # type: ignore[no-any-return]
-
-    def sendall(self, data: Any) -> None:
-        """Send all of the data, until `ends` at most."""
-        self._arm()
-        self._sock.sendall(data)
-
-    def _arm(self) -> None:
-        left = None if self.ends is None else self.ends - monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError
-        # Setting it is a system call: a timeout that is right within a tenth is left alone.
-        if left is None or self._timeout is None or not 0.9 * self._timeout <= left <= 1.1 * self._timeout:
-            self.settimeout(left)
-
-
-class _Timed:
-    ends: float | None = None
-    wire: TimedSocket
-
-    def _connect(self) -> TimedSocket:
-        self.wire = TimedSocket(super()._connect(), self.ends)  # type: ignore[misc]
-        return self.wire
-
-
-class TcpConnection(_Timed, redis.Connection):
-    """redis://"""  # noqa: D400
-
-
-class TlsConnection(_Timed, redis.SSLConnection):
-    """rediss://"""  # noqa: D400
-
-
-class UnixConnection(_Timed, redis.UnixDomainSocketConnection):
-    """unix://"""  # noqa: D400
-
-
 _CLASSES: dict[str, Any] = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}
 
 
 def connection_arguments(address: Address) -> dict[str, Any]:
-    """Return what both faces give to redis-py's connection classes: no retries there, and bytes as they are."""
+    """Return what both faces give to redis-py's connection classes (replies stay bytes)."""
     # RESP2 needs no HELLO, which is a round trip less and serves proxies, too.
     arguments: dict[str, Any] = {"protocol": 2, **address.connection, "decode_responses": False}
     if address.scheme != "unix":
         arguments.setdefault("socket_keepalive", True)
-    return {**arguments, "retry": Retry(NoBackoff(), 0), "retry_on_timeout": False}
+    return arguments
 
 
 class Connections:
@@ -126,7 +59,7 @@ class Connections:
 
     def __init__(self, address: Address, limit: int, timeout: Callable[[], float | None]) -> None:
         self._class = _CLASSES[address.scheme]
-        self._arguments = connection_arguments(address)
+        self._arguments = {**connection_arguments(address), "retry": Retry(NoBackoff(), 0)}
         self._class(**self._arguments)  # an option that redis-py refuses should be refused now
         self._limit = limit
         self._timeout = timeout
@@ -205,9 +138,7 @@ class Connections:
                         self._open += 1
                         return None
                     if not self._changed.wait(_left(ends)):
-                        raise BackendTimeout(
-                            f"all {self._limit} connections to Redis were busy until the deadline: raise max_connections"
-                        )
+                        raise all_busy(self._limit)
             finally:
                 self._waiting -= 1
 
@@ -235,7 +166,7 @@ class Connections:
         try:
             return opening.result(_left(ends))
         except BaseException:
-            if not opening.done() and not opening.cancel():
+            if not opening.cancel():
                 with self._changed:
                     self._open += 1  # it goes on in the background, beside the caller's next attempt
                 opening.add_done_callback(self._adopt)
@@ -258,10 +189,7 @@ class Connections:
 
 def _talk(connection: Any, commands: list[Command], ends: float | None) -> list[Reply]:
     connection.wire.ends = ends
-    if len(commands) == 1:
-        packed = connection.pack_command(*commands[0])
-    else:
-        packed = connection.pack_commands(commands)
+    packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
     connection.send_packed_command(packed, check_health=False)
     return [_read(connection) for _ in commands]
 

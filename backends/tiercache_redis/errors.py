@@ -75,6 +75,11 @@ def mapped(error: BaseException) -> TiercacheError:
     return _unreachable(error)
 
 
+def all_busy(limit: int) -> BackendTimeout:
+    """Return the error of a caller that got no connection in time."""
+    return BackendTimeout(f"all {limit} connections to Redis were busy until the deadline: raise max_connections")
+
+
 def _forbidden(text: str) -> TiercacheError:
     command = _FORBIDDEN_COMMAND.search(text)
     if command is not None:

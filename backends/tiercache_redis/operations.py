@@ -91,7 +91,7 @@ def put_if_absent(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
         (reply,) = yield [(*command, "NX")]
         if value(reply) is not None:
             return True
-    (reply,) = yield [("GET", command[1])]
+    (reply,) = yield [("GET", layout.name(key))]
     held = value(reply)
     try:
         taken = layout.entry(key, held) is not None
@@ -150,10 +150,11 @@ def ping() -> Steps[None]:
 def _replace(layout: Layout, key: str, entry: Entry, tag: bytes) -> Steps[bool]:
     command = layout.write(key, entry)
     if command[0] == "SET":
-        arguments: Command = (tag, command[4] if len(command) > 4 else b"", command[2])
+        _, name, data, *expiry = command
+        arguments: Command = (name, tag, expiry[1] if expiry else b"", data)
     else:
-        arguments = (tag, 0)
-    (reply,) = yield [("EVAL", REPLACE, 1, command[1], *arguments)]
+        arguments = (command[1], tag, 0)
+    (reply,) = yield [("EVAL", REPLACE, 1, *arguments)]
     return bool(value(reply))
 
 

@@ -361,7 +361,10 @@ def run_case(backend_class, case, *arguments, **flags):
         backend.close()
 
 
-@pytest.mark.parametrize(("broken", "case", "arguments"), [(b, c, a) for b, c, *a in BROKEN])
+@pytest.mark.parametrize(
+    ("broken", "case", "arguments"),
+    [pytest.param(broken, case, arguments, id=broken.__name__) for broken, case, *arguments in BROKEN],
+)
 def test_the_suite_catches(broken, case, arguments):
     run_case(ToyBackend, case, *arguments)  # the case itself can pass
     with pytest.raises(getattr(broken, "fails_with", (AssertionError, pytest.fail.Exception))):

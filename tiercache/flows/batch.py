@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from ..entry import Entry
 from ..errors import CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
 from ..fence import Load
-from ..flow import Background
+from ..flow import Background, Settled
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from .read import Found, promote_local, raise_if_strict
-from .write import begin, gather, settle, writable
+from .write import TURN_TIMEOUT, begin, gather, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -124,15 +124,16 @@ async def _promote_remote(
             chain.fence.release(load)
 
 
-async def write_many(chain: TierChain, entries: Mapping[str, Entry]) -> None:
-    """Store all entries in all tiers, a batch a tier."""
+async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:
+    """Store all entries in all tiers, a batch a tier; `fast_only`: not in the last of several."""
+    tiers = [tier for tier in writable(chain) if not (fast_only and len(chain.tiers) > 1 and tier is chain.tiers[-1])]
     mutations = [begin(chain, key) for key in entries]
     try:
         await settle(mutations)
-        for tier in writable(chain):
+        for tier in tiers:
             if tier.local:
                 await _put_many(chain, tier, entries)
-        await gather(chain, [_put_many(chain, tier, entries) for tier in writable(chain) if not tier.local])
+        await gather(chain, [_put_many(chain, tier, entries) for tier in tiers if not tier.local])
     finally:
         for mutation in mutations:
             chain.fence.finish(mutation)
@@ -198,14 +199,15 @@ async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> int
 
 async def clear(chain: TierChain, prefix: str) -> None:
     """Delete every entry below a prefix from all tiers."""
-    for tier in writable(chain):
-        if tier.local:
-            await tier.clear(prefix)
-    await gather(chain, [_clear(tier, prefix) for tier in writable(chain) if not tier.local])
-    for tier in writable(chain):  # what a read copied up while the tiers below were being cleared
-        if tier.local:
-            await tier.clear(prefix)
+    chain.flights.forget_prefix(prefix)
+    writes = chain.fence.begin_clear(prefix)
+    try:
+        if writes:
+            await Settled(writes, TURN_TIMEOUT)
+        await gather(chain, [_clear(tier, prefix) for tier in writable(chain)])
+    finally:
+        chain.fence.end_clear(prefix)
 
 
-async def _clear(tier: Tier, prefix: str) -> int:
-    return await tier.clear(prefix)
+async def _clear(tier: Tier, prefix: str) -> None:
+    tier.counters.deletes += await tier.clear(prefix)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..entry import Entry
@@ -43,6 +45,12 @@ async def obtain(chain: TierChain, key: str, factory: Callable[[], Any], build: 
             continue
         if outcome.error is not None:
             raise outcome.error.with_traceback(outcome.traceback)
+        if outcome.uncacheable and not leads:
+            try:
+                return replace(outcome, value=deepcopy(outcome.value))
+            except Exception:  # noqa: BLE001 - no copy can be made of it, so this caller makes its own
+                chain.flights.leave(flight)
+                continue
         return outcome
 
 

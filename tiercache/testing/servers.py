@@ -43,19 +43,26 @@ _WEED_OPTIONS = f"""
 """.split()
 
 # The server's parent is this small process, not ours: it stops the server at a byte on its standard input or
-# at its end, which comes whatever killed us. atexit misses SIGTERM and SIGKILL; PR_SET_PDEATHSIG needs a
-# preexec_fn (unsafe beside threads) and fires when the *thread* that started the server ends.
+# at its end, which comes whatever killed us (then it removes our directory too, where it runs). atexit misses
+# SIGTERM and SIGKILL; PR_SET_PDEATHSIG needs a preexec_fn (unsafe beside threads) and fires when the *thread*
+# that started the server ends.
 _KEEPER = r"""
 import os, subprocess, sys, threading, time
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=2)
 os.write(1, b"%d\n" % server.pid)
+told = True
 def stop():
-    os.read(0, 1)
+    global told
+    told = bool(os.read(0, 1))
     server.terminate()
     time.sleep(5)
     server.kill()
 threading.Thread(target=stop, daemon=True).start()
-sys.exit(server.wait())
+code = server.wait()
+if not told:
+    import shutil
+    shutil.rmtree(os.getcwd(), ignore_errors=True)
+sys.exit(code)
 """
 
 _T = TypeVar("_T")

@@ -1,0 +1,315 @@
+"""`RedisBackend`: a tier in Redis or Valkey, synchronous and awaited."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from tiercache.backend import Backend
+from tiercache.entry import Clock, Entry, Metadata
+from tiercache.errors import BackendTimeout, CacheClosed, ConfigurationError, MissingExtra, TiercacheError
+from tiercache.units import Duration, parse_duration
+
+from . import listing, operations
+from .layout import Layout, Steps
+
+if TYPE_CHECKING:
+    from .address import Address
+
+T = TypeVar("T")
+
+
+class RedisBackend(Backend):
+    """Entries in Redis or Valkey (5 or later, one node): one string key an entry, expired by the server.
+
+    The constructor does no I/O. A connection that broke while it was idle is replaced within the call. Retries are
+    otherwise the chain's business. The users of an ACL need GET, MGET, SET, UNLINK, EVAL with GETRANGE (`if_match`),
+    SCAN, PTTL and STRLEN (listings, `clear`) and PING.
+
+    Args:
+        url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///run/redis.sock?db=0`. The query may
+            hold `prefix`, `timeout` (seconds) and `max_connections`, which outrank the arguments, and redis-py's
+            `db`, `username`, `password`, `client_name`, `protocol`, `socket_keepalive` and `ssl_…`. The URL appears in
+            no message, log or repr.
+        prefix: what the Redis key of every entry begins with. `clear()` deletes all that begins with it.
+        timeout: seconds for one round trip, or text such as `"100ms"`; None: no bound. A tier may set the attribute
+            later. Connecting may go on in the background for 2 seconds.
+        max_connections: connections at most, for the threads of the process together and for each event loop. A
+            caller waits for one within its deadline.
+        clock: returns Unix seconds.
+
+    Raises:
+        ConfigurationError: the URL or an option is wrong.
+        MissingExtra: redis-py is not installed.
+    """
+
+    scheme: ClassVar[str] = "redis"
+    persistent = True
+    concurrency = 1000  # a batch is one round trip up to here
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        *,
+        prefix: str = "tiercache:",
+        timeout: Duration | None = 0.1,
+        max_connections: int = 64,
+        clock: Clock = time.time,
+    ) -> None:
+        address = _address(url)
+        options: dict[str, Any] = {"prefix": prefix, "timeout": timeout, "max_connections": max_connections}
+        options |= address.options
+        if not options["prefix"] or not isinstance(options["prefix"], str):
+            raise ConfigurationError("prefix must not be empty: clear() would delete what other programs keep there")
+        if not isinstance(options["max_connections"], int) or options["max_connections"] < 1:
+            raise ConfigurationError("max_connections must be a whole number from 1 on")
+        self.timeout = None if options["timeout"] is None else parse_duration(options["timeout"], "timeout")
+        self._layout = Layout(options["prefix"], clock)
+        self._connect(address, options["max_connections"])
+        self._closed = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
+        """Return a backend on the server that the environment names.
+
+        Args:
+            env: read for `TIERCACHE_REDIS_URL`, then `REDIS_URL`; with neither it is `redis://localhost:6379/0`.
+            options: as for the constructor.
+        """
+        url = env.get("TIERCACHE_REDIS_URL") or env.get("REDIS_URL")
+        return cls(url, **options) if url else cls(**options)
+
+    def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
+        """Return the entry, stale ones included; None when it is absent or expired. One GET.
+
+        Raises:
+            CorruptEntry: the key holds something else.
+        """
+        return self._run(operations.get(self._layout, key), deadline)
+
+    async def aget(self, key: str, *, deadline: float | None = None) -> Entry | None:
+        """`get`, awaited."""
+        return await self._arun(operations.get(self._layout, key), deadline)
+
+    def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
+        """Return the metadata; reads and checks the whole entry, of which they are a part."""
+        entry = self.get(key, deadline=deadline)
+        return None if entry is None else entry.metadata
+
+    async def ahead(self, key: str, *, deadline: float | None = None) -> Metadata | None:
+        """`head`, awaited."""
+        entry = await self.aget(key, deadline=deadline)
+        return None if entry is None else entry.metadata
+
+    def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
+        """Return the entries that are there: one MGET, or one for each 1,000 keys.
+
+        Raises:
+            PartialFailure: some keys hold no intact entry, or a later page failed; it carries the entries.
+        """
+        return self._run(operations.get_many(self._layout, keys), deadline)
+
+    async def aget_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
+        """`get_many`, awaited."""
+        return await self._arun(operations.get_many(self._layout, keys), deadline)
+
+    def put(
+        self,
+        key: str,
+        entry: Entry,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        deadline: float | None = None,
+    ) -> bool:
+        """Store the entry and return whether it was written.
+
+        Redis drops it at `metadata.gone_at`. An entry that is already gone is not stored: the put deletes what was
+        there, and returns what it would have for any other entry. `if_match` is one Lua script, `if_absent` one
+        SET NX; it replaces what no `get` would return. Conditional writes are sent once: when the connection breaks
+        under one, it may or may not have taken effect.
+        """
+        steps = self._put(key, entry, if_absent, if_match)
+        return self._run(steps, deadline, repeatable=not if_absent and if_match is None)
+
+    async def aput(
+        self,
+        key: str,
+        entry: Entry,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        deadline: float | None = None,
+    ) -> bool:
+        """`put`, awaited."""
+        steps = self._put(key, entry, if_absent, if_match)
+        return await self._arun(steps, deadline, repeatable=not if_absent and if_match is None)
+
+    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+        """Store all the entries: one pipeline, or one for each 1,000 entries or 4 MiB.
+
+        Raises:
+            PartialFailure: some were not stored.
+        """
+        self._run(operations.put_many(self._layout, entries), deadline)
+
+    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+        """`put_many`, awaited."""
+        await self._arun(operations.put_many(self._layout, entries), deadline)
+
+    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+        """Remove the entry and return truthfully whether there was one."""
+        return self._run(operations.delete(self._layout, key), deadline, repeatable=False)
+
+    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+        """`delete`, awaited."""
+        return await self._arun(operations.delete(self._layout, key), deadline, repeatable=False)
+
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+        """Remove the entries and return how many of these keys are now absent: one UNLINK for each 1,000 keys."""
+        return self._run(operations.delete_many(self._layout, keys), deadline)
+
+    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+        """`delete_many`, awaited."""
+        return await self._arun(operations.delete_many(self._layout, keys), deadline)
+
+    def scan(
+        self, prefix: str = "", *, full: bool = False, deadline: float | None = None
+    ) -> Iterator[tuple[str, Metadata]]:
+        """Yield key and metadata of each entry whose key starts with `prefix`, each once, in no particular order.
+
+        A page is two round trips. The metadata hold `stored_size` and, as `expires_at`, when Redis drops the entry
+        (the end of its stale time, if it has one); `created_at` is 0. With `full` the entries are read, and the
+        metadata are theirs. What is no entry is left out. The names of all keys seen are kept until the end.
+        """
+        page = listing.read if full else listing.glance
+        cursor, seen = listing.START, set[bytes]()
+        while True:
+            cursor, found = self._run(page(self._layout, cursor, prefix, seen), deadline)
+            yield from found
+            if cursor == listing.START:
+                return
+
+    async def ascan(
+        self, prefix: str = "", *, full: bool = False, deadline: float | None = None
+    ) -> AsyncIterator[tuple[str, Metadata]]:
+        """`scan`, page by page."""
+        page = listing.read if full else listing.glance
+        cursor, seen = listing.START, set[bytes]()
+        while True:
+            cursor, found = await self._arun(page(self._layout, cursor, prefix, seen), deadline)
+            for item in found:
+                yield item
+            if cursor == listing.START:
+                return
+
+    def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """Delete every entry whose key starts with `prefix`, page by page, and return how many there were."""
+        cursor, removed = self._run(listing.clear(self._layout, listing.START, prefix), deadline)
+        while cursor != listing.START:
+            cursor, more = self._run(listing.clear(self._layout, cursor, prefix), deadline)
+            removed += more
+        return removed
+
+    async def aclear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """`clear`, awaited."""
+        cursor, removed = await self._arun(listing.clear(self._layout, listing.START, prefix), deadline)
+        while cursor != listing.START:
+            cursor, more = await self._arun(listing.clear(self._layout, cursor, prefix), deadline)
+            removed += more
+        return removed
+
+    def ping(self, *, deadline: float | None = None) -> None:
+        """Return when the server answers; raise what keeps it from answering."""
+        self._run(operations.ping(), deadline)
+
+    async def aping(self, *, deadline: float | None = None) -> None:
+        """`ping`, awaited."""
+        await self._arun(operations.ping(), deadline)
+
+    def close(self) -> None:
+        """Close the connections; those of event loops are closed by their loops."""
+        self._closed = True
+        self._connections.close()
+        self._loops.close()
+
+    async def aclose(self) -> None:
+        """`close`, awaited: the running loop's connections are closed on return."""
+        self._closed = True
+        await self._loops.aclose()
+        self._connections.close()
+
+    def _connect(self, address: Address, limit: int) -> None:
+        from .connections import Connections
+        from .errors import VENDOR_ERRORS
+        from .loops import Loops
+
+        try:
+            self._connections = Connections(address, limit, lambda: self.timeout)
+            self._loops = Loops(address, limit, lambda: self.timeout)
+        except (TypeError, ValueError, *VENDOR_ERRORS):  # their text may quote the URL
+            failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
+        else:
+            return
+        raise failure
+
+    def _put(self, key: str, entry: Entry, if_absent: bool, if_match: str | None) -> Steps[bool]:
+        if if_match is None:
+            put = operations.put_if_absent if if_absent else operations.put
+            return put(self._layout, key, entry)
+        if if_absent:
+            raise ValueError("if_absent and if_match cannot both hold: pass one of them")
+        return operations.put_if_match(self._layout, key, entry, if_match)
+
+    def _run(self, steps: Steps[T], deadline: float | None, *, repeatable: bool = True) -> T:
+        """Perform an operation: each of its steps is a round trip within `timeout` and before the deadline."""
+        if self._closed:
+            raise CacheClosed("this RedisBackend")
+        try:
+            commands = next(steps)
+            while True:
+                try:
+                    replies = self._connections.exchange(commands, self._ends(deadline), repeatable=repeatable)
+                except TiercacheError as error:
+                    commands = steps.throw(error)
+                else:
+                    commands = steps.send(replies)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _arun(self, steps: Steps[T], deadline: float | None, *, repeatable: bool = True) -> T:
+        if self._closed:
+            raise CacheClosed("this RedisBackend")
+        try:
+            commands = next(steps)
+            while True:
+                try:
+                    replies = await self._loops.exchange(commands, self._ends(deadline), repeatable=repeatable)
+                except TiercacheError as error:
+                    commands = steps.throw(error)
+                else:
+                    commands = steps.send(replies)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _ends(self, deadline: float | None) -> float | None:
+        now = time.monotonic()
+        if deadline is not None and deadline <= now:
+            raise BackendTimeout("the deadline had passed before Redis was asked")
+        if self.timeout is None:
+            return deadline
+        return now + self.timeout if deadline is None else min(deadline, now + self.timeout)
+
+
+def _address(url: str) -> Address:
+    try:
+        import redis  # noqa: F401
+    except ImportError:
+        raise MissingExtra("RedisBackend", "redis") from None
+    from .address import parse
+
+    return parse(url)

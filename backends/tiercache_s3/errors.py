@@ -1,0 +1,204 @@
+"""The one place where what S3 and its SDK report becomes an error of tiercache.
+
+No message of theirs is passed on: they hold object names, and with them keys. What stands in ours is the code.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from botocore import exceptions as sdk
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from tiercache.errors import (
+    AccessDenied,
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    ConfigurationError,
+    EntryTooLarge,
+    TiercacheError,
+)
+
+
+class Absent(BackendError):
+    """There is no such object, or it is archived. Never leaves this package."""
+
+
+class Refused(BackendError):
+    """The condition of a write does not hold. Never leaves this package."""
+
+
+class Conflict(BackendError):
+    """Another write to the same name was under way: try again. Never leaves this package."""
+
+
+_ACTIONS = {
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+_ABSENT = {"NoSuchKey", "NoSuchVersion", "InvalidObjectState"}
+_CREDENTIALS = {
+    "AuthFailure": "check them",
+    "CredentialsNotSupported": "check them",
+    "ExpiredToken": "renew the session token",
+    "ExpiredTokenException": "renew the session token",
+    "InvalidAccessKeyId": "the access key is unknown there; check it, and endpoint_url",
+    "InvalidSecurity": "check them",
+    "InvalidToken": "renew the session token",
+    "NotSignedUp": "sign the account up for S3",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "SignatureDoesNotMatch": "check the secret access key, and the region",
+    "TokenRefreshRequired": "renew the session token",
+    "UnrecognizedClientException": "check them",
+}
+_BUSY = {
+    "BandwidthLimitExceeded",
+    "InternalError",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
+_WRONG_REGION = {
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "PermanentRedirect",
+    "Redirect",
+    "TemporaryRedirect",
+}
+_REGION = re.compile(r"expecting '([a-z0-9-]+)'")
+_GIVE_CREDENTIALS = (
+    "give access_key_id and secret_access_key, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    " name a profile, or run with a role"
+)
+
+
+def translate(error: Exception, operation: str, bucket: str, deadline: float | None) -> TiercacheError | None:
+    """Return the error to raise instead; None for one that is not the SDK's.
+
+    Args:
+        error: what the SDK raised.
+        operation: the API operation, such as `GetObject`.
+        bucket: its name, for the message.
+        deadline: when the operation had to end.
+    """
+    if isinstance(error, sdk.ClientError):
+        return _answered(error, operation, bucket)
+    if not isinstance(error, (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError, ValueError)):
+        return None
+    kind = type(error).__name__
+    if isinstance(error, _NO_CREDENTIALS):
+        return AccessDenied(f"no usable credentials for S3 ({kind}): {_GIVE_CREDENTIALS}")
+    if isinstance(error, ResponseParserError):
+        return not_a_store(kind)
+    if isinstance(error, (*_SETTINGS, ValueError)):
+        return ConfigurationError(f"the SDK refuses the settings ({kind}): check bucket, region, endpoint_url, profile")
+    late = deadline is not None and time.monotonic() >= deadline
+    if late or isinstance(error, (sdk.ConnectTimeoutError, sdk.ReadTimeoutError, TimeoutError)):
+        return BackendTimeout(f"S3 did not answer {operation} in time ({kind})")
+    return BackendUnavailable(f"S3 cannot be reached for {operation} ({kind}): check the network and endpoint_url")
+
+
+_NO_CREDENTIALS = (
+    sdk.NoCredentialsError,
+    sdk.PartialCredentialsError,
+    sdk.CredentialRetrievalError,
+    sdk.TokenRetrievalError,
+    sdk.SSOError,
+    sdk.UnauthorizedSSOTokenError,
+)
+_SETTINGS = (
+    sdk.ParamValidationError,
+    sdk.NoRegionError,
+    sdk.InvalidRegionError,
+    sdk.ProfileNotFound,
+    sdk.ConfigParseError,
+    sdk.InvalidConfigError,
+    sdk.EndpointProviderError,
+    sdk.DataNotFoundError,
+)
+
+
+def not_a_store(what: str) -> ConfigurationError:
+    """Return the error about an endpoint that talks HTTP, but not S3."""
+    return ConfigurationError(f"the endpoint does not answer like S3 ({what}): check endpoint_url")
+
+
+def by_code(code: str, operation: str, bucket: str, status: int = 0) -> TiercacheError:
+    """Return the error for a code of the S3 API, as an answer or one key of a bulk delete carries it.
+
+    Args:
+        code: such as `SlowDown`; the HTTP status as text where the answer had no body, as for HEAD.
+        operation: the API operation.
+        bucket: its name, for the message.
+        status: the HTTP status, 0 when there is none of its own.
+    """
+    what = f"{code}, HTTP {status}" if status and code != str(status) else code
+    if code in _ABSENT or (status == 404 and operation == "HeadObject"):
+        return Absent(what)
+    if code == "PreconditionFailed" or status == 412:
+        return Refused(what)
+    if code == "ConditionalRequestConflict":
+        return Conflict(what)
+    if code == "NoSuchBucket":
+        return ConfigurationError(f"bucket {bucket!r} does not exist; create it or fix the name")
+    if code == "RequestTimeout":
+        return BackendTimeout(f"S3 stopped waiting for the data of {operation} ({what})")
+    if code in _BUSY or status >= 500 or status == 429:
+        return BackendUnavailable(f"S3 cannot serve {operation} for now ({what}); try again later")
+    if code in _CREDENTIALS:
+        return AccessDenied(f"S3 refuses the credentials ({what}): {_CREDENTIALS[code]}")
+    if code in ("AccessDenied", "AllAccessDisabled", "AccountProblem") or status in (401, 403):
+        return _denied(what, operation, bucket)
+    if code in ("EntityTooLarge", "MaxMessageLengthExceeded"):
+        return EntryTooLarge(f"S3 refuses an object of this size ({what}); lower max_entry_bytes")
+    if code == "InvalidStorageClass":
+        return ConfigurationError(
+            f"bucket {bucket!r} does not take this storage_class (directory buckets take EXPRESS_ONEZONE, others do not)"
+        )
+    if code in ("NotImplemented", "MethodNotAllowed") or code == str(status):
+        return not_a_store(what)
+    return ConfigurationError(
+        f"S3 refuses {operation} on bucket {bucket!r} ({what}): check prefix, sse, kms_key_id and checksums"
+    )
+
+
+def credentials_refused(error: Exception) -> bool:
+    """Whether the credentials themselves were refused, so that fresh ones may help."""
+    return isinstance(error, sdk.ClientError) and error.response.get("Error", {}).get("Code") in _CREDENTIALS
+
+
+def _denied(what: str, operation: str, bucket: str) -> AccessDenied:
+    hint = ""
+    if operation in ("GetObject", "HeadObject"):
+        hint = "; without s3:ListBucket, S3 answers this for a missing key, too"
+    return AccessDenied(f"S3 denies {_ACTIONS[operation]} on bucket {bucket!r} ({what}): allow it in the policy{hint}")
+
+
+def _answered(error: sdk.ClientError, operation: str, bucket: str) -> TiercacheError:
+    answer: dict[str, Any] = dict(error.response)
+    details: dict[str, Any] = answer.get("Error", {})
+    envelope: dict[str, Any] = answer.get("ResponseMetadata", {})
+    code, status = str(details.get("Code", "")), int(envelope.get("HTTPStatusCode", 0))
+    headers: dict[str, str] = envelope.get("HTTPHeaders", {})
+    region = headers.get("x-amz-bucket-region") or details.get("Region")
+    if region is None and (found := _REGION.search(str(details.get("Message", "")))):
+        region = found[1]
+    without_body = operation == "HeadObject" and status == 400 and region is not None
+    if code in _WRONG_REGION or status in (301, 302, 307) or without_body:
+        where = (
+            f"is in region {region!r}; pass region={region!r}" if region else "is in another region; pass its region"
+        )
+        return ConfigurationError(f"bucket {bucket!r} {where}")
+    return by_code(code, operation, bucket, status)

@@ -1,0 +1,160 @@
+"""Deadlines that hold: sockets that wait no longer than the operation of their thread has left.
+
+An SDK's timeouts bound each wait for a byte, so a peer that sends one byte at a time keeps a call for ever. Here each
+wait is bounded by what is left of the whole operation: name lookup, connecting, TLS, sending and receiving. The
+SDK's connection pools are told to make these connections through `URLLib3Session._pool_classes_by_scheme`.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import TimeoutError as NotInTime
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from tiercache.pool import DaemonPool
+
+UNBOUNDED_WAIT = 60.0
+"""Seconds without a byte after which an operation without a deadline gives up (the SDK's default)."""
+
+_resolvers = DaemonPool(4, "tiercache-s3-dns")  # a name lookup has no timeout: it is waited for beside itself
+
+
+class _Operation(threading.local):
+    deadline: float | None = None
+
+
+_operation = _Operation()
+
+
+@contextmanager
+def until(deadline: float | None) -> Iterator[None]:
+    """Bound all socket work of this thread by a deadline (seconds of `time.monotonic`), or by none."""
+    before, _operation.deadline = _operation.deadline, deadline
+    try:
+        yield
+    finally:
+        _operation.deadline = before
+
+
+def _left() -> float:
+    if _operation.deadline is None:
+        return UNBOUNDED_WAIT
+    left = _operation.deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the operation's deadline passed")
+    return left
+
+
+class DeadlineSocket(socket.socket):
+    """A TCP socket whose every wait is bounded by its thread's operation."""
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive into a buffer; `http.client` reads this way."""
+        self.settimeout(_left())
+        return super().recv_into(*args)
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive bytes."""
+        self.settimeout(_left())
+        return super().recv(*args)
+
+    def sendall(self, *args: Any) -> None:
+        """Send all of the data; the timeout counts for the whole of it."""
+        self.settimeout(_left())
+        super().sendall(*args)
+
+
+class DeadlineTLSSocket(ssl.SSLSocket):
+    """The same under TLS."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Agree on keys."""
+        self.settimeout(_left())
+        super().do_handshake(block)
+
+    def read(self, *args: Any) -> Any:
+        """Receive; `recv` and `recv_into` come here."""
+        self.settimeout(_left())
+        return super().read(*args)
+
+    def send(self, *args: Any) -> int:
+        """Send one record; `sendall` comes here."""
+        self.settimeout(_left())
+        return super().send(*args)
+
+
+class _Connecting(AWSHTTPConnection):
+    """How both kinds of connection are made."""
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            lookup = _resolvers.submit(socket.getaddrinfo, self._dns_host, self.port, 0, socket.SOCK_STREAM)
+            addresses = lookup.result(_left())
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from None
+        except (TimeoutError, NotInTime):
+            raise ConnectTimeoutError(self, "looking up the host took too long") from None
+        problem: OSError | None = None
+        for family, kind, protocol, _, address in addresses:
+            sock = DeadlineSocket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(_left())
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                problem = error
+            else:
+                return sock
+        if isinstance(problem, TimeoutError):
+            raise ConnectTimeoutError(self, "connecting took too long") from None
+        raise NewConnectionError(self, f"cannot connect: {problem}") from None
+
+
+class _Connection(_Connecting):
+    pass
+
+
+class _TLSConnection(AWSHTTPSConnection):
+    _new_conn = _Connecting._new_conn
+
+    def connect(self) -> None:
+        if self.ssl_context is not None:
+            self.ssl_context.sslsocket_class = DeadlineTLSSocket
+        super().connect()
+
+
+class _Pool(AWSHTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(AWSHTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+def bound_by_deadlines(client: Any) -> bool:
+    """Make a botocore client connect through these sockets and return whether that worked.
+
+    It reaches into the client, for want of a public way. A botocore that is built otherwise keeps its own sockets
+    and its own timeouts, which bound each wait, not the sum; a test of this package fails then.
+    """
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    classes = getattr(session, "_pool_classes_by_scheme", None)
+    if not isinstance(classes, dict):
+        return False
+    classes.update(http=_Pool, https=_TLSPool)
+    return True

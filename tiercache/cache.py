@@ -1,0 +1,515 @@
+"""`Cache`: the front door. Values in, values out; each operation for callers that block and for those that await.
+
+A fresh value in memory is answered at once, in a few hundred nanoseconds. Everything else is a flow, run by one of
+the two drivers (`tiercache.flow`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from time import perf_counter_ns
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .backend import Backend
+from .chain import TierChain, TierHealth
+from .codec import decode
+from .decorator import Decorator
+from .disk import DiskBackend
+from .entry import AttributeValue, Clock, Entry, Metadata
+from .errors import CorruptEntry
+from .flow import Flow, adrive, drive
+from .flows import batch, read
+from .flows.values import CACHE_TTL, ValueFlows
+from .keys import check_key, check_namespace
+from .memory import MemoryBackend, Slot
+from .result import Result
+from .stats import CacheCounters, Stats, TierCounters
+from .tier import FAILURES, Tier
+from .units import Duration, parse_duration
+
+T = TypeVar("T")
+
+DEFAULT_MEMORY = "256MiB"
+_TAKE_EVERY = 63  # a mask: 1 hit in 64 is timed
+
+
+class Cache:
+    """A cache of values in a chain of tiers.
+
+    Args:
+        chain: the tiers; left out: memory and a file in the user's cache directory (`TIERCACHE_DIR` moves it), which
+            needs no server and survives a restart. A single backend is a chain of one tier.
+        namespace: separates the keys of several caches on one store: letters, digits, `_`, `.`, `-`.
+        ttl: seconds for which values stay fresh, a `timedelta` or text such as `"12h"`; None: for ever.
+        clock: returns Unix seconds; left out, the chain's.
+
+    Failures of tiers are counted and skipped, never raised, unless the chain is `strict`. With `TIERCACHE_DISABLED=1`
+    in the environment every read is a miss and nothing is stored.
+
+    All operations may be called from any thread and any event loop; each has an `a…` twin to await.
+
+    Raises:
+        ConfigurationError: a namespace or ttl that is none.
+    """
+
+    def __init__(
+        self,
+        chain: TierChain | Tier | Backend | None = None,
+        *,
+        namespace: str = "default",
+        ttl: Duration | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if os.environ.get("TIERCACHE_DISABLED", "") not in ("", "0"):
+            chain = TierChain()
+        elif chain is None:
+            chain = TierChain(MemoryBackend(DEFAULT_MEMORY), DiskBackend())
+        elif not isinstance(chain, TierChain):
+            chain = TierChain(chain)
+        self.chain = chain
+        self.namespace = check_namespace(namespace)
+        self.ttl = None if ttl is None else parse_duration(ttl, "ttl")
+        self._flows = ValueFlows(chain, namespace, self.ttl, clock or chain.clock)
+        self._counters = self._flows.counters
+        self._prefix = f"{namespace}:"
+        memory = chain.memory
+        self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
+        self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # One key.
+
+    def get(self, key: str, default: Any = None, type: type[Any] | None = None) -> Any:
+        """Return the fresh value of the key, or `default` (also when a tier fails or holds a broken entry).
+
+        Args:
+            key: text of up to 64 KiB.
+            default: what a miss returns. (`lookup` tells a cached None from a miss.)
+            type: the class to return, for models; a value that is not of it is a miss.
+        """
+        try:
+            slot = self._fresh(self._prefix + key)
+        except TypeError:
+            check_key(key)
+            raise
+        if slot is not None:
+            counters = self._counters
+            counters.hits = hits = counters.hits + 1
+            self._l1.hits += 1
+            if not hits & _TAKE_EVERY:
+                self._time_hit(key)
+            if type is None and slot.codec == "bytes":
+                return slot.payload
+            try:
+                return decode(slot.payload, slot.codec, type)
+            except CorruptEntry:
+                self._uncount_hit()
+        return drive(self._flows.get(key, default, type))
+
+    async def aget(self, key: str, default: Any = None, type: type[Any] | None = None) -> Any:
+        """`get`, awaited; a hit in memory does not give way to other tasks."""
+        try:
+            slot = self._fresh(self._prefix + key)
+        except TypeError:
+            check_key(key)
+            raise
+        if slot is not None:
+            counters = self._counters
+            counters.hits = hits = counters.hits + 1
+            self._l1.hits += 1
+            if not hits & _TAKE_EVERY:
+                self._time_hit(key)
+            if type is None and slot.codec == "bytes":
+                return slot.payload
+            try:
+                return decode(slot.payload, slot.codec, type)
+            except CorruptEntry:
+                self._uncount_hit()
+        return await adrive(self._flows.get(key, default, type))
+
+    def lookup(self, key: str, default: Any = None, type: type[Any] | None = None) -> Result:
+        """Return the value and where it came from; a stale value is shown too."""
+        return drive(self._flows.lookup(key, default, type, allow_stale=True))
+
+    async def alookup(self, key: str, default: Any = None, type: type[Any] | None = None) -> Result:
+        """`lookup`, awaited."""
+        return await adrive(self._flows.lookup(key, default, type, allow_stale=True))
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
+        """Store the value in all tiers, replacing what was there.
+
+        Args:
+            key: text of up to 64 KiB.
+            value: what `tiercache.codec` lists; it is copied.
+            ttl: how long it is fresh; left out: the cache's; None: for ever.
+            stale_for: how long after its ttl a stale copy is kept.
+            tags: labels, stored with the entry.
+            attributes: what people want to see later, such as model and price; stored with the entry.
+
+        Raises:
+            UncacheableValue: no codec gives this value back unchanged. (A TypeError; names the path inside it.)
+            InvalidKey, ConfigurationError: the key or the ttl is none. (ValueErrors.)
+        """
+        full = self._flows.full(key)
+        options = self._flows.options(ttl, stale_for, tags, attributes)
+        drive(self._flows.set(full, self._flows.entry(full, value, options)))
+
+    async def aset(
+        self,
+        key: str,
+        value: Any,
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
+        """`set`, awaited; a caller that is cancelled leaves no half-done write behind."""
+        full = self._flows.full(key)
+        options = self._flows.options(ttl, stale_for, tags, attributes)
+        await self._detached(self._flows.set(full, self._flows.entry(full, value, options)))
+
+    def get_or_set(
+        self,
+        key: str,
+        factory: Callable[[], Any],
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+        type: type[Any] | None = None,
+    ) -> Any:
+        """Return the value; if no tier has it, compute it once for all who ask, and store it.
+
+        All callers, the first one included, get what a later hit would return: a copy of their own, and for models
+        a dict unless `type` is given. A value that no codec takes is handed through and not stored.
+
+        Args:
+            key: text of up to 64 KiB.
+            factory: makes the value; runs in this thread. (`aget_or_set`: async, or sync in a worker thread.)
+            ttl, stale_for, tags, attributes: as for `set`.
+            type: as for `get`.
+
+        Raises:
+            ReentrantComputation: the factory asked for its own key.
+            TypeError: the factory is async; or its value is not of `type`.
+            Exception: what the factory raised; nothing is stored.
+        """
+        slot = self._hit(key)
+        if slot is not None:
+            try:
+                return decode(slot.payload, slot.codec, type)
+            except CorruptEntry:
+                self._uncount_hit()
+        full = self._flows.full(key)
+        options = self._flows.options(ttl, stale_for, tags, attributes)
+        return drive(self._flows.get_or_set(full, factory, options, type))
+
+    async def aget_or_set(
+        self,
+        key: str,
+        factory: Callable[[], Any],
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+        type: type[Any] | None = None,
+    ) -> Any:
+        """`get_or_set`, awaited; cancelling the caller does not cancel the computation that others wait for."""
+        slot = self._hit(key)
+        if slot is not None:
+            try:
+                return decode(slot.payload, slot.codec, type)
+            except CorruptEntry:
+                self._uncount_hit()
+        full = self._flows.full(key)
+        options = self._flows.options(ttl, stale_for, tags, attributes)
+        return await adrive(self._flows.get_or_set(full, factory, options, type))
+
+    def delete(self, key: str) -> bool:
+        """Remove the value from all tiers; return whether any had one."""
+        return drive(self._flows.delete(self._flows.full(key)))
+
+    async def adelete(self, key: str) -> bool:
+        """`delete`, awaited."""
+        return await self._detached(self._flows.delete(self._flows.full(key)))
+
+    def contains(self, key: str) -> bool:
+        """Return whether a tier has a fresh entry, without reading its payload where the store can."""
+        return drive(read.head(self.chain, self._flows.full(key))) is not None
+
+    async def acontains(self, key: str) -> bool:
+        """`contains`, awaited."""
+        return await adrive(read.head(self.chain, self._flows.full(key))) is not None
+
+    def metadata(self, key: str) -> Metadata | None:
+        """Return what is known of a fresh entry, without its payload where the store can; None on a miss."""
+        found = drive(read.head(self.chain, self._flows.full(key)))
+        return found and found[0]
+
+    async def ametadata(self, key: str) -> Metadata | None:
+        """`metadata`, awaited."""
+        found = await adrive(read.head(self.chain, self._flows.full(key)))
+        return found and found[0]
+
+    def touch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
+        """Let the value expire `ttl` from now (left out: the cache's; None: never); False on a miss."""
+        return drive(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
+
+    async def atouch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
+        """`touch`, awaited."""
+        return await self._detached(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
+
+    # Many keys.
+
+    def get_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
+        """Return the values that are there, in the order of `keys`: one batch a tier."""
+        return drive(self._flows.get_many(keys, type))
+
+    async def aget_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
+        """`get_many`, awaited."""
+        return await adrive(self._flows.get_many(keys, type))
+
+    def lookup_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Result]:
+        """Return value and origin of each key that has a fresh value, in the order of `keys`: one batch a tier."""
+        return drive(self._flows.lookup_many(keys, type))
+
+    async def alookup_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Result]:
+        """`lookup_many`, awaited."""
+        return await adrive(self._flows.lookup_many(keys, type))
+
+    def set_many(
+        self,
+        items: Mapping[str, Any],
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
+        """Store all values, one batch a tier. If one of them cannot be stored, none is. Arguments as for `set`."""
+        drive(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes)))
+
+    async def aset_many(
+        self,
+        items: Mapping[str, Any],
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
+        """`set_many`, awaited."""
+        await self._detached(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes)))
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove the values; return how many of these keys are now in no tier."""
+        return drive(self._flows.delete_many([self._flows.full(key) for key in keys]))
+
+    async def adelete_many(self, keys: Iterable[str]) -> int:
+        """`delete_many`, awaited."""
+        return await self._detached(self._flows.delete_many([self._flows.full(key) for key in keys]))
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the keys of this namespace that start with `prefix`, each once.
+
+        Entries that a listing does not know to have expired are among them. A tier that fails is left out.
+        """
+        seen: set[str] = set()
+        for tier in self.chain.tiers:
+            try:
+                for key, _ in tier.backend.scan(self._prefix + prefix):
+                    if key not in seen:
+                        seen.add(key)
+                        yield key[len(self._prefix) :]
+            except FAILURES as error:
+                read.raise_if_strict(self.chain, tier.failed(error))
+
+    async def akeys(self, prefix: str = "") -> AsyncIterator[str]:
+        """`keys`, to iterate with `async for`."""
+        seen: set[str] = set()
+        for tier in self.chain.tiers:
+            try:
+                async for key, _ in tier.backend.ascan(self._prefix + prefix):
+                    if key not in seen:
+                        seen.add(key)
+                        yield key[len(self._prefix) :]
+            except FAILURES as error:
+                read.raise_if_strict(self.chain, tier.failed(error))
+
+    def warm(self, keys: Iterable[str]) -> int:
+        """Copy entries up into all faster tiers, without deadlines; return how many were found."""
+        return drive(self._flows.warm([self._flows.full(key) for key in keys]))
+
+    async def awarm(self, keys: Iterable[str]) -> int:
+        """`warm`, awaited."""
+        return await adrive(self._flows.warm([self._flows.full(key) for key in keys]))
+
+    def warm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
+        """Fill the fast tiers (all but the last) from known values, leaving the slow one alone; one tier: fill it."""
+        drive(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
+
+    async def awarm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
+        """`warm_with`, awaited."""
+        await self._detached(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
+
+    def clear(self) -> None:
+        """Delete every entry of this namespace from all tiers."""
+        drive(batch.clear(self.chain, self._prefix))
+
+    async def aclear(self) -> None:
+        """`clear`, awaited."""
+        await self._detached(batch.clear(self.chain, self._prefix))
+
+    # Functions.
+
+    def cached(
+        self,
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+        key: Callable[..., str] | None = None,
+        type: type[Any] | None = None,
+    ) -> Decorator:
+        """Decorate a function, sync or async, so that equal arguments are answered from the cache.
+
+        Args:
+            ttl, stale_for, tags, attributes, type: as for `get_or_set`.
+            key: makes the key from the call's arguments; left out: the function's name and a digest of all
+                arguments, which must be made of plain data.
+        """
+        options = {"ttl": ttl, "stale_for": stale_for, "tags": tags, "attributes": attributes, "type": type}
+        return Decorator(self, options, key)
+
+    # The whole.
+
+    def stats(self) -> Stats:
+        """Return the counters of this cache and of its tiers."""
+        counters = self._counters
+        return Stats(
+            hits=counters.hits,
+            misses=counters.misses,
+            puts=counters.puts,
+            deletes=counters.deletes,
+            computed=counters.computed,
+            uncacheable=counters.uncacheable,
+            tiers={tier.label: tier.snapshot() for tier in self.chain.tiers},
+        )
+
+    def reset_stats(self) -> None:
+        """Start all counters at zero again, those of the tiers too."""
+        self._counters = self._flows.counters = CacheCounters()
+        for tier in self.chain.tiers:
+            tier.counters = TierCounters()
+        self._l1 = self.chain.tiers[0].counters if self.chain.tiers else TierCounters()
+
+    def health(self) -> dict[str, TierHealth]:
+        """Ask every tier whether it serves; never raises for a tier."""
+        return self.chain.health()
+
+    async def ahealth(self) -> dict[str, TierHealth]:
+        """`health`, awaited."""
+        return await self.chain.ahealth()
+
+    def check(self) -> None:
+        """Return when all tiers serve; raise what keeps one from it (wrong credentials, a missing bucket …)."""
+        self.chain.check()
+
+    async def acheck(self) -> None:
+        """`check`, awaited."""
+        await self.chain.acheck()
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        """Wait for copies that are still being written in the background; return whether all are."""
+        return self.chain.drain(timeout)
+
+    async def adrain(self, timeout: float = 5.0) -> bool:
+        """`drain`, awaited."""
+        return await self.chain.adrain(timeout)
+
+    def close(self) -> None:
+        """Finish what is being written and close the tiers; afterwards every operation raises `CacheClosed`."""
+        self.chain.close()
+
+    async def aclose(self) -> None:
+        """`close`, awaited."""
+        await self.chain.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Cache {self.namespace!r} on {self.chain!r}>"
+
+    def _hit(self, key: str) -> Slot | None:
+        try:
+            slot = self._fresh(self._prefix + key)
+        except TypeError:
+            check_key(key)
+            raise
+        if slot is not None:
+            self._counters.hits += 1
+            self._l1.hits += 1
+        return slot
+
+    def _uncount_hit(self) -> None:
+        """What memory holds is not of the type that was asked for: the flow counts it as what it is."""
+        self._counters.hits -= 1
+        self._l1.hits -= 1
+
+    def _time_hit(self, key: str) -> None:
+        start = perf_counter_ns()
+        self._fresh(self._prefix + key)
+        self._l1.read_latency.record(perf_counter_ns() - start)
+
+    def _entries(
+        self,
+        items: Mapping[str, Any],
+        ttl: Duration | None,
+        stale_for: Duration | None,
+        tags: Iterable[str],
+        attributes: Mapping[str, AttributeValue] | None,
+    ) -> dict[str, Entry]:
+        options = self._flows.options(ttl, stale_for, tags, attributes)
+        fulls = {self._flows.full(key): value for key, value in items.items()}
+        return {full: self._flows.entry(full, value, options) for full, value in fulls.items()}
+
+    async def _detached(self, flow: Flow[T]) -> T:
+        """Run a mutation in a task of its own, which goes on when its caller is cancelled."""
+        task = asyncio.create_task(adrive(flow))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+
+def _nothing(full: str) -> None:
+    """Stands for the memory tier of a chain that does not begin with one."""

@@ -1,0 +1,321 @@
+"""`DiskBackend`: entries in one SQLite file, the persistent tier that needs no server.
+
+One row holds one envelope. The bytes kept are bounded: a write removes expired rows (a bounded number of them) and,
+while too much is kept, all that is expired, then what was stored first, in its own transaction. Space that becomes
+free is used again, and given back to the file system step by step where it exceeds a quarter of the file.
+
+Two connections, each with a lock: one reads, one writes. With the write-ahead log a read never waits for a write, a
+checkpoint or a writer in another process; one connection a thread would gain little (a read holds its lock for some
+microseconds) and would cost an open file and a cache in every thread of every pool.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from platformdirs import user_cache_dir
+
+from . import envelope
+from .backend import SCAN_PAGE, Backend
+from .disk_connection import Connection
+from .disk_schema import DELETE, GET, LIST, TOTALS, Row, give_back, marks, store
+from .entry import Clock, Entry, Metadata
+from .errors import (
+    BackendError,
+    BackendTimeout,
+    ConfigurationError,
+    CorruptEntry,
+    EntryTooLarge,
+    PartialFailure,
+    UnknownFormat,
+)
+from .keys import check_key
+from .units import Size, parse_size
+
+FILE_NAME = "cache.sqlite3"
+BATCH = 500
+"""Keys in one statement."""
+CLEAR_ROWS = 100
+"""Rows that `clear` removes in one transaction."""
+
+
+class DiskBackend(Backend):
+    """Keeps entries in a SQLite file that threads and processes may share.
+
+    The file (mode 0600) and its directory (0700) are made by the first operation, not by the constructor. A fork
+    is safe. A file that is not this cache's is refused and never changed; a damaged one is reported and left alone.
+
+    Any operation raises `BackendTimeout` when the file stays locked until its deadline (without one: for `timeout`
+    seconds), `BackendUnavailable` when the disk or the file cannot serve (a full or read-only disk refuses writes
+    and answers reads), and `ConfigurationError` when the path cannot be used: a directory, not writable, another
+    application's file, one of a newer release, a damaged one.
+
+    Args:
+        path: the file; None: `cache.sqlite3` in the directory that TIERCACHE_DIR names, or else in the user's cache
+            directory.
+        max_bytes: envelopes kept, in bytes or as text such as `"1GiB"`. The file is some larger: by about 15 % at
+            4 KiB an entry, more for tiny ones. After it was lowered, writes remove the excess within their deadlines.
+        clock: returns Unix seconds; decides what is expired.
+
+    Raises:
+        ConfigurationError: `max_bytes` is no size, or `path` names no file.
+    """
+
+    scheme: ClassVar[str] = "disk"
+    persistent: bool = True
+    timeout: float | None = 1.0
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, max_bytes: Size = "1GiB", clock: Clock = time.time
+    ) -> None:
+        self.path = _absolute(path)
+        self.max_bytes = parse_size(max_bytes, "max_bytes")
+        self._clock = clock
+        self._reader = Connection(self.path)
+        self._writer = Connection(self.path)
+        for connection in (self._reader, self._writer):
+            weakref.finalize(self, connection.let_go)
+
+    def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
+        """Return the entry, stale ones included; None when it is absent or expired.
+
+        Raises:
+            CorruptEntry: the row holds no intact entry of this key; the next put replaces it.
+        """
+        rows = self._reader.query(GET, (_encoded(key),), until=self._until(deadline))
+        return self._usable(rows[0][0], key) if rows else None
+
+    def put(
+        self,
+        key: str,
+        entry: Entry,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+        deadline: float | None = None,
+    ) -> bool:
+        """Store the entry and return whether it was written; when it raises, nothing was.
+
+        For `if_absent` an expired or corrupt row is nothing; `if_match` compares with the row inside the transaction.
+
+        Raises:
+            EntryTooLarge: its envelope exceeds `max_bytes`, or what an envelope takes.
+        """
+        until, row = self._until(deadline), self._row(key, entry)
+        with self._writer.transaction(until=until) as db:
+            if (if_absent or if_match is not None) and not self._may_write(db, key, if_absent, if_match):
+                return False
+            store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+        return True
+
+    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+        """Remove the entry and return whether there was one (an expired one is removed and counts as none)."""
+        parameters = (_encoded(key),)
+        with self._writer.transaction(until=self._until(deadline)) as db:
+            rows = db.execute("SELECT gone_at FROM entries WHERE key = ?", parameters).fetchall()
+            db.execute(DELETE, parameters)
+        return _alive(rows, self._clock()) > 0
+
+    def scan(
+        self, prefix: str = "", *, full: bool = False, deadline: float | None = None
+    ) -> Iterator[tuple[str, Metadata]]:
+        """Yield key and metadata of each entry whose key starts with `prefix`, in the byte order of the keys.
+
+        A listing knows times and the stored size; `full=True` reads every entry (a damaged one is yielded as
+        listed). Pages of 256 are read one by one: nothing is locked in between, and what is written meanwhile may
+        or may not appear.
+        """
+        start, end = _bounds(prefix)
+        while rows := self._reader.query(LIST, (start, end, SCAN_PAGE), until=self._until(deadline)):
+            for listed in map(self._listed, rows):
+                if listed.is_usable(self._clock()):
+                    metadata = self._described(listed, deadline) if full else listed
+                    if metadata is not None:
+                        yield listed.key, metadata
+            start = rows[-1][0] + b"\0"
+
+    def ping(self, *, deadline: float | None = None) -> None:
+        """Return when the file can be read; it is made if there is none."""
+        self.usage(deadline=deadline)
+
+    def usage(self, *, deadline: float | None = None) -> tuple[int, int]:
+        """Return the number of entries in the file and the bytes of their envelopes, expired ones included.
+
+        Both are kept in one row: the price does not depend on the size of the cache.
+        """
+        [(entries, size)] = self._reader.query(TOTALS, until=self._until(deadline))
+        return entries, size
+
+    def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
+        """Return the entries that are there, read in statements of up to 500 keys.
+
+        Raises:
+            PartialFailure: rows that hold no intact entry, or keys not reached before the deadline; `results` has
+                the others.
+        """
+        results: dict[str, Entry] = {}
+        failed: dict[str, BackendError] = {}
+        wanted = {_encoded(key): key for key in keys}
+        left = list(wanted)
+        while left:
+            chunk = left[:BATCH]
+            try:
+                sql = f"SELECT key, data FROM entries WHERE key IN ({marks(chunk)})"  # noqa: S608 - only marks
+                rows = self._reader.query(sql, chunk, until=self._until(deadline))
+            except BackendError as error:
+                if not results and not failed:
+                    raise
+                failed.update({wanted[raw]: error for raw in left})
+                break
+            left = left[BATCH:]
+            for raw, data in rows:
+                try:
+                    entry = self._usable(data, wanted[raw])
+                except CorruptEntry as error:
+                    failed[wanted[raw]] = error
+                else:
+                    if entry is not None:
+                        results[wanted[raw]] = entry
+        if failed:
+            raise PartialFailure(failed, results)
+        return results
+
+    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+        """Store all the entries in one transaction; of a batch larger than `max_bytes` its last entries remain.
+
+        Raises:
+            PartialFailure: some entries are too large; the others are stored.
+            BackendTimeout: also when the deadline passes on the way; nothing was stored.
+        """
+        until = self._until(deadline)
+        rows: list[Row] = []
+        failed: dict[str, BackendError] = {}
+        for key, entry in entries.items():
+            try:
+                rows.append(self._row(key, entry))
+            except BackendError as error:
+                failed[key] = error
+        with self._writer.transaction(until=until) as db:
+            for row in rows:
+                if deadline is not None:
+                    self._until(deadline)
+                store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+        if failed:
+            raise PartialFailure(failed)
+
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+        """Remove the entries in one transaction and return how many of these keys are now absent."""
+        wanted = [_encoded(key) for key in dict.fromkeys(keys)]
+        with self._writer.transaction(until=self._until(deadline)) as db:
+            db.executemany(DELETE, [(raw,) for raw in wanted])
+            give_back(db)
+        return len(wanted)
+
+    def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """Delete what starts with `prefix` and was there when it began; return how many entries that were.
+
+        It takes transactions of 100 rows: other writers get their turn, and a `BackendTimeout` keeps what was done.
+        """
+        [(newest,)] = self._reader.query("SELECT max(id) FROM entries", until=self._until(deadline))
+        alive, removed = 0, CLEAR_ROWS
+        while removed == CLEAR_ROWS:
+            with self._writer.transaction(until=self._until(deadline)) as db:
+                rows = db.execute(
+                    "SELECT gone_at, id FROM entries WHERE key >= ? AND key < ? AND id <= ? LIMIT ?",
+                    (*_bounds(prefix), newest, CLEAR_ROWS),
+                ).fetchall()
+                db.executemany("DELETE FROM entries WHERE id = ?", [row[1:] for row in rows])
+                give_back(db)
+            alive += _alive(rows, self._clock())
+            removed = len(rows)
+        return alive
+
+    def close(self) -> None:
+        """Close the file; the last process to do so brings the write-ahead log into it. May be called again."""
+        super().close()
+        self._reader.close()
+        self._writer.close()
+
+    def _until(self, deadline: float | None) -> float:
+        """Return until when (monotonic) to wait for locks."""
+        now = time.monotonic()
+        if deadline is None:
+            return math.inf if self.timeout is None else now + self.timeout
+        if deadline <= now:
+            raise BackendTimeout("the deadline passed before the cache file was asked")
+        return deadline
+
+    def _row(self, key: str, entry: Entry) -> Row:
+        data, metadata = envelope.encode(entry), entry.metadata
+        if not metadata.has_sane_times():
+            raise CorruptEntry("the entry's times are not finite numbers; nothing could read it back")
+        if len(data) > self.max_bytes:
+            raise EntryTooLarge(f"the entry takes {len(data):,} bytes, this cache keeps {self.max_bytes:,} in all")
+        raw = check_key(key).encode()
+        return raw, metadata.created_at, metadata.expires_at, metadata.gone_at, len(data), data
+
+    def _usable(self, data: bytes, key: str) -> Entry | None:
+        entry = envelope.decode(data, key)
+        return entry if entry.metadata.is_usable(self._clock()) else None
+
+    def _may_write(self, db: sqlite3.Connection, key: str, if_absent: bool, if_match: str | None) -> bool:
+        rows = db.execute(GET, (_encoded(key),)).fetchall()
+        try:
+            there = self._usable(rows[0][0], key) if rows else None
+        except UnknownFormat:
+            return False
+        except CorruptEntry:
+            there = None
+        if there is None:
+            return if_match is None
+        return not if_absent and there.metadata.etag == if_match
+
+    def _listed(self, row: Row) -> Metadata:
+        raw, created_at, expires_at, gone_at, size = row
+        return Metadata(
+            key=raw.decode(),
+            created_at=created_at,
+            expires_at=expires_at,
+            stale_until=None if gone_at == expires_at else gone_at,
+            stored_size=size,
+        )
+
+    def _described(self, listed: Metadata, deadline: float | None) -> Metadata | None:
+        try:
+            return self.head(listed.key, deadline=deadline)
+        except CorruptEntry:  # a scan tells what is there, so that it can be removed
+            return listed
+
+
+def _absolute(path: str | os.PathLike[str] | None) -> Path:
+    if path is None:
+        path = Path(os.environ.get("TIERCACHE_DIR") or user_cache_dir("tiercache", appauthor=False), FILE_NAME)
+    name = os.fspath(path)
+    if not name or "\0" in name or name == ":memory:":
+        raise ConfigurationError("path must name a file; for a cache in memory use MemoryBackend")
+    return Path(os.path.abspath(os.path.expanduser(name)))  # a later change of directory must not move it
+
+
+def _encoded(key: str) -> bytes:
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        return check_key(key).encode()  # it raises, and says why
+
+
+def _bounds(prefix: str) -> tuple[bytes, bytes]:
+    """Return the first key of a prefix and the first one after it, in byte order (UTF-8 has no byte 0xFF)."""
+    start = _encoded(prefix) if prefix else b""
+    return start, start[:-1] + bytes([start[-1] + 1]) if start else b"\xff"
+
+
+def _alive(rows: list[Any], now: float) -> int:
+    """Return how many of these rows, which begin with `gone_at`, are not expired."""
+    return sum(gone_at is None or gone_at > now for gone_at, *_ in rows)

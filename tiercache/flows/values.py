@@ -1,0 +1,227 @@
+"""From values to entries and back: the flows behind each operation of `Cache`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .. import codec
+from ..chain import TierChain
+from ..entry import AttributeValue, Clock, Entry, Metadata
+from ..errors import ConfigurationError, CorruptEntry, UncacheableValue
+from ..keys import check_key
+from ..result import Result
+from ..stats import CacheCounters
+from ..units import Duration, parse_duration
+from . import batch, compute, read, write
+
+CACHE_TTL: Any = object()
+"""Stands for "the cache's own ttl" where None would mean "never expires"."""
+_WARM_CHUNK = 1000
+_ATTRIBUTE_TYPES = (str, int, float, bool)
+
+
+class Options:
+    """What a caller says about an entry, checked: ttl, stale time, tags and attributes."""
+
+    __slots__ = ("attributes", "stale_for", "tags", "ttl")
+
+    def __init__(
+        self,
+        ttl: float | None,
+        stale_for: Duration | None,
+        tags: Iterable[str],
+        attributes: Mapping[str, AttributeValue] | None,
+    ) -> None:
+        self.ttl = ttl
+        self.stale_for = None if stale_for is None else parse_duration(stale_for, "stale_for")
+        if isinstance(tags, str):
+            raise ConfigurationError("tags must be a list of str, not one str")
+        self.tags = tuple(tags)
+        self.attributes = dict(attributes or {})
+        if not all(type(tag) is str for tag in self.tags):
+            raise ConfigurationError("tags must be a list of str")
+        for name, value in self.attributes.items():
+            if type(name) is not str or not (value is None or type(value) in _ATTRIBUTE_TYPES):
+                raise ConfigurationError(
+                    f"attributes map str to str, int, float, bool or None, not to {type(value).__name__}"
+                )
+
+
+class ValueFlows:
+    """The flows of one namespace."""
+
+    def __init__(self, chain: TierChain, namespace: str, ttl: float | None, clock: Clock) -> None:
+        self.chain = chain
+        self.prefix = f"{namespace}:"
+        self.ttl = ttl
+        self.clock = clock
+        self.counters = CacheCounters()
+
+    def full(self, key: str) -> str:
+        """Return the stored key of a valid key."""
+        return self.prefix + check_key(key)
+
+    def options(
+        self,
+        ttl: Duration | None,
+        stale_for: Duration | None,
+        tags: Iterable[str],
+        attributes: Mapping[str, AttributeValue] | None,
+    ) -> Options:
+        """Check what the caller says about an entry."""
+        return Options(self._seconds(ttl), stale_for, tags, attributes)
+
+    def expiry(self, ttl: Duration | None) -> float | None:
+        """Return the moment at which something made now expires."""
+        seconds = self._seconds(ttl)
+        return None if seconds is None else self.clock() + seconds
+
+    def entry(self, full: str, value: Any, options: Options) -> Entry:
+        """Return the entry of a value; raises UncacheableValue."""
+        payload, name = codec.encode(value)
+        now = self.clock()
+        expires_at = None if options.ttl is None else now + options.ttl
+        stale_until = None if expires_at is None or options.stale_for is None else expires_at + options.stale_for
+        metadata = Metadata(
+            key=full,
+            created_at=now,
+            expires_at=expires_at,
+            stale_until=stale_until,
+            codec=name,
+            size=len(payload),
+            tags=options.tags,
+            attributes=options.attributes,
+        )
+        return Entry(payload, metadata)
+
+    async def get(self, key: str, default: Any, type: type[Any] | None) -> Any:
+        """Return the fresh value, or the default."""
+        return (await self.lookup(key, default, type, allow_stale=False)).value
+
+    async def lookup(self, key: str, default: Any, type: type[Any] | None, *, allow_stale: bool) -> Result:
+        """Return the value and where it came from."""
+        found = await read.read(self.chain, self.full(key), allow_stale=allow_stale)
+        if found is not None:
+            result = self._result(found, type)
+            if result is not None:
+                self.counters.hits += 1
+                return result
+        self.counters.misses += 1
+        return Result(default)
+
+    def decode(self, found: read.Found, type: type[Any] | None) -> Any:
+        """Return the value of an entry; a payload that is none is counted and raised as CorruptEntry."""
+        try:
+            return codec.decode(found.entry.payload, found.entry.metadata.codec, type)
+        except CorruptEntry as error:
+            found.tier.failed(error)
+            raise
+
+    async def set(self, full: str, entry: Entry) -> None:
+        """Store an entry."""
+        self.counters.puts += 1
+        await write.write(self.chain, full, entry)
+
+    async def delete(self, full: str) -> bool:
+        """Remove an entry."""
+        removed = await write.delete(self.chain, full)
+        self.counters.deletes += removed
+        return removed
+
+    async def touch(self, full: str, expires_at: float | None) -> bool:
+        """Give an entry another end."""
+        return await write.touch(self.chain, full, expires_at)
+
+    async def get_or_set(self, full: str, factory: Callable[[], Any], options: Options, type: type[Any] | None) -> Any:
+        """Return the value, computed if it is missing."""
+        outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options))
+        if outcome.entry is not None and outcome.tier is not None:
+            try:
+                value = self.decode(read.Found(outcome.entry, outcome.tier), type)
+            except CorruptEntry:
+                # What is stored is not what is asked for (an older version of a class, say): a miss, made anew.
+                await write.delete(self.chain, full)
+                outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options))
+            else:
+                self.counters.hits += 1
+                return value
+        self.counters.misses += 1
+        if outcome.entry is None:
+            return outcome.value
+        try:
+            return codec.decode(outcome.entry.payload, outcome.entry.metadata.codec, type)
+        except CorruptEntry as error:
+            raise TypeError(f"the factory's value is not of the type that was asked for: {error}") from None
+
+    async def lookup_many(self, keys: Iterable[str], type: type[Any] | None) -> dict[str, Result]:
+        """Return a result for each key that has a fresh value, in the order of the keys."""
+        names = list(dict.fromkeys(keys))
+        found = await batch.read_many(self.chain, [self.full(key) for key in names])
+        results: dict[str, Result] = {}
+        for key in names:
+            one = found.get(self.prefix + key)
+            result = None if one is None else self._result(one, type)
+            if result is not None:
+                results[key] = result
+        self.counters.hits += len(results)
+        self.counters.misses += len(names) - len(results)
+        return results
+
+    async def get_many(self, keys: Iterable[str], type: type[Any] | None) -> dict[str, Any]:
+        """Return the fresh values, in the order of the keys."""
+        return {key: result.value for key, result in (await self.lookup_many(keys, type)).items()}
+
+    async def set_many(self, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:
+        """Store entries; `fast_only`: not in the last of several tiers."""
+        self.counters.puts += len(entries)
+        await batch.write_many(self.chain, entries, fast_only=fast_only)
+
+    async def delete_many(self, fulls: list[str]) -> int:
+        """Remove entries."""
+        absent = await batch.delete_many(self.chain, fulls)
+        self.counters.deletes += absent
+        return absent
+
+    async def warm(self, fulls: list[str]) -> int:
+        """Copy entries up, a thousand at a time."""
+        found = 0
+        for start in range(0, len(fulls), _WARM_CHUNK):
+            chunk = fulls[start : start + _WARM_CHUNK]
+            found += len(await batch.read_many(self.chain, chunk, warming=True))
+        return found
+
+    def _result(self, found: read.Found, type: type[Any] | None) -> Result | None:
+        metadata = found.entry.metadata
+        try:
+            value = self.decode(found, type)
+        except CorruptEntry:
+            return None
+        now = self.clock()
+        return Result(
+            value,
+            hit=True,
+            tier=found.tier.label,
+            age=metadata.age(now),
+            ttl=metadata.ttl(now),
+            is_stale=metadata.is_stale(now),
+            metadata=metadata,
+        )
+
+    def _builder(self, full: str, options: Options) -> compute.Build:
+        def build(value: Any) -> Entry | None:
+            self.counters.computed += 1
+            try:
+                entry = self.entry(full, value, options)
+            except UncacheableValue:
+                self.counters.uncacheable += 1
+                return None
+            self.counters.puts += 1
+            return entry
+
+        return build
+
+    def _seconds(self, ttl: Duration | None) -> float | None:
+        if ttl is CACHE_TTL:
+            return self.ttl
+        return None if ttl is None else parse_duration(ttl, "ttl")

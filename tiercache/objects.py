@@ -1,0 +1,122 @@
+"""Objects: the eight calls that a vendor's SDK is reduced to, and what a store tells of an object.
+
+They know bodies, names and user metadata, and nothing of entries: `tiercache.objectstore` makes a cache of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .errors import BackendError, ConfigurationError, CorruptEntry
+from .keys import MAX_NAME_BYTES
+
+MAX_PREFIX_BYTES = 1024 - MAX_NAME_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store tells of an object without its body.
+
+    Attributes:
+        name: the whole name, with the backend's prefix.
+        size: bytes of the body.
+        etag: the version, as conditional writes take it.
+        storage_class: the class that the object is in.
+        modified_at: when it was written, Unix seconds; 0 when unknown.
+        archived: whether it must be restored before it can be read: for a cache it is not there.
+        user_metadata: the mirror; None where the store did not tell (a listing).
+    """
+
+    name: str
+    size: int
+    etag: str | None = None
+    storage_class: str | None = None
+    modified_at: float = 0.0
+    archived: bool = False
+    user_metadata: Mapping[str, str] | None = None
+
+
+class ObjectStore(ABC):
+    """A bucket, as its vendor's SDK sees it.
+
+    Names are whole, with the backend's prefix. Every call ends by `deadline` (seconds of `time.monotonic`, or None)
+    with a `BackendTimeout`, and raises the errors of `tiercache.errors` instead of the SDK's.
+
+    Attributes:
+        bulk_delete: names that one `remove_many` takes.
+        mirror_bytes: bytes of user metadata that an object may carry.
+    """
+
+    bulk_delete: int = 1000
+    mirror_bytes: int = 2048
+
+    @abstractmethod
+    def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
+        """Return an object with one GET; None when it is absent or archived.
+
+        Raises:
+            CorruptEntry: it has more than `limit` bytes, none of which are read then (see `check_size`).
+        """
+
+    @abstractmethod
+    def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
+        """Return what a HEAD tells; None when it is absent."""
+
+    @abstractmethod
+    def write(
+        self,
+        name: str,
+        body: bytes,
+        user_metadata: Mapping[str, str],
+        *,
+        if_absent: bool,
+        if_match: str | None,
+        deadline: float | None,
+    ) -> bool:
+        """Write an object with one PUT; False when its condition does not hold."""
+
+    @abstractmethod
+    def remove(self, name: str, *, deadline: float | None) -> None:
+        """Delete an object; one that is absent is no error."""
+
+    @abstractmethod
+    def remove_many(self, names: Sequence[str], *, deadline: float | None) -> Mapping[str, BackendError]:
+        """Delete up to `bulk_delete` objects and return the errors of those that could not be deleted."""
+
+    @abstractmethod
+    def list_page(
+        self, prefix: str, token: str | None, *, deadline: float | None
+    ) -> tuple[Sequence[ObjectInfo], str | None]:
+        """Return one page of a listing and the token of the next, None after the last."""
+
+    @abstractmethod
+    def probe(self, prefix: str, *, deadline: float | None) -> None:
+        """Raise what keeps objects below the prefix from being served."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the client; called again without harm."""
+
+
+def check_size(size: int, limit: int) -> None:
+    """Raise `CorruptEntry` for an object that is larger than any entry of this backend.
+
+    Args:
+        size: bytes of the body, as the answer's headers tell.
+        limit: bytes that are accepted.
+    """
+    if size > limit:
+        raise CorruptEntry(f"the object has {size:,} bytes, at most {limit:,} are read (raise max_entry_bytes?)")
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return the prefix with a slash at its end: without one, `a` would list and clear what belongs to `ab`."""
+    if prefix and not prefix.endswith("/"):
+        prefix += "/"
+    if not (prefix.isascii() and prefix.isprintable()) or len(prefix) > MAX_PREFIX_BYTES:
+        raise ConfigurationError(f"prefix must be printable ASCII of at most {MAX_PREFIX_BYTES} bytes")
+    if any(part in ("", ".", "..") for part in prefix.split("/")[:-1]):
+        raise ConfigurationError("prefix must not begin with '/', nor hold '//', '.' or '..' as a part")
+    return prefix

@@ -1,0 +1,34 @@
+"""`Result`: a value and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .entry import Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `cache.lookup` returns: the value and how it was found.
+
+    Attributes:
+        value: the value; the default on a miss.
+        hit: whether there is a value: tells a cached None from a miss. A stale value is a hit with `is_stale`.
+        tier: the name of the tier that answered; None on a miss.
+        age: seconds since the entry was made; None on a miss.
+        ttl: seconds for which it stays fresh (0 when stale); None on a miss, or when it never expires.
+        is_stale: whether it is past its ttl, and served only because of `stale_for`.
+        metadata: what is known of the entry; None on a miss.
+    """
+
+    value: Any
+    hit: bool = False
+    tier: str | None = None
+    age: float | None = None
+    ttl: float | None = None
+    is_stale: bool = False
+    metadata: Metadata | None = None
+
+    def __repr__(self) -> str:  # never the value: a repr ends up in logs
+        return f"<Result {'stale ' if self.is_stale else ''}{f'hit in {self.tier}' if self.hit else 'miss'}>"
