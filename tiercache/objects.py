@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import BackendError, ConfigurationError, CorruptEntry
-from .keys import MAX_NAME_BYTES
 
-MAX_PREFIX_BYTES = 1024 - MAX_NAME_BYTES
+MAX_PREFIX_BYTES = 1024 - 910  # what S3 and GCS take, less the longest name of a key
 
 
 @dataclass(frozen=True, slots=True)

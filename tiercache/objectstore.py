@@ -188,7 +188,7 @@ class ObjectStoreBackend(Backend):
         Expired, damaged and archived ones go too. It costs a listing and a bulk delete for each thousand; a prefix
         over 800 encoded bytes costs a GET more for each key that is as long.
         """
-        if keys.encode_prefix(prefix) != keys.listing_prefix(prefix):
+        if prefix and keys.key_of(keys.listing_prefix(prefix)) != prefix:  # it was cut
             return super().clear(prefix, deadline=deadline)
         removed, failed = 0, dict[str, BackendError]()
         for page in self._pages(prefix, deadline, archived=True):
@@ -317,8 +317,9 @@ class ObjectStoreBackend(Backend):
         key = keys.key_of(name)
         if key is not None:
             return key if key.startswith(prefix) else None
-        # A slash stands in no name of ours: it is below `_meta/`, or in another backend's prefix.
-        return "" if keys.is_cut(name) and "/" not in name and name.startswith(start) else None
+        # Other slashes than those between segments: below `_meta/`, or in another backend's prefix.
+        ours = keys.is_cut(name) and "/" not in name.replace("~/", "")
+        return "" if ours and name.startswith(start) else None
 
 
 def _with_info(metadata: Metadata, info: ObjectInfo) -> Metadata:

@@ -285,9 +285,10 @@ class RedisBackend(Backend):
             raise CacheClosed("this RedisBackend")
         try:
             commands = next(steps)
+            connections = await self._loops.here()
             while True:
                 try:
-                    replies = await self._loops.exchange(commands, self._ends(deadline), repeatable=repeatable)
+                    replies = await connections.exchange(commands, self._ends(deadline), repeatable=repeatable)
                 except TiercacheError as error:
                     commands = steps.throw(error)
                 else:

@@ -26,7 +26,7 @@ from tiercache.pool import DaemonPool
 
 from .address import Address
 from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, all_busy, mapped
-from .layout import Command, Reply
+from .layout import Command, Reply, pack
 from .timed import TcpConnection, TlsConnection, UnixConnection
 
 CONNECT_SECONDS = 2.0
@@ -189,8 +189,7 @@ class Connections:
 
 def _talk(connection: Any, commands: list[Command], ends: float | None) -> list[Reply]:
     connection.wire.ends = ends
-    packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
-    connection.send_packed_command(packed, check_health=False)
+    connection.send_packed_command([pack(commands)], check_health=False)
     return [_read(connection) for _ in commands]
 
 

@@ -13,7 +13,7 @@ from tiercache.errors import TiercacheError
 from tiercache.keys import check_key
 
 T = TypeVar("T")
-Command = tuple[bytes | str | int, ...]
+Command = tuple[bytes | int, ...]
 Reply = Any
 """What redis-py makes of a reply, or the `TiercacheError` that the reply was."""
 Steps = Generator[list[Command], list[Reply], T]
@@ -57,11 +57,11 @@ class Layout:
         """Return the command after which the key holds the entry, or nothing if the entry is already gone."""
         name, gone_at = self.name(key), entry.metadata.gone_at
         if gone_at is None:
-            return ("SET", name, envelope.encode(entry))
+            return (b"SET", name, envelope.encode(entry))
         milliseconds = self._milliseconds_until(gone_at)
         if not milliseconds:
-            return ("UNLINK", name)
-        return ("SET", name, envelope.encode(entry), "PX", milliseconds)
+            return (b"UNLINK", name)
+        return (b"SET", name, envelope.encode(entry), b"PX", milliseconds)
 
     def entry(self, key: str, data: bytes | None) -> Entry | None:
         """Return the entry in what Redis holds; None when there is nothing or it may not be used any more.
@@ -83,6 +83,17 @@ class Layout:
     def _milliseconds_until(self, gone_at: float) -> int:
         seconds = gone_at - self.clock()
         return math.ceil(min(seconds, MAX_SECONDS) * 1000) if seconds > 0 else 0
+
+
+def pack(commands: list[Command]) -> bytes:
+    """Return the commands as they are sent (redis-py's own packing takes twice the time)."""
+    pieces: list[bytes] = []
+    for command in commands:
+        pieces.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            data = argument if isinstance(argument, bytes) else b"%d" % argument
+            pieces += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return b"".join(pieces)
 
 
 def value(reply: Reply) -> Any:

@@ -25,7 +25,7 @@ def glance(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Step
     cursor, names = yield from _names(layout, cursor, prefix, seen)
     if not names:
         return cursor, []
-    replies = yield [(command, name) for name in names for command in ("PTTL", "STRLEN")]
+    replies = yield [(command, name) for name in names for command in (b"PTTL", b"STRLEN")]
     page: Page = []
     for name, left, size in zip(names, replies[::2], replies[1::2], strict=True):
         # A value of another type has no STRLEN and is no entry; -2 stands for a key that is gone since.
@@ -42,7 +42,7 @@ def read(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[
     page: Page = []
     for start in range(0, len(names), ENTRIES_PAGE):
         some = names[start : start + ENTRIES_PAGE]
-        (reply,) = yield [("MGET", *some)]
+        (reply,) = yield [(b"MGET", *some)]
         for key, data in zip(map(layout.key, some), value(reply), strict=True):
             try:
                 entry = layout.entry(key, data)
@@ -58,12 +58,12 @@ def clear(layout: Layout, cursor: bytes, prefix: str) -> Steps[tuple[bytes, int]
     cursor, names = yield from _names(layout, cursor, prefix, set())
     if not names:
         return cursor, 0
-    (reply,) = yield [("UNLINK", *names)]
+    (reply,) = yield [(b"UNLINK", *names)]
     return cursor, value(reply)
 
 
 def _names(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[tuple[bytes, list[bytes]]]:
-    (reply,) = yield [("SCAN", cursor, "MATCH", layout.pattern(prefix), "COUNT", PAGE)]
+    (reply,) = yield [(b"SCAN", cursor, b"MATCH", layout.pattern(prefix), b"COUNT", PAGE)]
     cursor, found = value(reply)
     names = [name for name in dict.fromkeys(found) if name not in seen and layout.key(name)]
     seen.update(names)

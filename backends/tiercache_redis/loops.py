@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -18,12 +19,12 @@ from redis import asyncio as aredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 
 from .address import Address
 from .connections import CONNECT_SECONDS, OPENERS, connection_arguments
-from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, all_busy, mapped
+from .errors import VENDOR_ERRORS, all_busy, mapped
 from .layout import Command, Reply
+from .link import Link
 
 _CLASSES: dict[str, Any] = {
     "redis": aredis.Connection,
@@ -50,25 +51,22 @@ class Loops:
         self._known: dict[asyncio.AbstractEventLoop, LoopConnections] = {}
         _all.add(self)
 
-    async def exchange(self, commands: list[Command], ends: float | None, *, repeatable: bool) -> list[Reply]:
-        """`Connections.exchange`, awaited, on the running loop's own connections."""
+    async def here(self) -> LoopConnections:
+        """Return the connections of the running loop."""
         loop = asyncio.get_running_loop()
-        connections = self._known.get(loop)
-        if connections is None:
-            connections = await self._join(loop)
-        try:
-            async with asyncio.timeout(None if ends is None else ends - monotonic()):
-                return await connections.exchange(commands, repeatable=repeatable)
-        except VENDOR_ERRORS as error:
-            waited_in_vain = isinstance(error, TimeoutError) and connections.all_busy
-            failure = all_busy(self._limit) if waited_in_vain else mapped(error)
-        raise failure  # outside of `except`: what redis-py raised may quote a password
+        known = self._known.get(loop)
+        if known is None:
+            for other in [other for other in list(self._known) if other.is_closed()]:
+                self._known.pop(other, None)
+            known = self._known[loop] = LoopConnections(self._open, self._limit)
+            await known.end_with_loop()
+        return known
 
     async def aclose(self) -> None:
         """Close the running loop's connections, and have the other loops close theirs."""
-        connections = self._known.pop(asyncio.get_running_loop(), None)
-        if connections is not None:
-            await connections.aclose()
+        known = self._known.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known.aclose()
         self.close()
 
     def close(self) -> None:
@@ -78,15 +76,9 @@ class Loops:
             with suppress(RuntimeError):  # a loop that is closed has closed them
                 loop.call_soon_threadsafe(connections.close_soon)
 
-    async def _join(self, loop: asyncio.AbstractEventLoop) -> LoopConnections:
-        for other in [other for other in list(self._known) if other.is_closed()]:
-            self._known.pop(other, None)
-        connections = self._known[loop] = LoopConnections(self._open, self._limit)
-        await connections.outlive_no_loop()
-        return connections
-
-    async def _open(self) -> Any:
+    async def _open(self) -> Link:
         timeout = self._timeout()
+        # Link watches the time: redis-py would make a task for each write and a timer for each read.
         connection = self._class(**self._arguments, socket_timeout=None, socket_connect_timeout=None)
         try:
             async with asyncio.timeout(None if timeout is None else max(timeout, CONNECT_SECONDS)):
@@ -94,68 +86,49 @@ class Loops:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return connection
+        return Link(connection)
 
 
 class LoopConnections:
     """The connections of one event loop; used in that loop only.
 
     Args:
-        open_connection: makes one that is connected.
+        open_link: makes a connection.
         limit: how many there are at most.
     """
 
-    def __init__(self, open_connection: Callable[[], Any], limit: int) -> None:
-        self._open = open_connection
+    def __init__(self, open_link: Callable[[], Awaitable[Link]], limit: int) -> None:
+        self._open_link = open_link
         self._limit = limit
-        self._idle: list[Any] = []
-        self._slots = asyncio.Semaphore(limit)
+        self._idle: list[Link] = []
+        self._open = 0  # connections that exist or are being opened
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._openers = asyncio.Semaphore(OPENERS)
         self._background: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._finalizer = self._close_with_loop()
 
-    @property
-    def all_busy(self) -> bool:
-        """Whether the next exchange has to wait for one that is under way."""
-        return self._slots.locked()
-
-    async def outlive_no_loop(self) -> None:
+    async def end_with_loop(self) -> None:
         """Have the running loop close the connections when it shuts down."""
         await anext(self._finalizer)
 
-    async def exchange(self, commands: list[Command], *, repeatable: bool) -> list[Reply]:
-        """Send the commands and return their replies; redis-py's exceptions pass through."""
-        await self._slots.acquire()
-        connection = None
+    async def exchange(self, commands: list[Command], ends: float | None, *, repeatable: bool) -> list[Reply]:
+        """`Connections.exchange`, awaited."""
         try:
-            replies = None
             if self._idle:
-                connection = self._idle.pop()
-                if repeatable or await _is_alive(connection):
-                    try:
-                        replies = await _talk(connection, commands)
-                    except RedisConnectionError:
-                        if not repeatable:
-                            raise
-            if replies is None:
-                if connection is not None:
-                    await connection.disconnect(nowait=True)
-                    connection = None
-                    await self._drop_idle()  # the server restarted, most likely
-                connection = await self._open_one()
-                replies = await _talk(connection, commands)
-        except BaseException:
-            # A cancelled exchange leaves its reply in the socket: nobody may find it there.
-            if connection is not None:
-                await connection.disconnect(nowait=True)
-            self._slots.release()
-            raise
-        self._idle.append(connection)
-        self._slots.release()
-        if self._closed:
-            await self._drop_idle()
-        return replies
+                link = self._idle.pop()
+                try:
+                    if repeatable or await link.is_alive():
+                        return await self._talk(link, commands, ends)
+                    await self._discard(link)
+                except RedisConnectionError:
+                    if not repeatable:
+                        raise
+                await self._drop_idle()  # the server restarted, most likely
+            return await self._talk(await self._take(ends), commands, ends)
+        except VENDOR_ERRORS as error:
+            failure = mapped(error)
+        raise failure  # outside of `except`: what redis-py raised may quote a password
 
     def close_soon(self) -> None:
         """Close from a callback of the loop."""
@@ -167,61 +140,93 @@ class LoopConnections:
         await self._finalizer.aclose()
         await self._drop_idle()
 
-    async def _close_with_loop(self) -> AsyncGenerator[None, None]:
+    async def _talk(self, link: Link, commands: list[Command], ends: float | None) -> list[Reply]:
         try:
-            yield
-        finally:
+            replies = await link.talk(commands, ends)
+        except BaseException:
+            # A cancelled exchange leaves its reply in the socket: nobody may find it there.
+            await self._discard(link)
+            raise
+        self._idle.append(link)
+        if self._waiters:
+            self._wake()
+        if self._closed:
             await self._drop_idle()
+        return replies
+
+    async def _take(self, ends: float | None) -> Link:
+        """Return an idle connection or a new one; wait while neither is to be had."""
+        waiting = False
+        try:
+            async with asyncio.timeout(None if ends is None else ends - monotonic()):
+                while not self._idle and self._open >= self._limit:
+                    waiting = True
+                    await self._turn()
+                waiting = False
+                return self._idle.pop() if self._idle else await self._open_one()
+        except TimeoutError:
+            if not waiting:
+                raise
+        raise all_busy(self._limit)
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._wake()  # it was this one's turn: pass it on
+            raise
+
+    def _wake(self) -> None:
+        while self._waiters:
+            turn = self._waiters.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def _discard(self, link: Link) -> None:
+        self._open -= 1
+        self._wake()
+        await link.close()
 
     async def _drop_idle(self) -> None:
         while self._idle:
-            await self._idle.pop().disconnect(nowait=True)
+            await self._discard(self._idle.pop())
 
-    async def _open_one(self) -> Any:
-        await self._openers.acquire()
-        opening = self._keep(asyncio.get_running_loop().create_task(self._open()))
-        opening.add_done_callback(lambda _: self._openers.release())
+    async def _open_one(self) -> Link:
+        self._open += 1
+        opening = self._keep(asyncio.get_running_loop().create_task(self._open_in_turn()))
         try:
             return await asyncio.shield(opening)
         except BaseException:
             opening.add_done_callback(self._adopt)  # the caller left; its connection may serve the next one
             raise
 
-    def _adopt(self, opening: asyncio.Task[Any]) -> None:
+    async def _open_in_turn(self) -> Link:
+        async with self._openers:
+            return await self._open_link()
+
+    def _adopt(self, opening: asyncio.Task[Link]) -> None:
         if opening.cancelled() or opening.exception() is not None:
-            return
-        self._idle.append(opening.result())
-        if self._closed or len(self._idle) > self._limit:
-            self._keep(asyncio.get_running_loop().create_task(self._drop_idle()))
+            self._open -= 1
+        else:
+            self._idle.append(opening.result())
+            if self._closed:
+                self.close_soon()
+        self._wake()
+
+    async def _close_with_loop(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self._drop_idle()
 
     def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         self._background.add(task)  # a loop holds its tasks weakly
         task.add_done_callback(self._background.discard)
         return task
-
-
-async def _talk(connection: Any, commands: list[Command]) -> list[Reply]:
-    packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
-    await connection.send_packed_command(packed, check_health=False)
-    return [await _read(connection) for _ in commands]
-
-
-async def _read(connection: Any) -> Reply:
-    try:
-        return await connection.read_response()
-    except LEADS_ELSEWHERE:
-        raise
-    except ResponseError as error:
-        return mapped(error)
-
-
-async def _is_alive(connection: Any) -> bool:
-    """Whether the idle connection is open and silent, as far as this side knows."""
-    probe = getattr(connection, "can_read", None) or connection.can_read_destructive  # before redis-py 8
-    try:
-        return not await probe()
-    except (RedisConnectionError, OSError):
-        return False
 
 
 _all: weakref.WeakSet[Loops] = weakref.WeakSet()

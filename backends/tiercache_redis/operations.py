@@ -20,7 +20,7 @@ WRITE_BYTES = 4 * 2**20
 """Bytes of a pipeline of writes, after which the next one begins."""
 
 # Compares the first half of the envelope's tag (`Metadata.etag`); ARGV[1] = '' stands for nothing, or too few bytes.
-REPLACE = """
+REPLACE = b"""
 local tail = redis.call('GETRANGE', KEYS[1], -32, -1)
 if string.sub(tail, 1, -17) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[3])
@@ -32,7 +32,7 @@ return 1
 
 def get(layout: Layout, key: str) -> Steps[Entry | None]:
     """Read an entry; what is not an intact one raises `CorruptEntry`."""
-    (reply,) = yield [("GET", layout.name(key))]
+    (reply,) = yield [(b"GET", layout.name(key))]
     return layout.entry(key, value(reply))
 
 
@@ -44,7 +44,7 @@ def get_many(layout: Layout, keys: Sequence[str]) -> Steps[dict[str, Entry]]:
     for start in range(0, len(keys), PAGE):
         page = keys[start : start + PAGE]
         try:
-            (reply,) = yield [("MGET", *map(layout.name, page))]
+            (reply,) = yield [(b"MGET", *map(layout.name, page))]
             held = value(reply)
         except BackendError as error:
             failed |= _rest(error, keys[start:], any_done=start > 0)
@@ -87,11 +87,11 @@ def put_if_absent(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
     do not.
     """
     command = layout.write(key, entry)
-    if command[0] == "SET":
-        (reply,) = yield [(*command, "NX")]
+    if command[0] == b"SET":
+        (reply,) = yield [(*command, b"NX")]
         if value(reply) is not None:
             return True
-    (reply,) = yield [("GET", layout.name(key))]
+    (reply,) = yield [(b"GET", layout.name(key))]
     held = value(reply)
     try:
         taken = layout.entry(key, held) is not None
@@ -125,7 +125,7 @@ def put_many(layout: Layout, entries: Mapping[str, Entry]) -> Steps[None]:
 
 def delete(layout: Layout, key: str) -> Steps[bool]:
     """Remove an entry; whether something was there."""
-    (reply,) = yield [("UNLINK", layout.name(key))]
+    (reply,) = yield [(b"UNLINK", layout.name(key))]
     return bool(value(reply))
 
 
@@ -134,7 +134,7 @@ def delete_many(layout: Layout, keys: Sequence[str]) -> Steps[int]:
     keys = list(dict.fromkeys(keys))
     for start in range(0, len(keys), PAGE):
         try:
-            (reply,) = yield [("UNLINK", *map(layout.name, keys[start : start + PAGE]))]
+            (reply,) = yield [(b"UNLINK", *map(layout.name, keys[start : start + PAGE]))]
             value(reply)
         except BackendError as error:
             raise PartialFailure(_rest(error, keys[start:], any_done=start > 0), start) from None
@@ -143,18 +143,18 @@ def delete_many(layout: Layout, keys: Sequence[str]) -> Steps[int]:
 
 def ping() -> Steps[None]:
     """Have the server answer."""
-    (reply,) = yield [("PING",)]
+    (reply,) = yield [(b"PING",)]
     value(reply)
 
 
 def _replace(layout: Layout, key: str, entry: Entry, tag: bytes) -> Steps[bool]:
     command = layout.write(key, entry)
-    if command[0] == "SET":
+    if command[0] == b"SET":
         _, name, data, *expiry = command
         arguments: Command = (name, tag, expiry[1] if expiry else b"", data)
     else:
         arguments = (command[1], tag, 0)
-    (reply,) = yield [("EVAL", REPLACE, 1, *arguments)]
+    (reply,) = yield [(b"EVAL", REPLACE, 1, *arguments)]
     return bool(value(reply))
 
 

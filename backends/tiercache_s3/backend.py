@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
+from urllib.parse import SplitResult, unquote
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
@@ -59,7 +60,7 @@ class S3Backend(ObjectStoreBackend):
         prefix: str = "",
         region: str | None = None,
         endpoint_url: str | None = None,
-        storage_class: S3StorageClass | str = S3StorageClass.STANDARD,
+        storage_class: str = S3StorageClass.STANDARD,
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
         session_token: str | None = None,
@@ -109,6 +110,19 @@ class S3Backend(ObjectStoreBackend):
         )
         self.bucket = bucket
         self.storage_class = S3StorageClass(storage_class)
+
+    @classmethod
+    def url_arguments(cls, url: SplitResult) -> dict[str, str]:
+        """Return bucket and prefix of `s3://bucket/prefix`.
+
+        Raises:
+            ConfigurationError: credentials or a port stand before the bucket's name.
+        """
+        if "@" in url.netloc or ":" in url.netloc:
+            raise ConfigurationError(
+                "s3://bucket/prefix takes no credentials and no port; see endpoint_url and profile"
+            )
+        return {"bucket": url.netloc, "prefix": unquote(url.path.lstrip("/"))}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:

@@ -136,7 +136,7 @@ class S3Bucket(ObjectStore):
             prefix = prefix[: prefix.rfind("/") + 1]
         options: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
         with self._calling("ListObjectsV2", deadline) as client:
-            answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)
+            answer: dict[str, Any] = {**client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)}
         page = [
             ObjectInfo(
                 item["Key"],
@@ -170,8 +170,7 @@ class S3Bucket(ObjectStore):
         """Lend the client for one request that ends by the deadline; map what it raises."""
         try:
             client = self._client.get()
-            if deadline is not None and deadline <= time.monotonic():
-                raise BackendTimeout("the deadline passed before the request was sent")
+            _check_time(deadline)  # making the client takes a while
             with until(deadline):
                 yield client
         except TiercacheError:
@@ -184,6 +183,11 @@ class S3Bucket(ObjectStore):
                 self._client.forget()
             raise mapped from None
         self._seen = True
+
+
+def _check_time(deadline: float | None) -> None:
+    if deadline is not None and deadline <= time.monotonic():
+        raise BackendTimeout("the deadline passed before the request was sent")
 
 
 def _is_archived(answer: Mapping[str, Any]) -> bool:

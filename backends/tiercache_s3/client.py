@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from tiercache.errors import AccessDenied, CacheClosed
 
+from .errors import UnusableSettings
 from .sockets import UNBOUNDED_WAIT, bound_by_deadlines
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class LazyClient:
         self._connection = connection
         self._timeout = timeout
         self._closed = False
-        self.reset()
+        self._lock = threading.Lock()
+        self._client: S3Client | None = None
         _clients.add(self)
 
     def get(self) -> S3Client:
@@ -88,7 +90,7 @@ class LazyClient:
     def reset(self) -> None:
         """Start anew, without a word to the connections of the process that was forked."""
         self._lock = threading.Lock()
-        self._client: S3Client | None = None
+        self._client = None
 
 
 def _build(connection: Connection, timeout: float | None) -> S3Client:
@@ -116,7 +118,10 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         request_checksum_calculation=connection.checksums,
         response_checksum_validation="when_required",  # the envelope has a checksum of its own
     )
-    client: S3Client = session.client("s3", endpoint_url=connection.endpoint_url, config=config)
+    try:
+        client: S3Client = session.client("s3", endpoint_url=connection.endpoint_url, config=config)
+    except ValueError:  # botocore's own for a bad URL
+        raise UnusableSettings from None
     bound_by_deadlines(client)
     client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
     if connection.checksums == "when_required":

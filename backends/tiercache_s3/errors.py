@@ -24,6 +24,10 @@ from tiercache.errors import (
 )
 
 
+class UnusableSettings(sdk.BotoCoreError):
+    """The SDK cannot make a client of these settings, such as an endpoint_url that is no URL."""
+
+
 class Absent(BackendError):
     """There is no such object, or it is archived. Never leaves this package."""
 
@@ -95,14 +99,14 @@ def translate(error: Exception, operation: str, bucket: str, deadline: float | N
     """
     if isinstance(error, sdk.ClientError):
         return _answered(error, operation, bucket)
-    if not isinstance(error, (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError, ValueError)):
+    if not isinstance(error, (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError)):
         return None
     kind = type(error).__name__
     if isinstance(error, _NO_CREDENTIALS):
         return AccessDenied(f"no usable credentials for S3 ({kind}): {_GIVE_CREDENTIALS}")
     if isinstance(error, ResponseParserError):
         return not_a_store(kind)
-    if isinstance(error, (*_SETTINGS, ValueError)):
+    if isinstance(error, _SETTINGS):
         return ConfigurationError(f"the SDK refuses the settings ({kind}): check bucket, region, endpoint_url, profile")
     late = deadline is not None and time.monotonic() >= deadline
     if late or isinstance(error, (sdk.ConnectTimeoutError, sdk.ReadTimeoutError, TimeoutError)):
@@ -127,6 +131,7 @@ _SETTINGS = (
     sdk.InvalidConfigError,
     sdk.EndpointProviderError,
     sdk.DataNotFoundError,
+    UnusableSettings,
 )
 
 
@@ -165,7 +170,7 @@ def by_code(code: str, operation: str, bucket: str, status: int = 0) -> Tiercach
         return EntryTooLarge(f"S3 refuses an object of this size ({what}); lower max_entry_bytes")
     if code == "InvalidStorageClass":
         return ConfigurationError(
-            f"bucket {bucket!r} does not take this storage_class (directory buckets take EXPRESS_ONEZONE, others do not)"
+            f"bucket {bucket!r} does not take this storage_class: directory buckets take EXPRESS_ONEZONE, others do not"
         )
     if code in ("NotImplemented", "MethodNotAllowed") or code == str(status):
         return not_a_store(what)

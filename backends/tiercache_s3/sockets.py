@@ -61,10 +61,10 @@ def _left() -> float:
 class DeadlineSocket(socket.socket):
     """A TCP socket whose every wait is bounded by its thread's operation."""
 
-    def recv_into(self, *args: Any) -> int:
+    def recv_into(self, *args: Any, **options: Any) -> int:
         """Receive into a buffer; `http.client` reads this way."""
         self.settimeout(_left())
-        return super().recv_into(*args)
+        return super().recv_into(*args, **options)
 
     def recv(self, *args: Any) -> bytes:
         """Receive bytes."""
@@ -85,15 +85,15 @@ class DeadlineTLSSocket(ssl.SSLSocket):
         self.settimeout(_left())
         super().do_handshake(block)
 
-    def read(self, *args: Any) -> Any:
+    def read(self, *args: Any, **options: Any) -> Any:
         """Receive; `recv` and `recv_into` come here."""
         self.settimeout(_left())
-        return super().read(*args)
+        return super().read(*args, **options)
 
-    def send(self, *args: Any) -> int:
+    def send(self, *args: Any, **options: Any) -> int:
         """Send one record; `sendall` comes here."""
         self.settimeout(_left())
-        return super().send(*args)
+        return super().send(*args, **options)
 
 
 class _Connecting(AWSHTTPConnection):
