@@ -46,7 +46,9 @@ class TierChain:
         self.clock = clock
         self.flights = Flights()
         self.fence = Fence()
-        self.pool = DaemonPool(8, "tiercache-chain")
+        self.background = DaemonPool(8, "tiercache-promotion")
+        # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
+        self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(32, "tiercache-factory")
         self._name_tiers()
 
@@ -88,7 +90,7 @@ class TierChain:
 
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """Wait for promotions that are still being written; return whether all are, within `timeout` seconds."""
-        return self.pool.drain(timeout)
+        return self.background.drain(timeout)
 
     async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -99,22 +101,24 @@ class TierChain:
         self.drain()
         for tier in self.tiers:
             tier.backend.close()
-        self.pool.close()
-        self.factories.close()
+        self._close_pools()
 
     async def aclose(self) -> None:
         """`close`, awaited."""
         await self.adrain()
         for tier in self.tiers:
             await tier.backend.aclose()
-        self.pool.close()
-        self.factories.close()
+        self._close_pools()
+
+    def _close_pools(self) -> None:
+        for pool in (self.background, self.side_by_side, self.factories):
+            pool.close()
 
     def __repr__(self) -> str:
         return f"<TierChain {' -> '.join(tier.label for tier in self.tiers) or 'without tiers'}>"
 
     async def _ping(self) -> list[TiercacheError | None]:
-        results = await Gather([_ping(tier) for tier in self.tiers], self.pool)
+        results = await Gather([_ping(tier) for tier in self.tiers], self.side_by_side)
         for result in results:
             if result is not None and not isinstance(result, TiercacheError):
                 raise result

@@ -28,7 +28,7 @@ class DaemonPool:
     Args:
         size: threads at most.
         name: what the threads are called.
-        max_queue: waiting calls at most; `submit` refuses more.
+        max_queue: calls at most that wait for a thread; `submit` refuses more.
     """
 
     def __init__(self, size: int, name: str = "tiercache", max_queue: int = 10_000) -> None:
@@ -55,7 +55,8 @@ class DaemonPool:
         future: Future[T] = Future()
         with self._lock:
             waiting = self._queue.qsize()
-            if self._closed or waiting >= self._max_queue:
+            busy = self._threads >= self.size and waiting - self._idle >= self._max_queue
+            if self._closed or busy:
                 raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
             self._futures.add(future)
             self._queue.put((future, lambda: function(*args, **kwargs)))

@@ -25,9 +25,9 @@ from tiercache.errors import CacheClosed
 from tiercache.pool import DaemonPool
 
 from .address import Address
-from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, all_busy, mapped
+from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, NotSent, all_busy, mapped
 from .layout import Command, Reply, pack
-from .timed import TcpConnection, TlsConnection, UnixConnection
+from .timed import TcpConnection, TlsConnection, UnixConnection, is_silent
 
 CONNECT_SECONDS = 2.0
 """Seconds that opening a connection may go on in the background, if the backend's timeout is shorter (TLS takes
@@ -77,6 +77,8 @@ class Connections:
     def exchange(self, commands: list[Command], ends: float | None, *, repeatable: bool) -> list[Reply]:
         """Send the commands together and return their replies, in order; error replies are returned as errors.
 
+        When the connection breaks, or time is up, after the first reply, the missing replies are that error.
+
         Args:
             commands: what to send.
             ends: monotonic seconds at which to give up.
@@ -86,10 +88,14 @@ class Connections:
         Raises:
             TiercacheError: no replies came, see `errors.mapped`; the commands may still take effect.
         """
+        replies: list[Reply] = []
         try:
-            return self._exchange(commands, ends, repeatable)
+            self._exchange(commands, ends, repeatable, replies)
+            return replies
         except VENDOR_ERRORS as error:
             failure = mapped(error)
+        if replies:
+            return replies + [failure] * (len(commands) - len(replies))
         raise failure  # outside of `except`: what redis-py raised may quote a password
 
     def close(self) -> None:
@@ -98,29 +104,28 @@ class Connections:
         self._drop_idle()
         self._openers.close()
 
-    def _exchange(self, commands: list[Command], ends: float | None, repeatable: bool) -> list[Reply]:
+    def _exchange(self, commands: list[Command], ends: float | None, repeatable: bool, replies: list[Reply]) -> None:
         connection = self._take(ends)
         try:
-            replies = None
-            if connection is not None and (repeatable or _is_alive(connection)):
+            if connection is not None:
                 try:
-                    replies = _talk(connection, commands, ends)
-                except RedisConnectionError:
-                    if not repeatable:
+                    _talk(connection, commands, ends, replies, probe=not repeatable)
+                except RedisConnectionError as error:
+                    if replies or not (repeatable or isinstance(error, NotSent)):
                         raise
-            if replies is None:
-                if connection is not None:
                     connection.disconnect()
+                    connection = None
                     self._drop_idle()  # the server restarted, most likely
+            if connection is None:
                 connection = self._open_one(ends)
-                replies = _talk(connection, commands, ends)
+                _talk(connection, commands, ends, replies)
         except BaseException:
+            # An exchange that was interrupted leaves a reply in the socket: nobody may find it there.
             if connection is not None:
                 connection.disconnect()
             self._forget(1)
             raise
         self._give(connection)
-        return replies
 
     def _take(self, ends: float | None) -> Any | None:
         """Return an idle connection, or None with the right to open one; wait while neither is to be had."""
@@ -187,10 +192,15 @@ class Connections:
             self._forget(1)
 
 
-def _talk(connection: Any, commands: list[Command], ends: float | None) -> list[Reply]:
+def _talk(
+    connection: Any, commands: list[Command], ends: float | None, replies: list[Reply], *, probe: bool = False
+) -> None:
     connection.wire.ends = ends
+    if probe and not is_silent(connection.wire):
+        raise NotSent
     connection.send_packed_command([pack(commands)], check_health=False)
-    return [_read(connection) for _ in commands]
+    for _ in commands:
+        replies.append(_read(connection))
 
 
 def _read(connection: Any) -> Reply:
@@ -200,14 +210,6 @@ def _read(connection: Any) -> Reply:
         raise
     except ResponseError as error:
         return mapped(error)
-
-
-def _is_alive(connection: Any) -> bool:
-    """Whether the idle connection is open and silent, as far as this side knows."""
-    try:
-        return not connection.can_read(timeout=0)
-    except (RedisConnectionError, OSError):
-        return False
 
 
 def _left(ends: float | None) -> float | None:

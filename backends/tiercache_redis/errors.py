@@ -55,6 +55,10 @@ _CODES = {
 }
 
 
+class NotSent(theirs.ConnectionError):
+    """An idle connection was found dead before anything was sent on it."""
+
+
 def mapped(error: BaseException) -> TiercacheError:
     """Return the error of `tiercache.errors` that tells a caller what to do about `error`."""
     if isinstance(error, _REFUSED):

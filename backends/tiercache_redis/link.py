@@ -14,8 +14,9 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from .errors import LEADS_ELSEWHERE, mapped
+from .errors import LEADS_ELSEWHERE, NotSent, mapped
 from .layout import Command, Reply, pack
+from .timed import is_silent
 
 _EARLY = 0.001
 """Seconds by which a loop's timer may fire early."""
@@ -36,39 +37,42 @@ class Link:
         self._fires = math.inf
         self._overdue = False
 
-    async def talk(self, commands: list[Command], ends: float | None) -> list[Reply]:
-        """Send the commands together and return their replies; error replies are returned as errors.
+    async def talk(
+        self, commands: list[Command], ends: float | None, replies: list[Reply], *, probe: bool = False
+    ) -> None:
+        """Send the commands together and append their replies; error replies are appended as errors.
 
         After an exception the connection may only be closed.
 
+        Args:
+            commands: what to send.
+            ends: monotonic seconds at which to give up.
+            replies: where they go.
+            probe: look first whether the connection is still open.
+
         Raises:
-            TimeoutError: `ends` (monotonic seconds) came first.
+            TimeoutError: time was up.
+            NotSent: the probe failed.
         """
         connection = self._connection
+        if probe and not self._is_silent():
+            raise NotSent
         if ends is not None:
             self._ends = ends
             if ends < self._fires:
                 self._arm(ends)
         try:
             await connection.send_packed_command([pack(commands)], check_health=False)
-            replies = [await self._read() for _ in commands]
+            for _ in commands:
+                replies.append(await self._read())
         except RedisConnectionError:
             if not self._overdue:
                 raise
         else:
             self._ends = None
             if not self._overdue:
-                return replies
+                return
         raise TimeoutError
-
-    async def is_alive(self) -> bool:
-        """Whether the idle connection is open and silent, as far as this side knows."""
-        connection = self._connection
-        probe = getattr(connection, "can_read", None) or connection.can_read_destructive  # before redis-py 8
-        try:
-            return not await probe()
-        except (RedisConnectionError, OSError):
-            return False
 
     async def close(self) -> None:
         """Close the connection without waiting for the peer."""
@@ -83,6 +87,10 @@ class Link:
             raise
         except ResponseError as error:
             return mapped(error)
+
+    def _is_silent(self) -> bool:
+        reader, writer = self._connection._reader, self._connection._writer
+        return not reader.at_eof() and is_silent(writer.get_extra_info("socket"))
 
     def _arm(self, ends: float) -> None:
         if self._timer is not None:

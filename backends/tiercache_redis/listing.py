@@ -9,10 +9,7 @@ from tiercache.entry import Metadata
 from tiercache.errors import CorruptEntry
 
 from .layout import Layout, Steps, value
-from .operations import PAGE
-
-ENTRIES_PAGE = 100
-"""Entries that a full listing reads in one round trip."""
+from .operations import GROUP, PAGE, split
 
 START = b"0"
 """SCAN's first cursor, and the one that it returns at the end."""
@@ -39,11 +36,11 @@ def glance(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Step
 def read(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[tuple[bytes, Page]]:
     """List a page with the metadata that the entries hold; what is no intact entry is left out."""
     cursor, names = yield from _names(layout, cursor, prefix, seen)
+    groups = split(names, GROUP)
+    replies = (yield [(b"MGET", *group) for group in groups]) if groups else []
     page: Page = []
-    for start in range(0, len(names), ENTRIES_PAGE):
-        some = names[start : start + ENTRIES_PAGE]
-        (reply,) = yield [(b"MGET", *some)]
-        for key, data in zip(map(layout.key, some), value(reply), strict=True):
+    for group, reply in zip(groups, replies, strict=True):
+        for key, data in zip(map(layout.key, group), value(reply), strict=True):
             try:
                 entry = layout.entry(key, data)
             except CorruptEntry:

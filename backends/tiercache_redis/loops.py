@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .address import Address
 from .connections import CONNECT_SECONDS, OPENERS, connection_arguments
-from .errors import VENDOR_ERRORS, all_busy, mapped
+from .errors import VENDOR_ERRORS, NotSent, all_busy, mapped
 from .layout import Command, Reply
 from .link import Link
 
@@ -114,20 +114,22 @@ class LoopConnections:
 
     async def exchange(self, commands: list[Command], ends: float | None, *, repeatable: bool) -> list[Reply]:
         """`Connections.exchange`, awaited."""
+        replies: list[Reply] = []
         try:
             if self._idle:
-                link = self._idle.pop()
                 try:
-                    if repeatable or await link.is_alive():
-                        return await self._talk(link, commands, ends)
-                    await self._discard(link)
-                except RedisConnectionError:
-                    if not repeatable:
+                    await self._talk(self._idle.pop(), commands, ends, replies, probe=not repeatable)
+                    return replies
+                except RedisConnectionError as error:
+                    if replies or not (repeatable or isinstance(error, NotSent)):
                         raise
                 await self._drop_idle()  # the server restarted, most likely
-            return await self._talk(await self._take(ends), commands, ends)
+            await self._talk(await self._take(ends), commands, ends, replies)
+            return replies
         except VENDOR_ERRORS as error:
             failure = mapped(error)
+        if replies:
+            return replies + [failure] * (len(commands) - len(replies))
         raise failure  # outside of `except`: what redis-py raised may quote a password
 
     def close_soon(self) -> None:
@@ -140,11 +142,13 @@ class LoopConnections:
         await self._finalizer.aclose()
         await self._drop_idle()
 
-    async def _talk(self, link: Link, commands: list[Command], ends: float | None) -> list[Reply]:
+    async def _talk(
+        self, link: Link, commands: list[Command], ends: float | None, replies: list[Reply], *, probe: bool = False
+    ) -> None:
         try:
-            replies = await link.talk(commands, ends)
+            await link.talk(commands, ends, replies, probe=probe)
         except BaseException:
-            # A cancelled exchange leaves its reply in the socket: nobody may find it there.
+            # An exchange that was cancelled leaves a reply in the socket: nobody may find it there.
             await self._discard(link)
             raise
         self._idle.append(link)
@@ -152,7 +156,6 @@ class LoopConnections:
             self._wake()
         if self._closed:
             await self._drop_idle()
-        return replies
 
     async def _take(self, ends: float | None) -> Link:
         """Return an idle connection or a new one; wait while neither is to be had."""

@@ -7,15 +7,27 @@ each, in order; a reply may be the error that the server answered. A round trip 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from tiercache.entry import Entry
 from tiercache.envelope import TAG_BYTES
-from tiercache.errors import BackendError, CorruptEntry, PartialFailure, UnknownFormat
+from tiercache.errors import (
+    BackendError,
+    BackendTimeout,
+    BackendUnavailable,
+    CorruptEntry,
+    PartialFailure,
+    UnknownFormat,
+)
 
 from .layout import Command, Layout, Steps, value
 
+T = TypeVar("T")
+
 PAGE = 1000
-"""Keys in one command or pipeline at most: a server does nothing else meanwhile."""
+"""Keys in one round trip at most."""
+GROUP = 100
+"""Keys in one command that reads entries: the server does nothing else meanwhile, and a group arrives as a whole."""
 WRITE_BYTES = 4 * 2**20
 """Bytes of a pipeline of writes, after which the next one begins."""
 
@@ -37,26 +49,28 @@ def get(layout: Layout, key: str) -> Steps[Entry | None]:
 
 
 def get_many(layout: Layout, keys: Sequence[str]) -> Steps[dict[str, Entry]]:
-    """Read entries, a page of keys in each round trip."""
+    """Read entries, a page of keys in each round trip; what has arrived when one breaks is kept."""
     found: dict[str, Entry] = {}
     failed: dict[str, BackendError] = {}
     keys = list(dict.fromkeys(keys))
+    done = 0
     for start in range(0, len(keys), PAGE):
-        page = keys[start : start + PAGE]
+        groups = split(keys[start : start + PAGE], GROUP)
         try:
-            (reply,) = yield [(b"MGET", *map(layout.name, page))]
-            held = value(reply)
+            replies = yield [(b"MGET", *map(layout.name, group)) for group in groups]
+            for group, reply in zip(groups, replies, strict=True):
+                for key, data in zip(group, value(reply), strict=True):
+                    try:
+                        entry = layout.entry(key, data)
+                    except BackendError as error:
+                        failed[key] = error
+                    else:
+                        if entry is not None:
+                            found[key] = entry
+                done += len(group)
         except BackendError as error:
-            failed |= _rest(error, keys[start:], any_done=start > 0)
+            failed |= _rest(error, keys[done:], any_done=done > 0)
             break
-        for key, data in zip(page, held, strict=True):
-            try:
-                entry = layout.entry(key, data)
-            except BackendError as error:
-                failed[key] = error
-            else:
-                if entry is not None:
-                    found[key] = entry
     if failed:
         raise PartialFailure(failed, found)
     return found
@@ -103,22 +117,24 @@ def put_if_absent(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
 
 
 def put_many(layout: Layout, entries: Mapping[str, Entry]) -> Steps[None]:
-    """Write entries, pipelined."""
+    """Write entries, pipelined; the server may refuse each on its own."""
     failed: dict[str, BackendError] = {}
     done: set[str] = set()
     for page in _pages(layout, entries, failed):
         try:
             replies = yield list(page.values())
+            done.update(page)
+            for key, reply in zip(page, replies, strict=True):
+                try:
+                    value(reply)
+                except BackendError as error:
+                    failed[key] = error
+            if isinstance(replies[-1], (BackendTimeout, BackendUnavailable)):
+                raise replies[-1]  # and so it would go on
         except BackendError as error:
             rest = [key for key in entries if key not in failed and key not in done]
             failed |= _rest(error, rest, any_done=bool(done or failed))
             break
-        for key, reply in zip(page, replies, strict=True):
-            try:
-                value(reply)
-            except BackendError as error:
-                failed[key] = error
-        done.update(page)
     if failed:
         raise PartialFailure(failed)
 
@@ -145,6 +161,11 @@ def ping() -> Steps[None]:
     """Have the server answer."""
     (reply,) = yield [(b"PING",)]
     value(reply)
+
+
+def split(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Return the items in groups of this size."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _replace(layout: Layout, key: str, entry: Entry, tag: bytes) -> Steps[bool]:

@@ -5,6 +5,7 @@ A socket's own timeout starts again with each byte that arrives; a peer that dri
 
 from __future__ import annotations
 
+import select
 from time import monotonic
 from typing import Any
 
@@ -54,6 +55,18 @@ class TimedSocket:
         # Setting it is a system call: a timeout that is right within a tenth is left alone.
         if left is None or self._timeout is None or not 0.9 * self._timeout <= left <= 1.1 * self._timeout:
             self.settimeout(left)
+
+
+def is_silent(sock: Any) -> bool:
+    """Whether an idle socket is open, as far as this side knows, and nothing has arrived on it."""
+    try:
+        if hasattr(select, "poll"):  # not on Windows; select() takes no descriptors over 1,023 elsewhere
+            poller = select.poll()
+            poller.register(sock, select.POLLIN)
+            return not poller.poll(0)
+        return not select.select([sock], [], [], 0)[0]
+    except (OSError, ValueError):  # it is closed
+        return False
 
 
 class _Timed:

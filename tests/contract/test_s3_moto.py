@@ -1,9 +1,6 @@
-"""S3 against moto, in this process: quick, and without a server."""
+"""The contract, held by `S3Backend` against moto in this process: quick, and without a server."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Any
+import uuid
 
 import boto3
 import pytest
@@ -17,6 +14,12 @@ from tiercache_s3 import S3Backend
 SECRET = "canary-of-the-secret-key"
 
 
+@pytest.fixture(scope="module")
+def aws():
+    with mock_aws():
+        yield boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key=SECRET)
+
+
 class TestS3OnMoto(BackendContract):
     secrets = (SECRET,)
     scan_knows_expiry = False
@@ -24,20 +27,12 @@ class TestS3OnMoto(BackendContract):
     operations_per_thread = 20
 
     @pytest.fixture
-    def raw(self) -> Iterator[Any]:
-        with mock_aws():
-            client = boto3.client(
-                "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key=SECRET
-            )
-            client.create_bucket(Bucket="bucket")
-            yield client
-
-    @pytest.fixture
-    def backend(self, raw: Any, clock: Any) -> Iterator[S3Backend]:
-        self.raw, self.clock = raw, clock
-        # Not two seconds: moto answers in this process, and the machine may be busy.
+    def backend(self, aws, clock):
+        self.client, self.clock, self.bucket = aws, clock, f"bucket-{uuid.uuid4().hex}"
+        aws.create_bucket(Bucket=self.bucket)
+        # A minute, not two seconds: moto answers in this process, and the machine may be busy.
         backend = S3Backend(
-            "bucket",
+            self.bucket,
             prefix="tiercache/",
             region="us-east-1",
             access_key_id="test",
@@ -48,17 +43,20 @@ class TestS3OnMoto(BackendContract):
         yield backend
         backend.close()
 
-    def now(self) -> float:
+    def now(self):
         return self.clock.now
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds):
         self.clock.advance(seconds)
 
-    def raw_get(self, backend: S3Backend, key: str) -> bytes | None:
+    def raw_get(self, backend, key):
         try:
-            return self.raw.get_object(Bucket="bucket", Key="tiercache/" + keys.object_name(key))["Body"].read()
-        except ClientError:
+            answer = self.client.get_object(Bucket=self.bucket, Key=backend.prefix + keys.object_name(key))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
             return None
+        return answer["Body"].read()
 
-    def raw_put(self, backend: S3Backend, key: str, data: bytes) -> None:
-        self.raw.put_object(Bucket="bucket", Key="tiercache/" + keys.object_name(key), Body=data)
+    def raw_put(self, backend, key, data):
+        self.client.put_object(Bucket=self.bucket, Key=backend.prefix + keys.object_name(key), Body=data)

@@ -105,8 +105,8 @@ def test_a_change_waits_for_a_promotion_that_is_being_written(
 
 def test_a_promotion_that_has_not_begun_is_given_up(setting: Setting) -> None:
     block = threading.Event()
-    for _ in range(setting.cache.chain.pool.size):
-        setting.cache.chain.pool.submit(block.wait, WAIT)
+    for _ in range(setting.cache.chain.background.size):
+        setting.cache.chain.background.submit(block.wait, WAIT)
     assert setting.cache.get("k") == "old"  # its copy to the upper tier waits behind the blocked threads
     setting.cache.delete("k")
     block.set()
@@ -174,9 +174,7 @@ def test_a_cancelled_set_goes_on(setting: Setting) -> None:
         with pytest.raises(asyncio.CancelledError):
             await write
         go_on.set()
-        await setting.cache.aget("other")
-        while "n:k" not in setting.lower.entries or setting.cache.chain.fence._states:
-            await asyncio.sleep(0.001)
+        await asyncio.gather(*setting.cache._tasks)
 
     asyncio.run(main())
     setting.memory.clear()

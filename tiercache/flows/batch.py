@@ -103,7 +103,7 @@ async def _promote_many(
         flow = _promote_remote(chain, tier, kept, held, bounded=not warming)
         if warming:
             await flow
-        elif not await Background(flow, chain.pool):
+        elif not await Background(flow, chain.background):
             for load in held:
                 chain.fence.release(load)
             tier.counters.skipped += len(kept)

@@ -101,7 +101,7 @@ async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load) -> No
         promote_local(chain, tier, tier.backend, kept, load)
         return
     chain.fence.hold(load)
-    if not await Background(_promote_remote(chain, tier, kept, load), chain.pool):
+    if not await Background(_promote_remote(chain, tier, kept, load), chain.background):
         chain.fence.release(load)
         tier.counters.skipped += 1
 

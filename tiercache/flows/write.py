@@ -89,7 +89,7 @@ async def settle(mutations: Sequence[Mutation]) -> None:
 
 async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
     """Run one flow a tier, side by side; the failure of a tier is a result, unless the chain is strict."""
-    results = await Gather(flows, chain.pool)
+    results = await Gather(flows, chain.side_by_side)
     for result in results:
         if isinstance(result, BaseException) and (chain.strict or not isinstance(result, FAILURES)):
             raise result

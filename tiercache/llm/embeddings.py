@@ -119,6 +119,8 @@ class EmbeddingCache:
             start = time.perf_counter()
             made = compute(list(chunk.values()))
             if inspect.isawaitable(made):
+                if inspect.iscoroutine(made):
+                    made.close()
                 raise TypeError("compute is async: call aembed() and await it")
             new, attributes = work.add_computed(chunk, made, time.perf_counter() - start)
             self.cache.set_many(new, ttl=self._ttl, attributes=attributes)
