@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import peers
-from harness import Row, Sample, Samples, Scale, aeach, compare, each, faster, interleave, times
+from harness import Row, Sample, Scale, aeach, compare, each, faster, interleave, times
 
 from tiercache import Cache, MemoryBackend
 
@@ -115,7 +115,7 @@ def chat_response(number: int = 0) -> dict[str, Any]:
 
 
 def _samples(calls: dict[str, Callable[[str], Any]], asked: list[str]) -> dict[str, Sample]:
-    return {name: partial(each, call, asked, _passes(name)) for name, call in calls.items()}
+    return {name: partial(each, call, asked, passes=_passes(name)) for name, call in calls.items()}
 
 
 def _passes(name: str) -> int:
@@ -123,4 +123,4 @@ def _passes(name: str) -> int:
 
 
 def _run(runner: asyncio.Runner, call: Callable[[str], Any], asked: list[str], passes: int) -> float:
-    return runner.run(aeach(call, asked, passes))
+    return runner.run(aeach(call, asked, passes=passes))

@@ -18,14 +18,14 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from platformdirs import user_cache_dir
 
 from . import envelope
 from .backend import SCAN_PAGE, Backend
 from .disk_connection import Connection
-from .disk_schema import DELETE, GET, LIST, TOTALS, Row, give_back, marks, store
+from .disk_schema import ALIVE, DELETE, GET, LIST, TOTALS, Row, give_back, marks, numbers, store
 from .entry import Clock, Entry, Metadata
 from .errors import (
     BackendError,
@@ -117,11 +117,11 @@ class DiskBackend(Backend):
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
         """Remove the entry and return whether there was one (an expired one is removed and counts as none)."""
-        parameters = (_encoded(key),)
+        raw = _encoded(key)
         with self._writer.transaction(until=self._until(deadline)) as db:
-            rows = db.execute("SELECT gone_at FROM entries WHERE key = ?", parameters).fetchall()
-            db.execute(DELETE, parameters)
-        return _alive(rows, self._clock()) > 0
+            rows = db.execute(f"SELECT {ALIVE} FROM entries WHERE key = ?", (self._clock(), raw)).fetchall()  # noqa: S608 - a constant
+            db.execute(DELETE, (raw,))
+        return rows == [(1,)]
 
     def scan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -135,10 +135,9 @@ class DiskBackend(Backend):
         start, end = _bounds(prefix)
         while rows := self._reader.query(LIST, (start, end, SCAN_PAGE), until=self._until(deadline)):
             for listed in map(self._listed, rows):
-                if listed.is_usable(self._clock()):
-                    metadata = self._described(listed, deadline) if full else listed
-                    if metadata is not None:
-                        yield listed.key, metadata
+                metadata = self._described(listed, deadline) if full and listed else listed
+                if metadata is not None:
+                    yield metadata.key, metadata
             start = rows[-1][0] + b"\0"
 
     def ping(self, *, deadline: float | None = None) -> None:
@@ -150,7 +149,11 @@ class DiskBackend(Backend):
 
         Both are kept in one row: the price does not depend on the size of the cache.
         """
-        [(entries, size)] = self._reader.query(TOTALS, until=self._until(deadline))
+        rows = self._reader.query(TOTALS, until=self._until(deadline))
+        try:
+            entries, size = numbers(rows)
+        except sqlite3.DatabaseError:
+            raise self._reader.damaged() from None
         return entries, size
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
@@ -176,13 +179,15 @@ class DiskBackend(Backend):
                 break
             left = left[BATCH:]
             for raw, data in rows:
+                if (key := wanted.get(raw)) is None:  # the index leads to the row of another key
+                    raise self._reader.damaged()
                 try:
-                    entry = self._usable(data, wanted[raw])
+                    entry = self._usable(data, key)
                 except CorruptEntry as error:
-                    failed[wanted[raw]] = error
+                    failed[key] = error
                 else:
                     if entry is not None:
-                        results[wanted[raw]] = entry
+                        results[key] = entry
         if failed:
             raise PartialFailure(failed, results)
         return results
@@ -228,12 +233,12 @@ class DiskBackend(Backend):
         while removed == CLEAR_ROWS:
             with self._writer.transaction(until=self._until(deadline)) as db:
                 rows = db.execute(
-                    "SELECT gone_at, id FROM entries WHERE key >= ? AND key < ? AND id <= ? LIMIT ?",
-                    (*_bounds(prefix), newest, CLEAR_ROWS),
+                    f"SELECT id, {ALIVE} FROM entries WHERE key >= ? AND key < ? AND id <= ? LIMIT ?",
+                    (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS),
                 ).fetchall()
-                db.executemany("DELETE FROM entries WHERE id = ?", [row[1:] for row in rows])
+                db.executemany("DELETE FROM entries WHERE id = ?", [(row_id,) for row_id, _ in rows])
                 give_back(db)
-            alive += _alive(rows, self._clock())
+            alive += sum(is_alive for _, is_alive in rows)
             removed = len(rows)
         return alive
 
@@ -261,7 +266,9 @@ class DiskBackend(Backend):
         raw = check_key(key).encode()
         return raw, metadata.created_at, metadata.expires_at, metadata.gone_at, len(data), data
 
-    def _usable(self, data: bytes, key: str) -> Entry | None:
+    def _usable(self, data: object, key: str) -> Entry | None:
+        if not isinstance(data, bytes):
+            raise CorruptEntry("the row holds no bytes")
         entry = envelope.decode(data, key)
         return entry if entry.metadata.is_usable(self._clock()) else None
 
@@ -277,15 +284,21 @@ class DiskBackend(Backend):
             return if_match is None
         return not if_absent and there.metadata.etag == if_match
 
-    def _listed(self, row: Row) -> Metadata:
+    def _listed(self, row: Row) -> Metadata | None:
+        """Return what a row tells without its envelope; None when it is expired."""
         raw, created_at, expires_at, gone_at, size = row
-        return Metadata(
-            key=raw.decode(),
-            created_at=created_at,
-            expires_at=expires_at,
-            stale_until=None if gone_at == expires_at else gone_at,
-            stored_size=size,
-        )
+        stale_until = None if gone_at == expires_at else gone_at
+        try:
+            listed = Metadata(
+                key=raw.decode(),
+                created_at=created_at,
+                expires_at=expires_at,
+                stale_until=stale_until,
+                stored_size=size,
+            )
+            return listed if listed.is_usable(self._clock()) else None
+        except (AttributeError, TypeError, UnicodeDecodeError):
+            raise self._reader.damaged() from None
 
     def _described(self, listed: Metadata, deadline: float | None) -> Metadata | None:
         try:
@@ -314,8 +327,3 @@ def _bounds(prefix: str) -> tuple[bytes, bytes]:
     """Return the first key of a prefix and the first one after it, in byte order (UTF-8 has no byte 0xFF)."""
     start = _encoded(prefix) if prefix else b""
     return start, start[:-1] + bytes([start[-1] + 1]) if start else b"\xff"
-
-
-def _alive(rows: list[Any], now: float) -> int:
-    """Return how many of these rows, which begin with `gone_at`, are not expired."""
-    return sum(gone_at is None or gone_at > now for gone_at, *_ in rows)

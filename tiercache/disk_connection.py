@@ -24,7 +24,9 @@ SETTLE = 10.0
 
 _PAUSE = 0.002  # SQLite's own waits grow to 100 ms, too coarse for a deadline and unfair between two writers
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-# ERROR and CONSTRAINT: tables or totals are not as they were made. 0: a column holds no value of its type.
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What the sqlite3 module raises; the latter where SQLite's message quotes a damaged schema."""
+# ERROR and CONSTRAINT: tables are not as they were made. 0: the module, or `value`, found no value of the right type.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, 0}
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: free space on it or lower max_bytes",
@@ -64,7 +66,7 @@ class Connection:
             while True:
                 try:
                     return self._ready().execute(sql, parameters).fetchall()
-                except sqlite3.Error as error:
+                except FAILURES as error:
                     self._pause_or_raise(error, until)
         finally:
             self._lock.release()
@@ -78,7 +80,7 @@ class Connection:
             try:
                 yield db
                 db.execute("COMMIT")
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 self._rollback(db)
                 raise self._mapped(error) from error
             except BaseException:
@@ -136,7 +138,7 @@ class Connection:
                 # Where there is no write-ahead log, IMMEDIATE would let COMMIT fail because of a reader.
                 db.execute("BEGIN EXCLUSIVE")
                 return db
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 self._pause_or_raise(error, until)
 
     def _ready(self) -> sqlite3.Connection:
@@ -152,13 +154,13 @@ class Connection:
                 self._db, self._opened = open_file(self._path)
         return self._db
 
-    def _pause_or_raise(self, error: sqlite3.Error, until: float) -> None:
+    def _pause_or_raise(self, error: sqlite3.Error | UnicodeDecodeError, until: float) -> None:
         left = until - time.monotonic()
         if primary_code(error) not in _BUSY or left <= 0:
             raise self._mapped(error) from error
         time.sleep(min(_PAUSE, left))
 
-    def _mapped(self, error: sqlite3.Error) -> TiercacheError:
+    def _mapped(self, error: sqlite3.Error | UnicodeDecodeError) -> TiercacheError:
         """Map SQLite's errors: the only place. Where the file may be at fault, the next use opens it anew."""
         code = primary_code(error)
         if code in _BUSY:
@@ -167,7 +169,8 @@ class Connection:
             self._drop()
         if code in _DAMAGED:
             return self.damaged()
-        hint = _HINTS.get(code, f"SQLite reports {error.sqlite_errorname}: look at the disk")
+        name = getattr(error, "sqlite_errorname", "an error")
+        hint = _HINTS.get(code, f"SQLite reports {name}: look at the disk")
         return BackendUnavailable(f"the cache file {self._path} does not serve: {hint}")
 
     def _timeout(self) -> BackendTimeout:

@@ -33,6 +33,7 @@ GET = "SELECT data FROM entries WHERE key = ?"
 LIST = """SELECT key, created_at, expires_at, gone_at, size FROM entries
     WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"""
 DELETE = "DELETE FROM entries WHERE key = ?"
+ALIVE = "(gone_at IS NULL OR gone_at > ?)"
 TOTALS = "SELECT entries, bytes FROM totals"
 _INSERT = "INSERT INTO entries (key, created_at, expires_at, gone_at, size, data) VALUES (?, ?, ?, ?, ?, ?)"
 _SWEEP = "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE gone_at <= ? ORDER BY gone_at LIMIT ?)"
@@ -137,8 +138,9 @@ def _sweep(db: sqlite3.Connection, now: float) -> int:
 def _evict(db: sqlite3.Connection, excess: int) -> int:
     """Remove the rows that were stored first, as many as the excess asks for, at most 100."""
     last = 0
-    for row_id, size in db.execute(_OLDEST, (SWEEP_ROWS,)).fetchall():
-        last, excess = row_id, excess - size
+    for row in db.execute(_OLDEST, (SWEEP_ROWS,)).fetchall():
+        last, size = numbers([row])
+        excess -= size
         if excess <= 0:
             break
     return db.execute("DELETE FROM entries WHERE id <= ?", (last,)).rowcount
@@ -152,9 +154,15 @@ def give_back(db: sqlite3.Connection) -> None:
 
 
 def value(db: sqlite3.Connection, sql: str) -> int:
-    """Return the number that a statement yields."""
-    [(number,)] = db.execute(sql).fetchall()
-    return int(number)
+    """Return the number that a statement yields; sqlite3.DatabaseError where a damaged file yields something else."""
+    return numbers(db.execute(sql).fetchall())[0]
+
+
+def numbers(rows: list[Row]) -> Row:
+    """Return the only row, of integers; sqlite3.DatabaseError where a damaged file yields something else."""
+    if len(rows) != 1 or not all(isinstance(number, int) for number in rows[0]):
+        raise sqlite3.DatabaseError("not one row of integers")
+    return rows[0]
 
 
 def marks(values: Sequence[Any]) -> str:
@@ -162,7 +170,7 @@ def marks(values: Sequence[Any]) -> str:
     return ",".join("?" * len(values))
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: Exception) -> int:
     """Return SQLite's primary result code; 0 where the module itself raised."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 

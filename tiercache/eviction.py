@@ -35,41 +35,40 @@ class RankHeap(Generic[S]):
 
     Args:
         table: the live entries.
-        rank: the current rank of an entry.
+        rank: the current rank of an entry; no two entries that were ever in the table share one.
     """
 
-    def __init__(self, table: Mapping[str, S], rank: Callable[[S], float]) -> None:
+    def __init__(self, table: Mapping[str, S], rank: Callable[[S], tuple[float, int]]) -> None:
         self._table = table
         self._rank = rank
         self._records: list[tuple[float, int, str]] = []
-        self._stored = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
 
     def push(self, key: str) -> None:
         """Record an entry that was just stored."""
         if len(self._records) > 2 * len(self._table) + 64:
-            self._rebuild()
-        self._stored += 1
-        heapq.heappush(self._records, (self._rank(self._table[key]), self._stored, key))
+            # Deleted and overwritten entries leave records behind; this keeps them in proportion.
+            self._records = [(*self._rank(entry), key) for key, entry in self._table.items()]
+            heapq.heapify(self._records)
+        else:
+            heapq.heappush(self._records, (*self._rank(self._table[key]), key))
 
     def lowest(self) -> str | None:
         """Return the key of the entry with the lowest rank; None when the table is empty."""
         while self._records:
-            recorded, order, key = self._records[0]
+            recorded = self._records[0]
+            key = recorded[2]
             entry = self._table.get(key)
             if entry is None:
                 heapq.heappop(self._records)
                 continue
-            rank = self._rank(entry)
-            if rank == recorded:
+            current = (*self._rank(entry), key)
+            if current == recorded:
                 return key
-            heapq.heapreplace(self._records, (rank, order, key))
+            heapq.heapreplace(self._records, current)
         return None
-
-    def _rebuild(self) -> None:
-        # Deleted and overwritten entries leave records behind; this keeps them in proportion.
-        self._records = [(self._rank(entry), order, key) for order, (key, entry) in enumerate(self._table.items())]
-        self._stored = len(self._records)
-        heapq.heapify(self._records)
 
 
 class ExpiryIndex:
@@ -113,3 +112,7 @@ class ExpiryIndex:
                 del self._buckets[width, index]
         self.records -= len(due)
         return due
+
+    def begun(self, now: float) -> list[str]:
+        """Return the keys of the buckets in which `now` lies: some of their entries may have ended. None is removed."""
+        return [key for (width, index), keys in self._buckets.items() if index * width <= now for key in keys]

@@ -26,19 +26,21 @@ ENTRY_OVERHEAD = 280
 """Bytes that an entry costs beyond key and payload (measured: `make bench`), counted toward `max_bytes`."""
 SWEEP = 32
 """Expired entries that one write frees at most."""
+_USE = 1 << 40
+"""A use, above the bits of `Slot.rank` that number the entries in the order in which they were stored."""
 
 _Details = tuple[float | None, float | None, tuple[str, ...], tuple[tuple[str, AttributeValue], ...]]
 
 
 class Slot(msgspec.Struct, gc=False):
-    """A stored entry, compact: no key, no dict; infinity stands for never."""
+    """A stored entry, compact: no key, no dict; infinity stands for never; `rank` is the eviction policy's."""
 
     payload: bytes
     codec: str
     fresh_until: float
     gone_at: float
     created_at: float
-    uses: int
+    rank: int
     details: _Details | None
 
     def metadata(self, key: str) -> Metadata:
@@ -102,12 +104,13 @@ class MemoryBackend(Backend):
         self.removals: Counter[str] = Counter()
         self._clock = clock
         self._lock = threading.RLock()
-        self._details: dict[Any, _Details] = {}
         self._reset()
 
     def _reset(self) -> None:
         self._slots: dict[str, Slot] = OrderedDict() if self.eviction is EvictionPolicy.LRU else {}
+        self._details: dict[Any, _Details] = {}
         self._bytes = 0
+        self._stored = 0
         self._expiry = ExpiryIndex()
         self._heap: RankHeap[Slot] | None = None
         # What a hit does besides finding the slot; None: nothing.
@@ -116,9 +119,9 @@ class MemoryBackend(Backend):
             self._touch = self._slots.move_to_end
         elif self.eviction is EvictionPolicy.LFU:
             self._touch = self._count_use
-            self._heap = RankHeap(self._slots, lambda slot: slot.uses)
+            self._heap = RankHeap(self._slots, lambda slot: (slot.rank, 0))
         elif self.eviction is EvictionPolicy.TTL:
-            self._heap = RankHeap(self._slots, lambda slot: slot.gone_at)
+            self._heap = RankHeap(self._slots, lambda slot: (slot.gone_at, slot.rank))
 
     def reader(self) -> Callable[[str], Slot | None]:
         """Return the function that answers hits: the slot of a fresh entry, its use counted; None: ask `get`.
@@ -169,6 +172,7 @@ class MemoryBackend(Backend):
 
         Raises:
             EntryTooLarge: it alone exceeds `max_bytes`.
+            CorruptEntry: its times are not numbers.
         """
         slot = self._slot_of(entry)
         now = self._clock()
@@ -178,10 +182,10 @@ class MemoryBackend(Backend):
             if (if_absent and old is not None) or (if_match is not None and (old is None or old.etag() != if_match)):
                 return False
             if old is not None:
-                slot.uses = old.uses
                 self._remove(key, "replaced")
             if not entry.metadata.is_usable(now):
-                return True  # stored and expired at once
+                self.removals["expired"] += 1  # stored and expired at once
+                return True
             size = len(key) + len(slot.payload) + ENTRY_OVERHEAD
             if self.max_bytes is not None and size > self.max_bytes:
                 raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
@@ -192,6 +196,8 @@ class MemoryBackend(Backend):
             if slot.gone_at != math.inf:
                 self._index(key, slot.gone_at, now)
             if self._heap is not None:
+                self._stored += 1
+                slot.rank = self._stored + (0 if old is None else old.rank // _USE * _USE)
                 self._heap.push(key)
         return True
 
@@ -207,7 +213,7 @@ class MemoryBackend(Backend):
         """Yield the live entries of the moment at which the first one is asked for."""
         with self._lock:
             self._check_open()
-            found = [item for item in self._slots.items() if item[0].startswith(prefix)]
+            found = [(key, self._slots[key]) for key in list(self._slots) if key.startswith(prefix)]
         now = self._clock()
         for key, slot in found:
             if now < slot.gone_at:
@@ -217,7 +223,7 @@ class MemoryBackend(Backend):
         """Delete every entry whose key starts with `prefix`; return how many had not expired."""
         with self._lock:
             self._check_open()
-            keys = [key for key in self._slots if key.startswith(prefix)]
+            keys = [key for key in list(self._slots) if key.startswith(prefix)]
             return sum(self.delete(key) for key in keys)
 
     def ping(self, *, deadline: float | None = None) -> None:
@@ -227,7 +233,10 @@ class MemoryBackend(Backend):
     def usage(self) -> tuple[int, int]:
         """Return the number of live entries and the bytes they take, after freeing what has expired."""
         with self._lock:
-            self._sweep(self._clock(), len(self._slots))
+            now = self._clock()
+            self._sweep(now, self._expiry.records)
+            for key in self._expiry.begun(now):
+                self._live(key)
             return len(self._slots), self._bytes
 
     def __len__(self) -> int:
@@ -339,12 +348,20 @@ class MemoryBackend(Backend):
             or (self.max_entries is not None and len(self._slots) >= self.max_entries)
         ):
             victim = self._heap.lowest() if self._heap is not None else None
-            self._remove(next(iter(self._slots)) if victim is None else victim, "size")
+            self._remove(self._first() if victim is None else victim, "size")
+
+    def _first(self) -> str:
+        while True:
+            try:
+                return next(iter(self._slots))
+            except RuntimeError:  # a reader, which takes no lock, moved an entry between the two steps
+                continue
 
     def _index(self, key: str, gone_at: float, now: float) -> None:
         if self._expiry.records > 2 * len(self._slots) + 1000:  # overwritten entries leave records behind
             self._expiry.clear()
-            for other, slot in self._slots.items():
+            for other in list(self._slots):
+                slot = self._slots[other]
                 if slot.gone_at != math.inf and other != key:
                     self._expiry.add(other, slot.gone_at, now)
         self._expiry.add(key, gone_at, now)
@@ -356,7 +373,7 @@ class MemoryBackend(Backend):
                 self._remove(key, "expired")
 
     def _count_use(self, key: str) -> None:
-        self._slots[key].uses += 1
+        self._slots[key].rank += _USE
 
     def _check_open(self) -> None:
         if isinstance(self._slots, _Closed):

@@ -7,17 +7,7 @@ import pytest
 import redis
 
 from tiercache.testing import BackendContract
-from tiercache.testing.servers import ServerUnavailable, redis_server
 from tiercache_redis import RedisBackend
-
-
-@pytest.fixture(scope="session")
-def redis_url():
-    try:
-        with redis_server() as server:
-            yield server.url
-    except ServerUnavailable as reason:
-        pytest.skip(str(reason))
 
 
 class TestRedis(BackendContract):

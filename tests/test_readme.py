@@ -1,0 +1,74 @@
+"""Every Python block of the README runs, in order, as one program; so do those of the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path) -> list[str]:
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The bucket of the README, in a mocked S3."""
+    import boto3
+    from moto import mock_aws
+
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="my-bucket")
+        yield boto3.client("s3")
+
+
+def test_the_readme_has_a_block_for_each_promise() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for promised in ("make demo", "make test", "TierChain(", "EmbeddingCache(", "mock_aws", "lifespan", "| Redis"):
+        assert promised in text
+
+
+def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any) -> None:
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    for block in blocks(ROOT / "README.md"):
+        code = block.replace("redis://localhost:6379/0", redis_url)
+        exec(compile(code, "README.md", "exec"), namespace)
+
+    vectors = bucket.list_objects_v2(Bucket="my-bucket", Prefix="tiercache/search:embed:")["Contents"]
+    assert len(vectors) == 3, "one object a vector"
+    assert namespace["chain"].tiers[1].name == "redis"
+    assert all(health.ok for health in namespace["chain"].health().values())
+    namespace["cache"].close()
+
+
+def test_the_app_of_the_readme_answers(redis_url: str, bucket: Any) -> None:
+    from fastapi.testclient import TestClient
+
+    (block,) = [block for block in blocks(ROOT / "README.md") if "FastAPI" in block]
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    # FastAPI resolves annotations in the module's globals.
+    exec(compile(block.replace("redis://localhost:6379/0", redis_url), "README.md", "exec"), namespace)
+    with TestClient(namespace["app"]) as client:
+        for _ in range(2):
+            assert client.get("/ask", params={"question": "why?"}).json() == {"answer": "WHY?"}
+        assert namespace["app"].state.cache.stats().computed <= 1
+
+
+def test_links_to_files_hold() -> None:
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_the_blocks_of_the_documentation_run(page: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    for block in blocks(page):
+        exec(compile(block, page.name, "exec"), namespace)
