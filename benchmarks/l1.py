@@ -36,9 +36,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     yield from _json(scale)
 
 
-def _blocking(
-    cache: Cache, values: dict[str, bytes], keys: list[str], zipf: list[str], scale: Scale
-) -> Iterator[Row]:
+def _blocking(cache: Cache, values: dict[str, bytes], keys: list[str], zipf: list[str], scale: Scale) -> Iterator[Row]:
     calls: dict[str, Callable[[str], Any]] = {"dict.get": values.get, "Cache.get": cache.get, **peers.fill(values)}
     for order, asked in (("sequential", keys), ("Zipf", zipf)):
         samples = interleave(_samples(calls, asked), scale.rounds(41))

@@ -41,9 +41,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         plain = _in_a_process("fill", "dict", str(count))
         for kind in ("cache", "cache-ttl"):
             ours = _in_a_process("fill", kind, str(count))
-            yield Row(
-                AREA, f"{name}: {_FILLS[kind]}", "bytes", ours, "dict", plain, ours / plain, bound=at_most(300)
-            )
+            yield Row(AREA, f"{name}: {_FILLS[kind]}", "bytes", ours, "dict", plain, ours / plain, bound=at_most(300))
     yield from _growth(counts[-1], scale)
 
 

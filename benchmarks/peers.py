@@ -6,7 +6,6 @@ A peer that is not installed, or that no longer works as it did, is left out and
 from __future__ import annotations
 
 import importlib
-import os
 import time
 import warnings
 from collections import OrderedDict
@@ -16,9 +15,6 @@ from typing import Any
 Get = Callable[[str], Any]
 AGet = Callable[[str], Awaitable[Any]]
 Values = Mapping[str, Any]
-
-# LiteLLM would fetch a price list from the network when it is imported.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 
 def ordered_dict(values: Values) -> Get:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,11 @@ class Checks:
         """Print the check as passed or failed; `otherwise` says what was found instead."""
         if holds:
             self.passed += 1
-            self._console.print(Text.assemble(("  ✓ ", "bold green"), name))
+            self._console.print(Text.assemble(("  ✓ ", "bold green"), name), soft_wrap=True)
         else:
             self.failed.append(name)
             note = f": {otherwise}" if otherwise else ""
-            self._console.print(Text.assemble(("  ✗ ", "bold red"), name, (note, "red")))
+            self._console.print(Text.assemble(("  ✗ ", "bold red"), name, (note, "red")), soft_wrap=True)
 
     def equal(self, name: str, found: object, expected: object) -> None:
         """Check that what was found is what was expected."""
@@ -57,6 +57,7 @@ def check_first(checks: Checks, act: Mapping[str, Any], *, known: int) -> None:
     checks.equal("asked again, from anywhere else", sum(act["again"].values()) - act["again"]["memory"], 0)
     for name in remote:
         checks.equal(f"{name}: misses, and entries now", (tiers[name]["misses"], entries(act, name)), (known, known))
+    checks.equal("model calls, of all batches", (act["model"]["calls"], act["batches"]), (known // 10, 2 * known // 10))
     saved, spent = act["model"]["seconds_saved"], act["model"]["seconds"]
     checks.that("asking again saved the seconds that were spent", math.isclose(saved, spent), f"{saved} and {spent}")
     check_unharmed(checks, act)
@@ -90,10 +91,15 @@ def check_unharmed(checks: Checks, act: Mapping[str, Any]) -> None:
 def check_objects(checks: Checks, heads: Mapping[str, Mapping[str, Any]], *, count: int, storage: str) -> None:
     """Check what a HEAD says of every object."""
     checks.equal("objects", len(heads), count)
-    checks.equal("storage class", {storage_class(head) for head in heads.values()}, {storage})
-    checks.equal("codec", {head["Metadata"].get("codec") for head in heads.values()}, {"ndarray;<f4;384"})
-    models = {attributes(head).get("model") for head in heads.values()}
-    checks.equal("model", models, {"multilingual-e5-small-q4"})
+    checks.equal("their storage class", all_of(storage_class(head) for head in heads.values()), storage)
+    checks.equal("their codec", all_of(head["Metadata"].get("codec") for head in heads.values()), "ndarray;<f4;384")
+    models = all_of(attributes(head).get("model") for head in heads.values())
+    checks.equal("their model", models, "multilingual-e5-small-q4")
+
+
+def all_of(values: Iterable[object]) -> str:
+    """Return the one value that all have, or a list of the different ones."""
+    return ", ".join(sorted({str(value) for value in values}))
 
 
 def entries(act: Mapping[str, Any], tier: str) -> int:

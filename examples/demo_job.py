@@ -9,6 +9,7 @@ The servers come from the environment, as in production: `TIERCACHE_S3_BUCKET`, 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -22,12 +23,12 @@ import numpy as np
 from demo_report import counts, duration, make_console, progress_bar
 from numpy.typing import NDArray
 from rich.console import Console
-from tiercache_redis import RedisBackend
-from tiercache_s3 import S3Backend
 
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.errors import TiercacheError
 from tiercache.llm import EmbeddingCache
+from tiercache_redis import RedisBackend
+from tiercache_s3 import S3Backend
 
 Vectors = NDArray[np.float32]
 BATCH = 10
@@ -60,6 +61,7 @@ def main(texts_path: Path, result: Path) -> None:
         figures = {
             "texts": texts,
             "batch": BATCH,
+            "batches": 2 * math.ceil(len(texts) / BATCH),
             "asked_of_model": model.asked,
             "first": first["answered"],
             "again": again["answered"],
@@ -77,8 +79,8 @@ def chain_from_env() -> TierChain:
     tiers: list[MemoryBackend | Tier] = [MemoryBackend(max_bytes="64MiB", eviction="lru")]
     # Patient timeouts: a deadline missed on a busy laptop would be a miss, and the figures below another day's.
     if "TIERCACHE_REDIS_URL" in os.environ:
-        tiers.append(Tier(RedisBackend.from_env(), timeout="2s"))
-    tiers.append(Tier(S3Backend.from_env(), timeout="10s"))
+        tiers.append(Tier(RedisBackend.from_env(), timeout="10s"))
+    tiers.append(Tier(S3Backend.from_env(), timeout="60s"))
     return TierChain(*tiers)
 
 
@@ -94,7 +96,7 @@ def ask(console: Console, label: str, texts: Sequence[str], embeddings: Embeddin
             progress.advance(bar, len(batch))
     took = time.perf_counter() - start
     answered = {who: count - before[who] for who, count in sources(embeddings.cache, model).items()}
-    console.print(f"  {label}  {len(texts)} texts in {duration(took)}: {counts(answered.items())}")
+    console.print(f"  {'':11} {counts(answered)}, in {duration(took)}")
     return {"vectors": np.concatenate(rows), "answered": answered}
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -30,58 +29,59 @@ def progress_bar(console: Console) -> Progress:
     )
 
 
-def print_tiers(console: Console, result: Mapping[str, Any]) -> None:
+def print_tiers(console: Console, act: Mapping[str, Any]) -> None:
     """Print a row for each tier of one process: what it answered, what it holds, how long its reads took."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="")
-    table.title = f"  the tiers of this process (a read is a batch of up to {result['batch']} texts)"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("tier", style="bold")
-    for heading in ("hits", "misses", "promoted into", "entries", "held", "read p50", "read p99"):
+    for heading in ("hits", "misses", "promoted", "entries", "held", "read p50", "read p99"):
         table.add_column(heading, justify="right")
-    for name, tier in result["tiers"].items():
-        counts = [str(tier[field]) for field in ("hits", "misses", "promotions")]
-        held = result["held"][name]
-        reads = [duration(tier["read"]["p50"]), duration(tier["read"]["p99"])]
-        table.add_row(name, *counts, str(held["entries"]), size(held["bytes"]), *reads)
+    for name, tier in act["tiers"].items():
+        counted = [str(tier[field]) for field in ("hits", "misses", "promotions")]
+        held = act["held"][name]
+        reads = [duration(tier["read"][share]) for share in ("p50", "p99")]
+        table.add_row(name, *counted, str(held["entries"]), size(held["bytes"]), *reads)
     console.print(table)
+    console.print(f"  (promoted: copied up into this tier; a read: a batch of up to {act['batch']} texts)")
 
 
-def print_model(console: Console, model: Mapping[str, float]) -> None:
+def print_model(console: Console, act: Mapping[str, Any]) -> None:
     """Print what the model did, and what it was spared, according to `EmbeddingCache.stats()`."""
-    console.print(
-        f"  model: {model['computed']} texts in {model['calls']} calls, {duration(model['seconds'])}; "
-        f"the cache answered {model['hits']} and saved {duration(model['seconds_saved'])}"
-    )
+    model = act["model"]
+    spared = act["batches"] - model["calls"]
+    console.print(f"  model:  {model['computed']} texts in {model['calls']} calls, {duration(model['seconds'])}")
+    console.print(f"  saved:  {model['hits']} texts in {spared} calls, {duration(model['seconds_saved'])}")
 
 
-def print_objects(console: Console, objects: Mapping[str, Mapping[str, Any]], shown: int) -> None:
+def print_objects(console: Console, objects: Mapping[str, Mapping[str, Any]], *, shown: int) -> None:
     """Print some S3 objects as a HEAD describes them, and one of these answers in full."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("object", style="bold", no_wrap=True)
     table.add_column("size", justify="right")
-    for heading in ("storage class", "codec"):
-        table.add_column(heading)
+    table.add_column("storage class")
+    table.add_column("codec")
     table.add_column("computed in", justify="right")
-    for name, head in list(objects.items())[:shown]:
-        seconds = attributes(head).get("seconds")
-        row = [size(head["ContentLength"]), storage_class(head), head["Metadata"].get("codec", ""), duration(seconds)]
-        table.add_row(shortened(name), *row)
+    some = list(objects.items())[:shown]
+    for name, head in some:
+        cells = [size(head["ContentLength"]), storage_class(head), head["Metadata"].get("codec", "–")]
+        table.add_row(shortened(name), *cells, duration(attributes(head).get("seconds")))
     console.print(table)
-    for name, head in list(objects.items())[:1]:
-        console.print(f"  HEAD of {shortened(name)}, {head['ContentType']}:")
-        for field, value in sorted(head["Metadata"].items()):
-            console.print(Text(f"    {field:18}{value}"))
+    for name, head in some[:1]:
+        console.print(f"  {name.rpartition(':')[0]}:{shortened(name)} in full:", soft_wrap=True)
+        told = {"content-type": head["ContentType"]} | dict(sorted(head["Metadata"].items()))
+        for field, value in told.items():
+            console.print(Text(f"    {field:19}{value}"), soft_wrap=True)
 
 
-def print_total(
-    console: Console, acts: Sequence[Mapping[str, float]], objects: Mapping[str, Mapping[str, Any]]
-) -> None:
+def print_total(console: Console, acts: Sequence[Mapping[str, Any]], objects: Mapping[str, Mapping[str, Any]]) -> None:
     """Print what all processes together asked, spent and saved, and what they left behind."""
-    total = {field: sum(act[field] for act in acts) for field in ("inputs", "computed", "seconds", "seconds_saved")}
+    fields = acts[0]["model"]
+    model = {field: sum(act["model"][field] for act in acts) for field in fields}
+    spared = sum(act["batches"] for act in acts) - model["calls"]
     stored = sum(head["ContentLength"] for head in objects.values())
-    console.print(
-        f"  {total['inputs']} texts asked for, {total['computed']} computed: {duration(total['seconds'])} of the model, "
-        f"{duration(total['seconds_saved'])} saved; {len(objects)} objects, {size(stored)}"
-    )
+    console.print(f"  asked for  {model['inputs']} texts: {model['computed']} computed, {model['hits']} from the cache")
+    console.print(f"  the model  {model['calls']} calls, {duration(model['seconds'])}")
+    console.print(f"  saved      {spared} calls, {duration(model['seconds_saved'])}")
+    console.print(f"  S3 holds   {len(objects)} objects, {size(stored)}")
 
 
 def attributes(head: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,18 +96,19 @@ def storage_class(head: Mapping[str, Any]) -> str:
 
 
 def shortened(name: str) -> str:
-    """Return an object's name with the middle of its digest left out."""
-    return f"{name[:-58]}…{name[-4:]}" if len(name) > 70 else name
+    """Return the digest in an object's name, its middle left out."""
+    digest = name.rpartition(":")[2]
+    return f"{digest[:6]}…{digest[-4:]}"
 
 
-def counts(answered: Iterable[tuple[str, int]]) -> str:
+def counts(answered: Mapping[str, int]) -> str:
     """Return `model 3 · memory 0 · s3 100`."""
-    return " · ".join(f"{who} {count}" for who, count in answered)
+    return " · ".join(f"{who} {count}" for who, count in answered.items())
 
 
 def duration(seconds: float | None) -> str:
     """Return seconds with two digits or more, in the unit that suits them."""
-    if seconds is None or math.isnan(seconds):
+    if seconds is None:
         return "–"
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
         if seconds * factor >= 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -69,6 +71,10 @@ def test_links_to_files_hold() -> None:
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
 def test_the_blocks_of_the_documentation_run(page: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "docs"}
-    for block in blocks(page):
-        exec(compile(block, page.name, "exec"), namespace)
+    # A module, because dataclasses look up the one they are defined in.
+    module = sys.modules["docs_page"] = ModuleType("docs_page")
+    try:
+        for block in blocks(page):
+            exec(compile(block, page.name, "exec"), vars(module))
+    finally:
+        del sys.modules["docs_page"]

@@ -416,8 +416,7 @@ class Cache:
         """Start all counters at zero again, those of the tiers too."""
         self._counters = self._flows.counters = CacheCounters()
         for tier in self.chain.tiers:
-            tier.counters = TierCounters()
-        self._l1 = self.chain.tiers[0].counters if self.chain.tiers else TierCounters()
+            tier.reset()
 
     def health(self) -> dict[str, TierHealth]:
         """Ask every tier whether it serves; never raises for a tier."""

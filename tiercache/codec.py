@@ -11,21 +11,26 @@ a decoding | each hit decodes its own copy |
 | pydantic model | `json` | a validation into `type`, else a dict | own copy |
 
 What msgpack itself does not tell apart travels as a msgpack extension, out of band: no user value can look like
-one. Models are decoded once when they are set, and refused if that changes them. There is no pickle.
+one. Models are decoded once when they are set, and refused if that changes a value or the type of one anywhere
+inside (a float field that was given an int comes back as a float). There is no pickle.
 """
 
 from __future__ import annotations
 
 import builtins
 import dataclasses
+import datetime as dt
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from . import arrays, extensions
-from .errors import CorruptEntry, UncacheableValue
+from .errors import CorruptEntry, MissingExtra, UncacheableValue, UnknownFormat
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
+_NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, Decimal, UUID)
 
 
 def encode(value: Any) -> tuple[bytes, str]:
@@ -61,13 +66,17 @@ def decode(payload: bytes, codec: str, type: builtins.type[Any] | None = None) -
 
     Raises:
         CorruptEntry: the bytes are no value of that codec, or not one of that type: a miss.
+        UnknownFormat: a later release wrote it, or numpy is not installed: leave it in place.
     """
     if codec == "bytes" and type is None:
         return payload
     try:
         return _decode(payload, codec, type)
-    except (ValueError, TypeError, RecursionError, ArithmeticError, OverflowError) as error:
-        # msgspec, pydantic and numpy report bytes that do not fit as ValueError or TypeError.
+    except (UnknownFormat, MemoryError):
+        raise
+    except MissingExtra as missing:
+        raise UnknownFormat(str(missing)) from None
+    except Exception as error:  # noqa: BLE001 - whatever msgspec, numpy and the model's own validators raise
         what = getattr(type, "__name__", "value") if type is not None else "value"
         reason = builtins.type(error).__name__
         raise CorruptEntry(f"the payload (codec {codec[:40]!r}) is no {what}: {reason}") from None
@@ -91,7 +100,7 @@ def _decode(payload: bytes, codec: str, type: Any) -> Any:
             return type.model_validate_json(payload)
         value = msgspec.json.decode(payload)
     else:
-        raise ValueError("unknown codec")
+        raise UnknownFormat(f"the value has codec {codec[:40]!r}, which this release does not read")
     return value if type is None else _as_type(value, type)
 
 
@@ -100,7 +109,8 @@ def _as_type(value: Any, type: Any) -> Any:
         return value
     if _is_pydantic(type):
         return type.model_validate(value)
-    return msgspec.convert(value, type)
+    # Into a model texts may become dates, as from JSON; elsewhere a str is never taken for bytes in base64.
+    return msgspec.convert(value, type, builtin_types=None if _is_model(type) else _NATIVE)
 
 
 def _is_pydantic(kind: Any) -> bool:
@@ -117,34 +127,23 @@ def _encode_model(model: Any) -> bytes:
     kind = type(model)
     try:
         payload = _encode_msgpack(model)
-        again = msgspec.msgpack.decode(payload, type=kind)
-    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-        raise UncacheableValue(f"a {kind.__name__} cannot be cached: {error}") from None
-    # A class without its own equality is compared by what it encodes to.
-    has_equality = any("__eq__" in vars(base) for base in kind.__mro__[:-1])
-    same = again == model if has_equality else _encode_msgpack(again) == payload
-    return _checked(payload, same, kind)
+        change = _change(model, msgspec.msgpack.decode(payload, type=kind))
+    except (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        change = str(error)
+    return _unchanged(payload, change, kind)
 
 
 def _encode_pydantic(model: Any) -> bytes:
-    kind = type(model)
-    try:
-        payload: bytes = model.model_dump_json(by_alias=None).encode()
-        same = kind.model_validate_json(payload) == model
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UncacheableValue(f"a {kind.__name__} cannot be cached: {type(error).__name__}") from None
-    return _checked(payload, same, kind)
-
-
-def _checked(payload: bytes, same: bool, kind: type) -> bytes:
-    if not same:
-        raise UncacheableValue(
-            f"a {kind.__name__} cannot be cached: it does not come back equal (fields left out, NaN, or a field "
-            "typed too widely for what it holds); store a dict of it"
-        )
-    return payload
-
-
+    kind, change, payload = type(model), None, b""
+    for names in ({}, {"by_alias": True}):  # by the fields' names if that can be read back, else by their aliases
+        try:
+            payload = model.model_dump_json(round_trip=True, warnings=False, **names).encode()
+            change = _change(model, kind.model_validate_json(payload))
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            change = type(error).__name__  # pydantic's messages show values
+        if change is None:
+            break
+    return _unchanged(payload, change, kind)
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from importlib.metadata import entry_points
-from typing import Any, Union, get_args, get_origin, get_type_hints
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import msgspec
 
@@ -48,52 +48,92 @@ def find_backend(scheme: str) -> type[Backend]:
 def tier_from_url(url: str) -> Tier:
     """Return the tier that a URL describes. The query holds options of the tier and of the backend's constructor.
 
+    An option that both have, such as `timeout` or `max_entry_bytes`, is given to both; `none` lifts a bound. A
+    backend that takes its whole URL (Redis) is left the options that its constructor does not name.
+
     Raises:
-        ConfigurationError: an unknown scheme or option, or a value that is none; the message names it.
+        ConfigurationError: an unknown scheme or option, or a value that is none; the message names it, and quotes
+            nothing of a URL that may hold a password there.
     """
-    parts = urlsplit(url)
+    parts, query = _split(url)
+    backend_class: Any = find_backend(parts.scheme)
+    parameters = _parameters(backend_class)
+    own = {name: text for name, text in query.items() if name in parameters}
+    rest = {name: text for name, text in query.items() if name not in parameters and name not in _TIER_OPTIONS}
+    location = backend_class.url_arguments(parts._replace(query=urlencode(rest)))
+    if not location and (parts.netloc or parts.path.strip("/")):
+        raise ConfigurationError(f"{parts.scheme}:// names no place; its options go behind {parts.scheme}://?")
+    if "url" not in location:
+        own |= rest  # refused by name below
+    backend = backend_class(**location, **_converted(backend_class, own, set(location)))
+    return Tier(backend, **_converted(Tier, {name: query[name] for name in _TIER_OPTIONS if name in query}))
+
+
+def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
+    """Return the parts of a URL and the options in its query; what is wrong is said without quoting the URL."""
+    if not isinstance(url, str):
+        raise ConfigurationError(f"a tier's URL must be a str, not {type(url).__name__}; pass backends to TierChain()")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if not parts.scheme or "://" not in url:
+        raise ConfigurationError(
+            "this is no URL of a tier; write memory://, disk:///path, redis://host:6379/0 or s3://bucket/prefix/"
+        )
+    if parts.fragment or "@" in parts.query:  # the rest of a password, perhaps: name nothing of it
+        raise ConfigurationError(
+            f"the {parts.scheme}:// URL holds a '#', or an '@' after its '?'; percent-encode '#', '?', '@' and '/' in "
+            "user, password and options"
+        )
     query = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(query)
-    if len(options) < len(query):
-        raise ConfigurationError(f"an option stands twice in the {parts.scheme}:// URL")
-    backend_class = find_backend(parts.scheme)
-    tier_options = _converted(Tier, {name: options.pop(name) for name in _TIER_OPTIONS if name in options})
-    location = backend_class.url_arguments(urlsplit(urlunsplit(parts._replace(query=""))))
-    if "timeout" in tier_options and tier_options["timeout"] == "none":
-        tier_options["timeout"] = None
-    backend: Any = backend_class
-    return Tier(backend(**location, **_converted(backend_class, options, set(location))), **tier_options)
+    twice = [name for name in options if [other for other, _ in query].count(name) > 1]
+    if twice:
+        raise ConfigurationError(f"{', '.join(twice)} stands twice in the {parts.scheme}:// URL; keep one")
+    return parts, options
 
 
-def _parameters(target: type) -> dict[str, inspect.Parameter]:
-    return dict(list(inspect.signature(target).parameters.items()))
+def _parameters(target: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(target).parameters
 
 
 _TIER_OPTIONS = [name for name in _parameters(Tier) if name != "backend"]
 
 
-def _converted(target: type, options: dict[str, str], taken: Set[str] = frozenset()) -> dict[str, Any]:
+def _converted(target: type, options: Mapping[str, str], taken: Set[str] = frozenset()) -> dict[str, Any]:
     """Return the options with the types that the constructor's annotations ask for."""
-    parameters = _parameters(target)
-    hints = get_type_hints(vars(target)["__init__"])
+    hints = get_type_hints(target.__init__)  # type: ignore[misc]
+    usable = {name: _types(hints.get(name)) for name in _parameters(target) if name not in taken}
     converted: dict[str, Any] = {}
     for name, text in options.items():
-        if name not in parameters or name in taken or not _from_text(hints.get(name)):
-            usable = ", ".join(n for n in parameters if _from_text(hints.get(n)) and n not in taken)
-            raise ConfigurationError(f"{target.__name__} has no option {name!r}; it takes {usable}")
+        if not usable.get(name):
+            known = ", ".join(known for known, types in usable.items() if types)
+            raise ConfigurationError(f"{target.__name__} has no option {name!r}; it takes {known}")
         try:
-            converted[name] = msgspec.convert(text, hints[name], strict=False)
+            converted[name] = _value(text, usable[name])
         except msgspec.ValidationError as error:
             raise ConfigurationError(f"{name}={text!r} of {target.__name__}: {error}") from None
     return converted
 
 
-def _from_text(hint: Any) -> bool:
-    """Whether a parameter of this type can be written as text (a clock or a credentials object cannot)."""
+def _types(hint: Any) -> list[Any]:
+    """Return the types of a parameter that text can be turned into (a clock or a credentials object is none)."""
     if get_origin(hint) in (Union, types.UnionType):
-        return any(_from_text(part) for part in get_args(hint))
-    return hint in (str, int, float, bool) or (isinstance(hint, type) and issubclass(hint, str)) or _is_literal(hint)
+        found = [part for option in get_args(hint) for part in _types(option)]
+        return [*found, None] if found and type(None) in get_args(hint) else found
+    is_text = isinstance(hint, type) and issubclass(hint, (str, int, float))  # an int or a bool, an enum of str
+    return [hint] if is_text or _is_literal(hint) else []
+
+
+def _value(text: str, accepted: list[Any]) -> Any:
+    """Return what the text stands for. Sizes and durations stay text, which the constructor reads."""
+    if text == "none" and None in accepted and accepted != [str, None]:
+        return None
+    if str in accepted:
+        return text
+    return msgspec.convert(text, Union[tuple(accepted)], strict=False)  # noqa: UP007 - known only when it runs
 
 
 def _is_literal(hint: Any) -> bool:
-    return bool(get_args(hint)) and all(isinstance(part, str) for part in get_args(hint))
+    return get_origin(hint) is Literal and all(isinstance(part, str) for part in get_args(hint))

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sqlite3
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import SplitResult, unquote
 
 from platformdirs import user_cache_dir
 
 from . import envelope
 from .backend import SCAN_PAGE, Backend
 from .disk_connection import Connection
-from .disk_schema import ALIVE, DELETE, GET, LIST, TOTALS, Row, give_back, marks, numbers, store
+from .disk_schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, give_back, marks, numbers, store
 from .entry import Clock, Entry, Metadata
 from .errors import (
     BackendError,
@@ -40,6 +42,7 @@ from .keys import check_key
 from .units import Size, parse_size
 
 FILE_NAME = "cache.sqlite3"
+_DRIVE = re.compile("/[A-Za-z]:[/\\\\]")  # in disk:///C:/path the first slash only ends the empty host
 BATCH = 500
 """Keys in one statement."""
 CLEAR_ROWS = 100
@@ -53,8 +56,8 @@ class DiskBackend(Backend):
     is safe. A file that is not this cache's is refused and never changed; a damaged one is reported and left alone.
 
     Any operation raises `BackendTimeout` when the file stays locked until its deadline (without one: for `timeout`
-    seconds), `BackendUnavailable` when the disk or the file cannot serve (a full or read-only disk refuses writes
-    and answers reads), and `ConfigurationError` when the path cannot be used: a directory, not writable, another
+    seconds), `BackendUnavailable` when the disk or the file cannot serve (a full disk and a read-only file refuse
+    writes and answer reads), and `ConfigurationError` when the path cannot be used: a directory, not writable, another
     application's file, one of a newer release, a damaged one.
 
     Args:
@@ -82,6 +85,12 @@ class DiskBackend(Backend):
         self._writer = Connection(self.path)
         for connection in (self._reader, self._writer):
             weakref.finalize(self, connection.let_go)
+
+    @classmethod
+    def url_arguments(cls, url: SplitResult) -> dict[str, str]:
+        """Return the path of `disk:///absolute/path` or `disk://relative/path`; `disk://` alone is the default file."""
+        path = unquote(url.netloc + url.path)
+        return {"path": path[1:] if _DRIVE.match(path) else path} if path else {}
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired.
@@ -119,7 +128,7 @@ class DiskBackend(Backend):
         """Remove the entry and return whether there was one (an expired one is removed and counts as none)."""
         raw = _encoded(key)
         with self._writer.transaction(until=self._until(deadline)) as db:
-            rows = db.execute(f"SELECT {ALIVE} FROM entries WHERE key = ?", (self._clock(), raw)).fetchall()  # noqa: S608 - a constant
+            rows = db.execute(IS_ALIVE, (self._clock(), raw)).fetchall()
             db.execute(DELETE, (raw,))
         return rows == [(1,)]
 
@@ -232,10 +241,8 @@ class DiskBackend(Backend):
         alive, removed = 0, CLEAR_ROWS
         while removed == CLEAR_ROWS:
             with self._writer.transaction(until=self._until(deadline)) as db:
-                rows = db.execute(
-                    f"SELECT id, {ALIVE} FROM entries WHERE key >= ? AND key < ? AND id <= ? LIMIT ?",
-                    (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS),
-                ).fetchall()
+                range_and_limit = (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS)
+                rows = db.execute(CLEARABLE, range_and_limit).fetchall()
                 db.executemany("DELETE FROM entries WHERE id = ?", [(row_id,) for row_id, _ in rows])
                 give_back(db)
             alive += sum(is_alive for _, is_alive in rows)

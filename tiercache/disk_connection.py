@@ -30,7 +30,8 @@ FAILURES = (sqlite3.Error, UnicodeDecodeError)
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, 0}
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: free space on it or lower max_bytes",
-    sqlite3.SQLITE_READONLY: "it cannot be written: make the file and its directory writable, or choose another path",
+    sqlite3.SQLITE_READONLY: "it cannot be written: make it, its '-wal' and '-shm' files and its directory writable, "
+    "or choose another path",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look at its directory's permissions and at the open-file limit",
 }
 

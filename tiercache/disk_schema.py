@@ -33,7 +33,9 @@ GET = "SELECT data FROM entries WHERE key = ?"
 LIST = """SELECT key, created_at, expires_at, gone_at, size FROM entries
     WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"""
 DELETE = "DELETE FROM entries WHERE key = ?"
-ALIVE = "(gone_at IS NULL OR gone_at > ?)"
+IS_ALIVE = "SELECT gone_at IS NULL OR gone_at > ? FROM entries WHERE key = ?"
+CLEARABLE = """SELECT id, gone_at IS NULL OR gone_at > ? FROM entries
+    WHERE key >= ? AND key < ? AND id <= ? LIMIT ?"""
 TOTALS = "SELECT entries, bytes FROM totals"
 _INSERT = "INSERT INTO entries (key, created_at, expires_at, gone_at, size, data) VALUES (?, ?, ?, ?, ?, ?)"
 _SWEEP = "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE gone_at <= ? ORDER BY gone_at LIMIT ?)"

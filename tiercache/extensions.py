@@ -6,6 +6,7 @@ The numbers are part of the wire format: never reuse or renumber one.
 from __future__ import annotations
 
 import datetime as dt
+import enum
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -15,7 +16,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from . import arrays
-from .errors import UncacheableValue
+from .errors import UncacheableValue, UnknownFormat
 
 MAX_DEPTH = 100
 """Levels of nesting that are stored; a value that holds itself ends here too."""
@@ -46,11 +47,19 @@ def encode(value: Any) -> bytes:
     except _Refused as refused:
         raise UncacheableValue(f"the value cannot be cached: at ${refused.path} is {refused}") from None
     except UnicodeEncodeError:
-        raise UncacheableValue("the value cannot be cached: a str in it holds a lone surrogate") from None
+        path = _surrogate(value) or ""
+        raise UncacheableValue(f"the value cannot be cached: at ${path} is a str with a lone surrogate") from None
+    except RecursionError:
+        raise UncacheableValue("the value cannot be cached: its nesting and the caller's exhaust the stack") from None
 
 
 def decode(payload: bytes) -> Any:
-    """Return the value. Raises ValueError (or a subclass), TypeError or RecursionError for foreign bytes."""
+    """Return the value.
+
+    Raises:
+        UnknownFormat: an extension of a later release.
+        ValueError, TypeError, ArithmeticError, RecursionError: foreign bytes.
+    """
     return _unpack(payload)
 
 
@@ -74,7 +83,8 @@ def _wire(value: Any, depth: int) -> Any:
         return extend(value, depth)
     if arrays.is_array(value):
         return _wire_array(value)
-    raise _Refused(f"a {kind.__module__}.{kind.__qualname__}{_HINTS.get(kind.__module__, '')}")
+    hint = "; store its .value" if isinstance(value, enum.Enum) else _HINTS.get(kind.__module__, "")
+    raise _Refused(f"a {kind.__module__}.{kind.__qualname__}{hint}")
 
 
 def _wire_items(items: Any, depth: int) -> list[Any]:
@@ -97,12 +107,38 @@ def _wire_dict(items: dict[Any, Any], depth: int) -> Any:
             try:
                 wired[key] = _wire(item, depth + 1)
             except _Refused as refused:
-                # Names of fields are shown, as in any validation error, but not keys that may be data.
-                refused.path = (f".{key}" if key.isidentifier() and len(key) < 40 else "[…]") + refused.path
+                refused.path = path_step(key) + refused.path
                 raise
         return wired
     pairs = [part for pair in items.items() for part in pair]
-    return Ext(_MAP, _pack(_wire_items(pairs, depth)))
+    try:
+        return Ext(_MAP, _pack(_wire_items(pairs, depth)))
+    except _Refused as refused:
+        refused.path = "[…]" + refused.path.partition("]")[2]
+        raise
+
+
+def path_step(key: Any) -> str:
+    """Return the part of a path that a dict's key makes: names of fields are shown, keys that may be data are not."""
+    return f".{key}" if type(key) is str and key.isidentifier() and len(key) < 40 else "[…]"
+
+
+def _surrogate(value: Any) -> str | None:
+    """Return the path of the first str that UTF-8 cannot encode; None when there is none."""
+    kind = type(value)
+    if kind is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return ""
+        return None
+    parts: list[tuple[str, Any]] = []
+    if kind is dict:
+        parts = [(path_step(key), part) for key, item in value.items() for part in (key, item)]
+    elif kind in (list, tuple, set, frozenset):
+        parts = [(f"[{index}]", item) for index, item in enumerate(value)]
+    paths = ((step, _surrogate(part)) for step, part in parts)
+    return next((step + path for step, path in paths if path is not None), None)
 
 
 def _wire_array(array: Any) -> Ext:
@@ -114,15 +150,22 @@ def _wire_array(array: Any) -> Ext:
 
 
 def _wire_datetime(value: dt.datetime, depth: int) -> Ext:
-    if (value.tzinfo is not None and type(value.tzinfo) is not dt.timezone) or value.fold:
-        raise _Refused("a datetime whose time zone has rules; convert it with .astimezone(datetime.timezone.utc)")
+    if not _is_offset(value.tzinfo) or value.fold:
+        raise _Refused("a datetime whose time zone is more than an offset; use .astimezone(datetime.timezone.utc)")
     return Ext(_DATETIME, value.isoformat().encode())
 
 
 def _wire_time(value: dt.time, depth: int) -> Ext:
-    if (value.tzinfo is not None and type(value.tzinfo) is not dt.timezone) or value.fold:
-        raise _Refused("a time whose time zone has rules")
+    if not _is_offset(value.tzinfo) or value.fold:
+        raise _Refused("a time whose time zone is more than an offset")
     return Ext(_TIME, value.isoformat().encode())
+
+
+def _is_offset(zone: dt.tzinfo | None) -> bool:
+    """Whether ISO 8601 says all of it: no rules, and no name of its own."""
+    if zone is None or zone is dt.timezone.utc:
+        return True
+    return type(zone) is dt.timezone and str(zone) == str(dt.timezone(zone.utcoffset(None)))
 
 
 _EXTENDERS: dict[type, Callable[[Any, int], Ext]] = {
@@ -137,7 +180,7 @@ _EXTENDERS: dict[type, Callable[[Any, int], Ext]] = {
     complex: lambda value, _: Ext(_COMPLEX, _pack([value.real, value.imag])),
     bytearray: lambda value, _: Ext(_BYTEARRAY, bytes(value)),
 }
-_HINTS = {"numpy": "; convert it with .item()", "enum": "; store its .value"}
+_HINTS = {"numpy": "; convert it with .item()"}
 
 
 def _array_of(data: memoryview) -> Any:
@@ -177,7 +220,7 @@ _READERS: dict[int, Callable[[memoryview], Any]] = {
 
 
 def _unknown(data: memoryview) -> NoReturn:
-    raise ValueError("an extension that this release does not know")
+    raise UnknownFormat("the value holds a type that this release does not know")
 
 
 def _read_extension(code: int, data: memoryview) -> Any:

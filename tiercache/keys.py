@@ -70,7 +70,7 @@ def key_of(name: str) -> str | None:
     """Return the key of an object name; None when the name was cut or is not one of ours."""
     try:
         key = unquote_to_bytes(name.replace("~/", "")).decode()
-    except UnicodeDecodeError:
+    except UnicodeError:
         return None
     return key if key and object_name(key) == name else None
 

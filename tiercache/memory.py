@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from .backend import Backend
 from .entry import AttributeValue, Clock, Entry, Metadata
-from .errors import CacheClosed, ConfigurationError, EntryTooLarge
+from .errors import CacheClosed, ConfigurationError, CorruptEntry, EntryTooLarge
 from .eviction import EvictionPolicy, ExpiryIndex, RankHeap
 from .units import Size, parse_size
 
@@ -175,6 +175,8 @@ class MemoryBackend(Backend):
             CorruptEntry: its times are not numbers.
         """
         slot = self._slot_of(entry)
+        if math.isnan(slot.fresh_until) or math.isnan(slot.gone_at):
+            raise CorruptEntry("the entry's times are not numbers; it would never expire")
         now = self._clock()
         with self._lock:
             self._check_open()
@@ -191,14 +193,15 @@ class MemoryBackend(Backend):
                 raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
             self._sweep(now, SWEEP)
             self._make_room(size)
-            self._slots[key] = slot
-            self._bytes += size
-            if slot.gone_at != math.inf:
-                self._index(key, slot.gone_at, now)
             if self._heap is not None:
                 self._stored += 1
                 slot.rank = self._stored + (0 if old is None else old.rank // _USE * _USE)
+            self._slots[key] = slot
+            self._bytes += size
+            if self._heap is not None:
                 self._heap.push(key)
+            if slot.gone_at != math.inf:
+                self._index(key, slot.gone_at, now)
         return True
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:

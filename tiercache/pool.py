@@ -35,6 +35,7 @@ class DaemonPool:
         self.size = size
         self._name = name
         self._max_queue = max_queue
+        self._closed = False
         self._reset()
         _pools.add(self)
 
@@ -44,13 +45,12 @@ class DaemonPool:
         self._futures: set[Future[Any]] = set()
         self._threads = 0
         self._idle = 0
-        self._closed = False
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run the function in a thread of the pool.
 
         Raises:
-            BackendUnavailable: the queue is full or the pool is closed.
+            BackendUnavailable: the queue is full, the pool is closed, or the system has no thread for it.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -58,11 +58,10 @@ class DaemonPool:
             busy = self._threads >= self.size and waiting - self._idle >= self._max_queue
             if self._closed or busy:
                 raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
+            if self._idle <= waiting and self._threads < self.size:
+                self._start_thread()
             self._futures.add(future)
             self._queue.put((future, lambda: function(*args, **kwargs)))
-            if self._idle <= waiting and self._threads < self.size:
-                self._threads += 1
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
         future.add_done_callback(self._futures.discard)
         return future
 
@@ -79,32 +78,45 @@ class DaemonPool:
             for _ in range(self._threads):
                 self._queue.put(None)
 
+    def _start_thread(self) -> None:
+        self._threads += 1
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:  # the system gives no more threads; those that there are do the work
+            self._threads -= 1
+            if not self._threads:
+                raise BackendUnavailable("no worker thread can be started") from None
+
     def _work(self) -> None:
         while True:
             with self._lock:
                 self._idle += 1
+            idle_too_long = False
             try:
                 item = self._queue.get(timeout=IDLE_SECONDS)
             except queue.Empty:
-                item = None
+                item, idle_too_long = None, True
             with self._lock:
                 self._idle -= 1
                 if item is None:
                     # A call may have been queued for this thread while its wait ran out.
-                    if self._closed or self._queue.empty():
-                        self._threads -= 1
-                        return
-                    continue
-            future, call = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            del future, call, item  # keep no value alive while idle
+                    if idle_too_long and not self._queue.empty():
+                        continue
+                    self._threads -= 1
+                    return
+            _run(*item)
+            del item  # keep no value alive while idle
+
+
+def _run(future: Future[Any], call: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 _pools: weakref.WeakSet[DaemonPool] = weakref.WeakSet()

@@ -7,7 +7,7 @@ they are exact, and cost a few nanoseconds on the path of a hit.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,22 +18,26 @@ _STEPS = 4
 class Histogram:
     """Durations in nanoseconds, in buckets that grow by the fourth root of two."""
 
-    __slots__ = ("_counts", "count")
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self.count = 0
-        self._counts: dict[int, int] = {}
+        self._counts: dict[int, int] = defaultdict(int)
+
+    @property
+    def count(self) -> int:
+        """How many durations were counted."""
+        return sum(self._counts.values())
 
     def record(self, nanoseconds: int) -> None:
         """Count one duration."""
         bucket = int(math.log2(nanoseconds) * _STEPS) if nanoseconds > 1 else 0
-        self._counts[bucket] = self._counts.get(bucket, 0) + 1
-        self.count += 1
+        self._counts[bucket] += 1
 
     def percentile(self, share: float) -> float | None:
         """Return the seconds under which `share` (0 to 1) of the durations lie; None without any."""
-        rank = share * self.count
-        for bucket, count in sorted(self._counts.items()):
+        counts = sorted(self._counts.items())
+        rank = share * sum(count for _, count in counts)
+        for bucket, count in counts:
             rank -= count
             if rank <= 0:
                 return float(2.0 ** ((bucket + 1) / _STEPS) / 1e9)
@@ -56,13 +60,17 @@ class TierCounters:
     )
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start at zero again, in place: several caches count here."""
         self.hits = 0
         self.misses = 0
         self.puts = 0
         self.deletes = 0
         self.promotions = 0
         self.skipped = 0
-        self.errors: Counter[str] = Counter()
+        self.errors: dict[str, int] = defaultdict(int)
         self.read_latency = Histogram()
         self.write_latency = Histogram()
 

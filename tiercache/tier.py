@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 from typing import Any, Literal, TypeVar, get_args
@@ -18,7 +18,6 @@ from .errors import (
     BackendError,
     BackendUnavailable,
     ConfigurationError,
-    CorruptEntry,
     PartialFailure,
     TiercacheError,
 )
@@ -58,7 +57,8 @@ class Call(Operation[T]):
         try:
             result: T = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
         except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            raise tier.failed(error) from error.__cause__
+            failure = tier.failed(error)
+            raise failure from failure.__cause__
         tier.timed(self.method, perf_counter_ns() - start)
         return result
 
@@ -69,7 +69,8 @@ class Call(Operation[T]):
         try:
             result: T = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
         except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            raise tier.failed(error) from error.__cause__
+            failure = tier.failed(error)
+            raise failure from failure.__cause__
         tier.timed(self.method, perf_counter_ns() - start)
         return result
 
@@ -103,9 +104,9 @@ class Tier:
         max_ttl: Duration | None = None,
         max_entry_bytes: Size | None = None,
     ) -> None:
-        missing = [method for method in _REQUIRED if not callable(getattr(backend, method, None))]
-        if missing or inspect.isclass(backend):
-            raise ConfigurationError(f"{backend!r} is not a Backend: it has no {', '.join(missing) or 'instance'}")
+        _check_backend(backend)
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ConfigurationError("name must be a str that is not empty, or None for the backend's scheme")
         if promote not in get_args(Promote):
             raise ConfigurationError(f"promote={promote!r} must be one of {', '.join(get_args(Promote))}")
         if write not in get_args(Write):
@@ -123,7 +124,7 @@ class Tier:
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
         self.local = isinstance(backend, MemoryBackend)
         self.counters = TierCounters()
-        self.last_error: TiercacheError | None = None
+        self._removals_before: dict[str, int] = {}
         self._logged: dict[str, float] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
@@ -224,8 +225,8 @@ class Tier:
         if usage is not None:
             try:
                 entries, size = usage()
-            except TiercacheError:  # a tier that is down says how much it holds when it is back
-                entries, size = None, None
+            except Exception as error:  # noqa: BLE001 - a tier that is down says how much it holds when it is back
+                self.failed(error)
         return TierStats(
             hits=counters.hits,
             misses=counters.misses,
@@ -233,7 +234,7 @@ class Tier:
             deletes=counters.deletes,
             promotions=counters.promotions,
             skipped=counters.skipped,
-            evictions=dict(getattr(self.backend, "removals", {})),
+            evictions=dict(Counter(self._removals()) - Counter(self._removals_before)),
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
@@ -241,8 +242,16 @@ class Tier:
             write=latency(counters.write_latency),
         )
 
+    def reset(self) -> None:
+        """Start all counters at zero again."""
+        self._removals_before = self._removals()
+        self.counters.reset()
+
     def __repr__(self) -> str:
         return f"<Tier {self.label!r}>"
+
+    def _removals(self) -> dict[str, int]:
+        return dict(getattr(self.backend, "removals", {}))
 
     def _batch_timeout(self, keys: int) -> float | None:
         return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self.backend.concurrency))
@@ -250,8 +259,6 @@ class Tier:
     def _count(self, error: TiercacheError) -> None:
         kind = type(error).__name__
         self.counters.errors[kind] += 1
-        if not isinstance(error, CorruptEntry):
-            self.last_error = error
         now = time.monotonic()
         with self._lock:
             if now - self._logged.get(kind, -math.inf) < LOG_EVERY:
@@ -261,6 +268,19 @@ class Tier:
             self._logged[kind] = math.inf if fatal else now
         level = logging.ERROR if fatal else logging.WARNING
         logger.log(level, "tier %s: %s: %s (counted in stats; calls go on without it)", self.label, kind, error)
+
+
+def _check_backend(backend: object) -> None:
+    """Refuse what is no backend, without its repr: that may be a URL with a password."""
+    kind = type(backend).__name__
+    if isinstance(backend, str):
+        raise ConfigurationError("a tier is made of a backend, not of a str; for URLs call TierChain.from_urls()")
+    if inspect.isclass(backend):
+        raise ConfigurationError(f"{backend.__name__} is a class; pass an instance of it")
+    missing = [method for method in _REQUIRED if not callable(getattr(backend, method, None))]
+    missing += [name for name in ("scheme", "timeout", "concurrency") if not hasattr(backend, name)]
+    if missing:
+        raise ConfigurationError(f"a {kind} is not a Backend: it has no {', '.join(missing)}")
 
 
 _READS = frozenset({"get", "get_many", "head", "scan"})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
+from fractions import Fraction
 
 from .errors import ConfigurationError
 
 Duration = float | int | str | timedelta
 Size = int | str
 
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_NUMBER = re.compile(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*")
 _SECONDS = {"": 1, "ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "B": 1} | {
     prefix + suffix: base**power
@@ -36,11 +37,15 @@ def parse_size(size: Size, what: str = "size") -> int:
         factor = _BYTES_BY_FOLDED_NAME.get(match[2].casefold()) if match else None
         if match is None or factor is None:
             raise ConfigurationError(
-                f"{what}={size!r} is not a size; write a number of bytes or text such as '256MiB', '1GB', '64K'"
+                f"{what}={_shown(size)} is not a size; write a number of bytes or text such as '256MiB', '1GB', '64K'"
             )
-        size = int(float(match[1]) * factor)
-    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
-        raise ConfigurationError(f"{what} must be a positive number of bytes, or text such as '256MiB'")
+        size = int(Fraction(match[1]) * factor)  # exact: a float has only 53 bits
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise ConfigurationError(
+            f"{what} must be a whole number of bytes or text such as '256MiB', not {type(size).__name__}"
+        )
+    if size <= 0:
+        raise ConfigurationError(f"{what} must be a positive number of bytes")
     return size
 
 
@@ -61,11 +66,11 @@ def parse_duration(duration: Duration, what: str = "duration") -> float:
         factor = _SECONDS.get(match[2]) if match else None
         if match is None or factor is None:
             raise ConfigurationError(
-                f"{what}={duration!r} is not a duration; write seconds or text such as '90s', '15m', '12h', '30d'"
+                f"{what}={_shown(duration)} is not a duration; write seconds or text such as '90s', '15m', '12h', '30d'"
             )
         seconds = float(match[1]) * factor
     elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        seconds = float(duration)
+        seconds = _float(duration)
     else:
         raise ConfigurationError(
             f"{what} must be seconds, a timedelta or text such as '12h', not {type(duration).__name__}"
@@ -75,3 +80,14 @@ def parse_duration(duration: Duration, what: str = "duration") -> float:
             f"{what} must be a positive, finite number of seconds, not {seconds:g} (None means: never expires)"
         )
     return seconds
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an int beyond 1.8e308
+        return math.inf
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from redis.connection import parse_url
 
@@ -36,11 +36,9 @@ def parse(url: str) -> Address:
     Raises:
         ConfigurationError: it has another scheme, an unknown option, or is no URL at all.
     """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it checks it
-    except ValueError:
-        raise ConfigurationError(_unreadable("cannot be read")) from None
+    parts = _split(url)
+    if parts is None:
+        raise ConfigurationError(_unreadable("cannot be read"))
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError("a Redis URL starts with redis://, rediss:// (TLS) or unix://")
     if parts.fragment:
@@ -49,10 +47,9 @@ def parse(url: str) -> Address:
         raise ConfigurationError("a unix:// URL names a socket file: unix:///run/redis.sock?db=0")
     if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
         raise ConfigurationError(_unreadable("has a path that is no database number"))
-    try:
-        connection = dict(parse_url(url))  # type: ignore[no-untyped-call]
-    except ValueError:
-        raise ConfigurationError("an option in the URL's query has a value that cannot be read") from None
+    connection = _arguments(url)
+    if connection is None:
+        raise ConfigurationError("an option in the URL's query has a value that cannot be read")
     connection.pop("connection_class", None)
     options = {name: connection.pop(name) for name in _OURS & connection.keys()}
     # The name of an unknown option is not shown: it may be the rest of a password that holds a '?'.
@@ -62,6 +59,25 @@ def parse(url: str) -> Address:
     if "timeout" in options:
         options["timeout"] = parse_duration(options["timeout"], "timeout")
     return Address(parts.scheme, connection, options)
+
+
+# These return None instead of raising: a ValueError about a URL quotes it, and would be seen as the context of ours.
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+        return parts
+    except ValueError:
+        return None
+
+
+def _arguments(url: str) -> dict[str, Any] | None:
+    try:
+        return dict(parse_url(url))  # type: ignore[no-untyped-call]
+    except ValueError:
+        return None
 
 
 def _unreadable(what: str) -> str:

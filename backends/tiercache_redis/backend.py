@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from urllib.parse import SplitResult
 
 from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
@@ -80,6 +81,12 @@ class RedisBackend(Backend):
         """
         url = env.get("TIERCACHE_REDIS_URL") or env.get("REDIS_URL")
         return cls(url, **options) if url else cls(**options)
+
+    @classmethod
+    def url_arguments(cls, url: SplitResult) -> dict[str, str]:
+        """Return the constructor arguments of a URL: itself."""
+        query = f"?{url.query}" if url.query else ""
+        return {"url": f"{url.scheme}://{url.netloc}{url.path}{query}"}  # geturl() loses the slashes of unix://
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired. One GET.

@@ -139,8 +139,8 @@ class LoopConnections:
     async def aclose(self) -> None:
         """Close what is idle now, and what is in use when it is given back."""
         self._closed = True
-        await self._finalizer.aclose()
-        await self._drop_idle()
+        await self._finalizer.aclose()  # it drops the idle ones
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next turn
 
     async def _talk(
         self, link: Link, commands: list[Command], ends: float | None, replies: list[Reply], *, probe: bool = False

@@ -9,6 +9,8 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +19,7 @@ import boto3
 from botocore.config import Config
 from botocore.loaders import Loader, create_loader
 from botocore.session import get_session
+from botocore.utils import parse_timestamp
 
 from tiercache.errors import AccessDenied, CacheClosed
 
@@ -105,6 +108,7 @@ def _models(data_path: str | None) -> Loader:
 def _build(connection: Connection, timeout: float | None) -> S3Client:
     core = get_session()
     core.register_component("data_loader", _models(core.get_config_variable("data_path")))
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
     session = boto3.session.Session(
         botocore_session=core,
         aws_access_key_id=connection.access_key_id,
@@ -151,6 +155,16 @@ def _sign_with_md5(params: dict[str, Any], **_: Any) -> None:
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
     params["context"].pop("checksum", None)
+
+
+def _time_of(value: Any) -> datetime:
+    """Read the times of listings and headers; the SDK's parser, which guesses the format, takes 5 % of a GET."""
+    if isinstance(value, str):
+        if value.endswith("GMT"):
+            return parsedate_to_datetime(value)
+        if value.endswith("Z"):
+            return datetime.fromisoformat(value)
+    return parse_timestamp(value)
 
 
 def _version() -> str:

@@ -60,3 +60,7 @@ class TestS3OnMoto(BackendContract):
 
     def raw_put(self, backend, key, data):
         self.client.put_object(Bucket=self.bucket, Key=backend.prefix + keys.object_name(key), Body=data)
+
+    @pytest.mark.skip("moto closes an object's buffer while another thread reads it; test_s3_seaweedfs runs this case")
+    def test_threads_read_whole_values_of_their_key(self, backend):
+        pass

@@ -1,0 +1,76 @@
+"""`make bench`: tiercache beside its peers, as ratios within one run.
+
+    python benchmarks/run.py [--quick] [--only l1 --only redis …] [--json FILE]
+
+Exits with 0 also when a bound is missed: a shared machine must not fail a build. The table says what was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import environment
+
+AREAS = {
+    "l1": "l1",
+    "memory": "memory_footprint",
+    "redis": "redis_l2",
+    "s3": "s3_l3",
+    "disk": "disk",
+    "stampede": "stampede",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments ask for, in the benchmark's own environment."""
+    parser = argparse.ArgumentParser(prog="make bench", description="tiercache beside its peers")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller tables")
+    parser.add_argument("--only", action="append", choices=AREAS, metavar="AREA", help=f"one of {', '.join(AREAS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    options = parser.parse_args(arguments)
+    if not environment.is_inside():
+        environment.prepare()
+        return environment.run_inside(Path(__file__), arguments)
+    return _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> int:
+    import peers
+    import table
+    from harness import Row, Scale
+
+    started = datetime.now(timezone.utc)
+    for name, reason in peers.missing().items():
+        print(f"{name} is not here: {reason}")
+    found: list[Row] = []
+    for name in options.only or AREAS:
+        module = importlib.import_module(AREAS[name])
+        with table.progress(name) as show:
+            begun = time.monotonic()
+            for row in module.rows(Scale(quick=options.quick)):
+                found.append(row)
+                show(row)
+        print(f"{name}: {time.monotonic() - begun:.0f} s")
+    about: dict[str, Any] = {
+        "date": started.date().isoformat(),
+        "quick": options.quick,
+        "load": [round(load, 1) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+        "machine": environment.machine(),
+        "versions": environment.versions(),
+    }
+    table.show(found, about)
+    if options.json:
+        options.json.write_text(json.dumps(about | {"rows": [row.as_dict() for row in found]}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
