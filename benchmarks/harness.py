@@ -124,7 +124,7 @@ def interleave(contenders: Mapping[str, Sample], rounds: int) -> Samples:
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     try:
         for number in range(rounds + 1):
-            for name in list(contenders) if number % 2 else reversed(contenders):
+            for name in list(contenders)[:: 1 if number % 2 else -1]:
                 with no_gc():
                     took = contenders[name]()
                 if number:

@@ -71,11 +71,12 @@ def fill(kind: str, count: int) -> float:
     """Return by how many bytes the process grew per entry, key and payload not counted."""
     cache = Cache(MemoryBackend())
     table: dict[str, bytes] = {}
-    put: Callable[[str, bytes], Any] = {
+    puts: dict[str, Callable[[str, bytes], Any]] = {
         "cache": cache.set,
         "cache-ttl": partial(cache.set, ttl="1h"),
         "dict": table.__setitem__,
-    }[kind]
+    }
+    put = puts[kind]
     put("first", b"imports what the first call imports")
     gc.collect()
     before = _resident()

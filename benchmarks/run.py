@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def _measure(options: argparse.Namespace) -> int:
     import table
     from harness import Row, Scale
 
-    started = datetime.now(timezone.utc)
+    started = datetime.now(UTC)
     for name, reason in peers.missing().items():
         print(f"{name} is not here: {reason}")
     found: list[Row] = []

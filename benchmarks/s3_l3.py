@@ -86,11 +86,11 @@ def _requests_counted() -> Iterator[list[str]]:
         sent.append(request.method)
         return send(self, request)
 
-    URLLib3Session.send = counted  # type: ignore[method-assign]
+    URLLib3Session.send = counted
     try:
         yield sent
     finally:
-        URLLib3Session.send = send  # type: ignore[method-assign]
+        URLLib3Session.send = send
 
 
 def _client(server: S3Server) -> Any:

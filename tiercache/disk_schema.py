@@ -91,6 +91,9 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
     db = _connect(path, "mode=rw")
     try:
         _prepare(db, path)
+    except OSError as error:
+        db.close()
+        _raise_unusable(path, error)
     except BaseException:
         db.close()
         raise
@@ -229,7 +232,7 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if value(db, "PRAGMA user_version") == 0:
-        _create(db)
+        _create(db, path)
     if value(db, "PRAGMA user_version") > VERSION:
         raise ConfigurationError(
             f"{path} was made by a newer release of tiercache: use that release, or choose another path"
@@ -244,10 +247,14 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute(setting)
 
 
-def _create(db: sqlite3.Connection) -> None:
+def _create(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute("BEGIN EXCLUSIVE")
     if value(db, "PRAGMA user_version") == 0:  # else another process was faster
+        # Left by a file that was deleted alone: whoever still has that one open must share nothing with this one,
+        # which nobody can have taken to write-ahead logging yet.
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
         for statement in _SCHEMA:
             db.execute(statement)
     db.execute("COMMIT")

@@ -37,6 +37,7 @@ MAX_HEADER_BYTES = 2**20
 MAX_ATTRIBUTE_BYTES = 2**16
 
 _PREFIX = struct.Struct(">4sBBHIQ")
+_MOST_EXPANSION_BITS = 15  # zstd's smallest block has 4 bytes and makes 128 KiB at most
 _WORTHWHILE = 0.95  # compressed / plain: a payload that shrinks less is stored as it is
 
 
@@ -75,7 +76,8 @@ def encode(entry: Entry) -> bytes:
     An entry that was read from another tier is returned as the bytes that were read: nothing is encoded twice.
 
     Raises:
-        EntryTooLarge: the payload exceeds 256 MiB, or key, tags and attributes together 1 MiB.
+        EntryTooLarge: the payload exceeds 256 MiB, or key, tags and attributes together 1 MiB, or they hold an int
+            beyond 64 bits or a lone surrogate.
     """
     if entry.wire is not None:
         return entry.wire
@@ -83,21 +85,7 @@ def encode(entry: Entry) -> bytes:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise EntryTooLarge(f"the payload has {len(payload):,} bytes, an envelope takes {MAX_PAYLOAD_BYTES:,}")
     stored, encoding = _compress(payload, metadata.codec)
-    header = _encode_header(
-        _Header(
-            metadata.key,
-            metadata.created_at,
-            metadata.codec,
-            len(payload),
-            metadata.expires_at,
-            metadata.stale_until,
-            metadata.as_of,
-            encoding,
-            metadata.tags,
-            metadata.attributes,
-            metadata.key_id,
-        )
-    )
+    header = _header(metadata, len(payload), encoding)
     if len(header) > MAX_HEADER_BYTES:
         raise EntryTooLarge(f"key, tags and attributes take {len(header):,} bytes, an envelope takes 1 MiB of them")
     start = _PREFIX.pack(MAGIC, VERSION, 0, 0, len(header), len(stored))
@@ -163,6 +151,27 @@ def etag(data: bytes) -> str:
     return data[-TAG_BYTES : -TAG_BYTES // 2].hex()
 
 
+def _header(metadata: Metadata, size: int, encoding: str) -> bytes:
+    try:
+        return _encode_header(
+            _Header(
+                metadata.key,
+                metadata.created_at,
+                metadata.codec,
+                size,
+                metadata.expires_at,
+                metadata.stale_until,
+                metadata.as_of,
+                encoding,
+                metadata.tags,
+                metadata.attributes,
+                metadata.key_id,
+            )
+        )
+    except (OverflowError, UnicodeEncodeError):
+        raise EntryTooLarge("tags or attributes hold an int beyond 64 bits or a lone surrogate") from None
+
+
 def _compress(payload: bytes, codec: str) -> tuple[bytes, str]:
     # Raw arrays are mostly random mantissa bits: zstd gains about 5 % on float32 and costs the most there.
     if len(payload) > COMPRESS_OVER and not codec.startswith("ndarray"):
@@ -185,6 +194,8 @@ def _decompress(stored: bytes, header: _Header, max_payload: int) -> bytes:
             frame = zstandard.get_frame_parameters(stored)
             if frame.content_size != header.size or frame.dict_id or frame.window_size > _window_limit(header.size):
                 raise CorruptEntry("the compressed payload is not what its header says")
+            if header.size > len(stored) << _MOST_EXPANSION_BITS:
+                raise CorruptEntry("the compressed payload is too short for what its header says")
             payload = _zstd.decompress(stored, allow_extra_data=False)
         except zstandard.ZstdError:
             raise CorruptEntry("the payload cannot be decompressed") from None

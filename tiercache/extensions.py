@@ -163,7 +163,7 @@ def _wire_time(value: dt.time, depth: int) -> Ext:
 
 def _is_offset(zone: dt.tzinfo | None) -> bool:
     """Whether ISO 8601 says all of it: no rules, and no name of its own."""
-    if zone is None or zone is dt.timezone.utc:
+    if zone is None or zone is dt.UTC:
         return True
     return type(zone) is dt.timezone and str(zone) == str(dt.timezone(zone.utcoffset(None)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 
 from redis import exceptions as theirs
@@ -116,7 +117,10 @@ def _unreachable(error: BaseException) -> TiercacheError:
         return ConfigurationError(
             "the server's TLS certificate is not trusted: name its authority with ?ssl_ca_certs=/path in the URL"
         )
+    if isinstance(cause, ssl.SSLError):
+        return BackendUnavailable("the TLS handshake with Redis failed: check that its port speaks TLS (rediss://)")
+    if isinstance(cause, socket.gaierror):
+        return BackendUnavailable("cannot reach Redis: the name of its host is not known")
     if cause is None or cause.errno is None:
         return BackendUnavailable("the connection to Redis broke")
-    reason = cause.strerror or os.strerror(cause.errno)
-    return BackendUnavailable(f"cannot reach Redis: {reason}")
+    return BackendUnavailable(f"cannot reach Redis: {os.strerror(cause.errno)}")  # its own text may hold the address

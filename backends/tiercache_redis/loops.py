@@ -139,7 +139,8 @@ class LoopConnections:
     async def aclose(self) -> None:
         """Close what is idle now, and what is in use when it is given back."""
         self._closed = True
-        await self._finalizer.aclose()  # it drops the idle ones
+        await self._finalizer.aclose()
+        await self._drop_idle()
         await asyncio.sleep(0)  # a transport closes its socket in the loop's next turn
 
     async def _talk(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import boto3
 from botocore.config import Config
 from botocore.loaders import Loader, create_loader
+from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
@@ -140,6 +141,7 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         raise UnusableSettings from None
     bound_by_deadlines(client)
     client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
+    client.meta.events.register_last("before-call.s3.PutObject", _send_at_once)
     if connection.checksums == "when_required":
         client.meta.events.register_last("before-call.s3.DeleteObjects", _sign_with_md5)
     return client
@@ -148,6 +150,11 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
 def _stay_in_region(context: dict[str, Any], **_: Any) -> None:
     """Keep botocore from following a bucket to another region: three requests for one, and traffic that costs."""
     context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _send_at_once(params: dict[str, Any], **_: Any) -> None:
+    """Send headers and body together: asking first (`Expect: 100-continue`) costs a round trip for each write."""
+    params["headers"].pop("Expect", None)
 
 
 def _sign_with_md5(params: dict[str, Any], **_: Any) -> None:
@@ -159,12 +166,15 @@ def _sign_with_md5(params: dict[str, Any], **_: Any) -> None:
 
 def _time_of(value: Any) -> datetime:
     """Read the times of listings and headers; the SDK's parser, which guesses the format, takes 5 % of a GET."""
-    if isinstance(value, str):
-        if value.endswith("GMT"):
-            return parsedate_to_datetime(value)
-        if value.endswith("Z"):
-            return datetime.fromisoformat(value)
-    return parse_timestamp(value)
+    try:
+        if isinstance(value, str):
+            if value.endswith("GMT"):
+                return parsedate_to_datetime(value)
+            if value.endswith("Z"):
+                return datetime.fromisoformat(value)
+        return parse_timestamp(value)
+    except ValueError:
+        raise ResponseParserError("a time cannot be read") from None
 
 
 def _version() -> str:

@@ -161,7 +161,9 @@ def by_code(code: str, operation: str, bucket: str, status: int = 0) -> Tiercach
     if code == "RequestTimeout":
         return BackendTimeout(f"S3 stopped waiting for the data of {operation} ({what})")
     if code in _BUSY or status >= 500 or status == 429:
-        return BackendUnavailable(f"S3 cannot serve {operation} for now ({what}); try again later")
+        # Without a code of S3 it came from something before S3, or from something that is not S3.
+        hint = ", and check endpoint_url if that does not help" if code == str(status) else ""
+        return BackendUnavailable(f"S3 cannot serve {operation} for now ({what}); try again later{hint}")
     if code in _CREDENTIALS:
         return AccessDenied(f"S3 refuses the credentials ({what}): {_CREDENTIALS[code]}")
     if code in ("AccessDenied", "AllAccessDisabled", "AccountProblem") or status in (401, 403):

@@ -1,0 +1,17 @@
+"""The Hypothesis profile of these tests: the same examples in every run; TIERCACHE_TEST_SCALE multiplies them."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+from tests.properties.scale import SCALE
+
+settings.register_profile(
+    "tiercache",
+    derandomize=True,
+    database=None,
+    deadline=None,  # the machines of CI are slow at times
+    max_examples=200 * SCALE,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tiercache")
