@@ -39,9 +39,9 @@ def s3_server() -> Iterator[servers.S3Server]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def s3_bucket(s3_server: servers.S3Server) -> str:
-    """An empty bucket on that server."""
+    """A bucket on that server, shared by all tests: SeaweedFS gives each bucket volumes of its own, and runs out."""
     import boto3
 
     client = boto3.client(
@@ -55,6 +55,12 @@ def s3_bucket(s3_server: servers.S3Server) -> str:
     client.create_bucket(Bucket=name)
     client.close()
     return name
+
+
+@pytest.fixture
+def s3_prefix() -> str:
+    """What the names of a test's own objects start with."""
+    return f"{uuid.uuid4().hex[:12]}/"
 
 
 class FakeClock:

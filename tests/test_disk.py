@@ -15,7 +15,7 @@ import pytest
 from tiercache import disk_schema, envelope
 from tiercache.disk import DiskBackend
 from tiercache.entry import Entry, Metadata
-from tiercache.errors import BackendTimeout, ConfigurationError, EntryTooLarge, InvalidKey, PartialFailure
+from tiercache.errors import BackendTimeout, ConfigurationError, CorruptEntry, EntryTooLarge, InvalidKey, PartialFailure
 
 START = 1_700_000_000.0
 KIB = 1024
@@ -163,6 +163,12 @@ def test_keys_are_compared_byte_by_byte_in_a_scan(disk):
     assert [key for key, _ in disk.scan("a\U0010ffff")] == ["a\U0010ffff", "a\U0010ffff\U0010ffff"]
 
 
+@pytest.mark.parametrize("field", ["created_at", "expires_at", "stale_until", "as_of"])
+def test_an_entry_whose_times_are_no_numbers_is_refused(disk, field):
+    with pytest.raises(CorruptEntry, match="times"):
+        disk.put("k", entry("k").with_metadata(**{field: float("nan")}))
+
+
 @pytest.mark.parametrize("operation", ["get", "delete", "get_many", "scan"])
 def test_a_key_that_is_no_unicode_is_refused(disk, operation):
     with pytest.raises(InvalidKey):
@@ -203,9 +209,10 @@ def test_get_many_reads_more_keys_than_a_statement_takes(disk):
     assert disk.usage() == (0, 0)
 
 
-def test_get_many_names_the_damaged_and_returns_the_others(disk):
+@pytest.mark.parametrize("data", ["x'00'", "'text'", "1"])
+def test_get_many_names_the_damaged_and_returns_the_others(disk, data):
     put(disk, "damaged", "good")
-    rows(disk, "UPDATE entries SET data = x'00' WHERE key = ?", b"damaged")
+    rows(disk, f"UPDATE entries SET data = {data} WHERE key = ?", b"damaged")
     with pytest.raises(PartialFailure) as failure:
         disk.get_many(["damaged", "good", "absent"])
     assert list(failure.value.failed) == ["damaged"]
@@ -280,6 +287,20 @@ def test_clear_counts_only_what_could_be_read(disk, clock):
     clock.now += 11
     assert disk.clear() == 1
     assert disk.usage() == (0, 0)
+
+
+def test_clear_leaves_what_is_stored_after_it_began(path):
+    def clock():
+        if todo:
+            put(backend, todo.pop())
+        return START
+
+    todo = []
+    with closing(DiskBackend(path, clock=clock)) as backend:
+        put(backend, *(f"{n:03}" for n in range(150)))
+        todo = ["new"]
+        assert backend.clear() == 150
+        assert kept(backend) == ["new"]
 
 
 def test_usage_is_the_exact_sum_of_the_envelopes(disk):
@@ -382,6 +403,16 @@ def test_clear_gives_the_room_back(path, clock):
         assert backend.clear() == 200
     assert full > 4 * 2**20
     assert path.stat().st_size < full / 10
+
+
+def test_a_lower_limit_gives_the_room_back(path, clock):
+    with closing(DiskBackend(path, clock=clock)) as backend:
+        backend.put_many({f"{n}": entry(f"{n}", size=20 * KIB) for n in range(100)})
+    full = path.stat().st_size
+    with closing(DiskBackend(path, max_bytes=200 * KIB, clock=clock)) as smaller:
+        put(smaller, "k")
+    assert full > 2_000_000
+    assert path.stat().st_size < 400_000
 
 
 # Threads and locks

@@ -88,6 +88,17 @@ def test_a_file_of_a_newer_release_is_refused(filled):
         backend.get("000")
 
 
+def test_a_file_into_which_its_log_is_being_copied_is_ours(path, tmp_path):
+    with closing(DiskBackend(path)) as backend:
+        backend.put_many({f"{n}": entry(f"{n}", os.urandom(3000)) for n in range(20)})
+        before, log = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    halfway = tmp_path / "halfway.sqlite3"
+    halfway.write_bytes(path.read_bytes()[:4096] + before[4096:])  # its header speaks of pages still to come
+    Path(f"{halfway}-wal").write_bytes(log)
+    with closing(DiskBackend(halfway)) as backend:
+        assert len(backend.get_many([f"{n}" for n in range(20)])) == 20
+
+
 def test_an_empty_file_becomes_a_cache(path):
     path.touch()
     with closing(DiskBackend(path)) as backend:

@@ -170,6 +170,14 @@ def test_clear_lists_and_deletes_in_bulk_without_reading_anything(backend, store
     assert store.calls == {"LIST": 1, "DELETE many": 1}
 
 
+def test_clear_of_a_prefix_that_no_name_holds_reads_the_keys_that_are_as_long(backend, store):
+    start = "k" * 2000
+    for key in (start + "a", start + "b", "k" * 850):
+        backend.put(key, entry(key))
+    assert backend.clear(start + "a") == 1
+    assert sorted(key for key, _ in backend.scan()) == ["k" * 850, start + "b"]
+
+
 def test_scan_reads_only_the_objects_whose_names_were_cut(backend, store):
     long = "é" * 400
     for key in ("short", long):

@@ -285,7 +285,7 @@ async def test_a_connection_that_opens_too_late_serves_the_next_call(make, proxy
         await proxy.forward(data, writer)
 
     proxy.answer = hold
-    backend = make(f"{proxy.url}?client_name=late", timeout=0.05)
+    backend = make(f"{proxy.url}?client_name=late", timeout=0.5)
     assert [type(error) for error in await both(backend, "get", stocked[0])] == [BackendTimeout] * 2
     proxy.loop.call_soon_threadsafe(release.set)
     backend.timeout = 10
@@ -411,10 +411,11 @@ async def test_all_idle_connections_are_dropped_with_the_first_dead_one(make, pr
     await asyncio.gather(*(backend.aget(key) for key in stocked))
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(backend.get, stocked))
+    here = backend._loops._known[asyncio.get_running_loop()]
+    assert here._open == 10
     proxy.break_connections()
-    before = proxy.connected
     assert all(await both(backend, "get", stocked[0]))
-    assert proxy.connected == before + 2
+    assert (backend._connections._open, here._open) == (1, 1)
 
 
 async def test_what_has_arrived_when_a_batch_breaks_is_kept(make, proxy):
@@ -423,22 +424,22 @@ async def test_what_has_arrived_when_a_batch_breaks_is_kept(make, proxy):
     backend.put_many({key: entry(key, os.urandom(500)) for key in keys})
     await both(backend, "ping")
 
-    async def cut_in_the_middle(data, writer):
+    async def cut_once_in_the_middle(data, writer):
         await proxy.forward(data, writer)
         received.append(len(data))
         if sum(received) > 250 * 600:
+            proxy.answer = proxy.forward
             writer.close()
 
     for face in ("sync", "async"):
         received = []
-        proxy.answer = cut_in_the_middle
+        proxy.answer = cut_once_in_the_middle
         with pytest.raises(PartialFailure) as caught:
             backend.get_many(keys) if face == "sync" else await backend.aget_many(keys)
         failure = caught.value
         assert len(failure.results) >= 200
         assert {*failure.results, *failure.failed} == set(keys)
         assert {type(error) for error in failure.failed.values()} == {BackendUnavailable}
-        proxy.answer = proxy.forward
         assert all(await both(backend, "get", keys[0]))
 
 
@@ -585,6 +586,24 @@ async def test_a_task_that_gets_no_connection_in_time_is_told_so(make, proxy, st
     assert [each.payload for each in found[1:]] == [key.encode() for key in stocked[1:]]
 
 
+async def test_a_turn_that_comes_to_a_cancelled_task_is_passed_on(make, stocked, monkeypatch):
+    backend = make(max_connections=1)
+    await backend.aping()
+    here = backend._loops._known[asyncio.get_running_loop()]
+    tasks = [asyncio.ensure_future(backend.aget(key)) for key in stocked[:3]]
+    wake = here._wake
+
+    def wake_and_cancel():
+        monkeypatch.undo()
+        wake()
+        tasks[1].cancel()
+
+    monkeypatch.setattr(here, "_wake", wake_and_cancel)
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(found[1], asyncio.CancelledError)
+    assert [found[0].payload, found[2].payload] == [stocked[0].encode(), stocked[2].encode()]
+
+
 # Refusals
 
 
@@ -644,6 +663,18 @@ async def test_a_replica_refuses_writes_serves_reads_and_heals(own_server):
     client.replicaof("NO", "ONE")
     assert await both(backend, "put", "key", entry("key")) == [True, True]
     await backend.aclose()
+
+
+async def test_after_a_failover_new_connections_find_the_new_primary(make, own_server, redis_url):
+    url, client = own_server
+    with Proxy(url) as proxy:
+        backend = make(proxy.url)
+        await both(backend, "ping")
+        client.replicaof("127.0.0.1", "1")
+        proxy.port = urlsplit(redis_url).port  # as a name that now leads elsewhere
+        assert [type(error) for error in await both(backend, "put", "key", entry("key"))] == [BackendUnavailable] * 2
+        assert await both(backend, "put", "key", entry("key")) == [True, True]
+        await backend.aclose()
 
 
 async def test_a_full_server_refuses_writes_serves_reads_and_heals(own_server):

@@ -318,11 +318,11 @@ class Cache:
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove the values; return how many of these keys are now in no tier."""
-        return drive(self._flows.delete_many([self._flows.full(key) for key in keys]))
+        return drive(self._flows.delete_many(self._flows.fulls(keys)))
 
     async def adelete_many(self, keys: Iterable[str]) -> int:
         """`delete_many`, awaited."""
-        return await self._detached(self._flows.delete_many([self._flows.full(key) for key in keys]))
+        return await self._detached(self._flows.delete_many(self._flows.fulls(keys)))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys of this namespace that start with `prefix`, each once.
@@ -336,8 +336,8 @@ class Cache:
                     if key not in seen:
                         seen.add(key)
                         yield key[len(self._prefix) :]
-            except FAILURES as error:
-                read.raise_if_strict(self.chain, tier.failed(error))
+            except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
+                self._leave_out(tier, error)
 
     async def akeys(self, prefix: str = "") -> AsyncIterator[str]:
         """`keys`, to iterate with `async for`."""
@@ -348,16 +348,16 @@ class Cache:
                     if key not in seen:
                         seen.add(key)
                         yield key[len(self._prefix) :]
-            except FAILURES as error:
-                read.raise_if_strict(self.chain, tier.failed(error))
+            except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
+                self._leave_out(tier, error)
 
     def warm(self, keys: Iterable[str]) -> int:
         """Copy entries up into all faster tiers, without deadlines; return how many were found."""
-        return drive(self._flows.warm([self._flows.full(key) for key in keys]))
+        return drive(self._flows.warm(self._flows.fulls(keys)))
 
     async def awarm(self, keys: Iterable[str]) -> int:
         """`warm`, awaited."""
-        return await adrive(self._flows.warm([self._flows.full(key) for key in keys]))
+        return await adrive(self._flows.warm(self._flows.fulls(keys)))
 
     def warm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
         """Fill the fast tiers (all but the last) from known values, leaving the slow one alone; one tier: fill it."""
@@ -501,6 +501,12 @@ class Cache:
         options = self._flows.options(ttl, stale_for, tags, attributes)
         fulls = {self._flows.full(key): value for key, value in items.items()}
         return {full: self._flows.entry(full, value, options) for full, value in fulls.items()}
+
+    def _leave_out(self, tier: Tier, error: Exception) -> None:
+        """Go on without a tier that failed, unless the chain is strict or the cache is closed."""
+        failure = tier.failed(error)
+        if self.chain.strict or not isinstance(failure, FAILURES):
+            raise failure from failure.__cause__
 
     async def _detached(self, flow: Flow[T]) -> T:
         """Run a mutation in a task of its own, which goes on when its caller is cancelled."""

@@ -97,22 +97,32 @@ class TierChain:
         return await asyncio.to_thread(self.drain, timeout)
 
     def close(self) -> None:
-        """Finish promotions, for 5 seconds at most, and close all backends."""
+        """Finish promotions, for 5 seconds at most, and close all backends, also when one of them fails to."""
         self.drain()
+        errors: list[TiercacheError | None] = []
         for tier in self.tiers:
-            tier.backend.close()
-        self._close_pools()
+            try:
+                tier.backend.close()
+            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+                errors.append(tier.failed(error))
+        self._close_pools(errors)
 
     async def aclose(self) -> None:
         """`close`, awaited."""
         await self.adrain()
+        errors: list[TiercacheError | None] = []
         for tier in self.tiers:
-            await tier.backend.aclose()
-        self._close_pools()
+            try:
+                await tier.backend.aclose()
+            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+                errors.append(tier.failed(error))
+        self._close_pools(errors)
 
-    def _close_pools(self) -> None:
+    def _close_pools(self, errors: list[TiercacheError | None]) -> None:
         for pool in (self.background, self.side_by_side, self.factories):
             pool.close()
+        if self.strict:
+            _raise_first(errors)
 
     def __repr__(self) -> str:
         return f"<TierChain {' -> '.join(tier.label for tier in self.tiers) or 'without tiers'}>"

@@ -49,7 +49,7 @@ def encode(value: Any) -> tuple[bytes, str]:
     if kind is str:
         return _utf8(value), "str"
     if arrays.is_array(value):
-        return arrays.encode(value)
+        return _encode_array(value)
     if _is_pydantic(kind):
         return _encode_pydantic(value), "json"
     if _is_model(kind):
@@ -122,6 +122,13 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, builtins.type) and (
         issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind) or hasattr(kind, "__attrs_attrs__")
     )
+
+
+def _encode_array(array: Any) -> tuple[bytes, str]:
+    try:
+        return arrays.encode(array)
+    except UncacheableValue as error:
+        raise UncacheableValue(f"the value cannot be cached: at $ is {error}") from None
 
 
 def _encode_model(model: Any) -> bytes:

@@ -126,9 +126,9 @@ class DiskBackend(Backend):
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
         """Remove the entry and return whether there was one (an expired one is removed and counts as none)."""
-        raw = _encoded(key)
+        now, raw = self._clock(), _encoded(key)
         with self._writer.transaction(until=self._until(deadline)) as db:
-            rows = db.execute(IS_ALIVE, (self._clock(), raw)).fetchall()
+            rows = db.execute(IS_ALIVE, (now, raw)).fetchall()
             db.execute(DELETE, (raw,))
         return rows == [(1,)]
 
@@ -240,9 +240,9 @@ class DiskBackend(Backend):
         [(newest,)] = self._reader.query("SELECT max(id) FROM entries", until=self._until(deadline))
         alive, removed = 0, CLEAR_ROWS
         while removed == CLEAR_ROWS:
+            parameters = (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS)
             with self._writer.transaction(until=self._until(deadline)) as db:
-                range_and_limit = (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS)
-                rows = db.execute(CLEARABLE, range_and_limit).fetchall()
+                rows = db.execute(CLEARABLE, parameters).fetchall()
                 db.executemany("DELETE FROM entries WHERE id = ?", [(row_id,) for row_id, _ in rows])
                 give_back(db)
             alive += sum(is_alive for _, is_alive in rows)

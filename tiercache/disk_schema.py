@@ -153,8 +153,9 @@ def _evict(db: sqlite3.Connection, excess: int) -> int:
 
 def give_back(db: sqlite3.Connection) -> None:
     """Shorten the file by some of its free pages if they exceed a quarter of it."""
-    spare = value(db, "PRAGMA freelist_count") - value(db, "PRAGMA page_count") // 4
-    for _ in range(min(spare, VACUUM_PAGES)):
+    free = value(db, "PRAGMA freelist_count")
+    used = value(db, "PRAGMA page_count") - free
+    for _ in range(min(free - used // 3, VACUUM_PAGES)):
         db.execute("PRAGMA incremental_vacuum(1)")  # Python steps it once: one execution, one page
 
 
@@ -248,8 +249,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _create(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("BEGIN")
+    # It makes the first page, which must not be seen without our mark: so this too belongs to the transaction.
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    db.execute("BEGIN EXCLUSIVE")
     if value(db, "PRAGMA user_version") == 0:  # else another process was faster
         # Left by a file that was deleted alone: whoever still has that one open must share nothing with this one,
         # which nobody can have taken to write-ahead logging yet.

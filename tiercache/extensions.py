@@ -162,10 +162,13 @@ def _wire_time(value: dt.time, depth: int) -> Ext:
 
 
 def _is_offset(zone: dt.tzinfo | None) -> bool:
-    """Whether ISO 8601 says all of it: no rules, and no name of its own."""
+    """Whether ISO 8601 says all of it: no rules, no name of its own, whole seconds (Python loses some microseconds)."""
     if zone is None or zone is dt.UTC:
         return True
-    return type(zone) is dt.timezone and str(zone) == str(dt.timezone(zone.utcoffset(None)))
+    if type(zone) is not dt.timezone:
+        return False
+    offset = zone.utcoffset(None)
+    return not offset.microseconds and str(zone) == str(dt.timezone(offset))
 
 
 _EXTENDERS: dict[type, Callable[[Any, int], Ext]] = {

@@ -147,7 +147,7 @@ class ObjectStoreBackend(Backend):
         return self._side_by_side(keys, lambda key, due: self.get(key, deadline=due), deadline)
 
     def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
-        """Store the entries with parallel PUTs."""
+        """Store the entries with parallel PUTs; the `results` of a `PartialFailure` are the keys that were stored."""
         self._side_by_side(entries, lambda key, due: self.put(key, entries[key], deadline=due), deadline)
 
     def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:

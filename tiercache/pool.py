@@ -44,7 +44,7 @@ class DaemonPool:
         self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._futures: set[Future[Any]] = set()
         self._threads = 0
-        self._idle = 0
+        self._unfinished = 0  # calls, waiting or running: as many threads have something to do, if there are so many
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run the function in a thread of the pool.
@@ -54,13 +54,12 @@ class DaemonPool:
         """
         future: Future[T] = Future()
         with self._lock:
-            waiting = self._queue.qsize()
-            busy = self._threads >= self.size and waiting - self._idle >= self._max_queue
-            if self._closed or busy:
+            if self._closed or self._unfinished >= self.size + self._max_queue:
                 raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
-            if self._idle <= waiting and self._threads < self.size:
+            if self._threads <= self._unfinished and self._threads < self.size:
                 self._start_thread()
             self._futures.add(future)
+            self._unfinished += 1
             self._queue.put((future, lambda: function(*args, **kwargs)))
         future.add_done_callback(self._futures.discard)
         return future
@@ -89,34 +88,39 @@ class DaemonPool:
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
-            idle_too_long = False
             try:
                 item = self._queue.get(timeout=IDLE_SECONDS)
             except queue.Empty:
-                item, idle_too_long = None, True
-            with self._lock:
-                self._idle -= 1
-                if item is None:
+                with self._lock:
                     # A call may have been queued for this thread while its wait ran out.
-                    if idle_too_long and not self._queue.empty():
+                    if not self._queue.empty():
                         continue
                     self._threads -= 1
                     return
-            _run(*item)
+            if item is None:
+                with self._lock:
+                    self._threads -= 1
+                return
+            self._perform(*item)
             del item  # keep no value alive while idle
 
+    def _perform(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            self._finished()
+            return
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+            self._finished()
+            future.set_exception(error)
+        else:
+            self._finished()
+            future.set_result(result)
 
-def _run(future: Future[Any], call: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = call()
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+    def _finished(self) -> None:
+        """Count a call as over: before its waiters know, so that they find the room that it leaves."""
+        with self._lock:
+            self._unfinished -= 1
 
 
 _pools: weakref.WeakSet[DaemonPool] = weakref.WeakSet()

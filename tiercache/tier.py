@@ -207,7 +207,10 @@ class Tier:
         """Count and log a failure; return it as the error that flows know."""
         if not isinstance(error, TiercacheError):
             # A backend must map its vendor's exceptions; one that leaks them must not take the caller down.
-            unexpected = BackendUnavailable(f"unexpected {type(error).__name__} in {self.backend.scheme} backend")
+            unexpected = BackendUnavailable(
+                f"unexpected {type(error).__name__} in the {self.backend.scheme} backend, which must map it to one of "
+                "tiercache.errors"
+            )
             unexpected.__cause__ = error
             error = unexpected
         if isinstance(error, PartialFailure):

@@ -22,10 +22,10 @@ from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
-from tiercache.errors import AccessDenied, CacheClosed
+from tiercache.errors import CacheClosed
 
-from .errors import UnusableSettings
-from .sockets import UNBOUNDED_WAIT, bound_by_deadlines
+from .errors import UnusableSettings, no_credentials
+from .sockets import UNBOUNDED_WAIT, bind_to_deadlines
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -119,10 +119,7 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         profile_name=connection.profile,
     )
     if session.get_credentials() is None:
-        raise AccessDenied(
-            "there are no credentials for S3: give access_key_id and secret_access_key, set AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY, name a profile, or run with a role"
-        )
+        raise no_credentials("none found")
     seconds = UNBOUNDED_WAIT if timeout is None else timeout
     config = Config(
         connect_timeout=seconds,
@@ -139,9 +136,9 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         client: S3Client = session.client("s3", endpoint_url=connection.endpoint_url, config=config)
     except ValueError:  # botocore's own for a bad URL
         raise UnusableSettings from None
-    bound_by_deadlines(client)
+    bind_to_deadlines(client)
     client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
-    client.meta.events.register_last("before-call.s3.PutObject", _send_at_once)
+    client.meta.events.register_last("before-call.s3", _send_at_once)
     if connection.checksums == "when_required":
         client.meta.events.register_last("before-call.s3.DeleteObjects", _sign_with_md5)
     return client

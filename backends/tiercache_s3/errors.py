@@ -82,38 +82,6 @@ _WRONG_REGION = {
     "TemporaryRedirect",
 }
 _REGION = re.compile(r"expecting '([a-z0-9-]+)'")
-_GIVE_CREDENTIALS = (
-    "give access_key_id and secret_access_key, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
-    " name a profile, or run with a role"
-)
-
-
-def translate(error: Exception, operation: str, bucket: str, deadline: float | None) -> TiercacheError | None:
-    """Return the error to raise instead; None for one that is not the SDK's.
-
-    Args:
-        error: what the SDK raised.
-        operation: the API operation, such as `GetObject`.
-        bucket: its name, for the message.
-        deadline: when the operation had to end.
-    """
-    if isinstance(error, sdk.ClientError):
-        return _answered(error, operation, bucket)
-    if not isinstance(error, (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError)):
-        return None
-    kind = type(error).__name__
-    if isinstance(error, _NO_CREDENTIALS):
-        return AccessDenied(f"no usable credentials for S3 ({kind}): {_GIVE_CREDENTIALS}")
-    if isinstance(error, ResponseParserError):
-        return not_a_store(kind)
-    if isinstance(error, _SETTINGS):
-        return ConfigurationError(f"the SDK refuses the settings ({kind}): check bucket, region, endpoint_url, profile")
-    late = deadline is not None and time.monotonic() >= deadline
-    if late or isinstance(error, (sdk.ConnectTimeoutError, sdk.ReadTimeoutError, TimeoutError)):
-        return BackendTimeout(f"S3 did not answer {operation} in time ({kind})")
-    return BackendUnavailable(f"S3 cannot be reached for {operation} ({kind}): check the network and endpoint_url")
-
-
 _NO_CREDENTIALS = (
     sdk.NoCredentialsError,
     sdk.PartialCredentialsError,
@@ -133,6 +101,40 @@ _SETTINGS = (
     sdk.DataNotFoundError,
     UnusableSettings,
 )
+
+
+def translate(error: Exception, operation: str, bucket: str, deadline: float | None) -> TiercacheError | None:
+    """Return the error to raise instead; None for one that is not the SDK's.
+
+    Args:
+        error: what the SDK raised.
+        operation: the API operation, such as `GetObject`.
+        bucket: its name, for the message.
+        deadline: when the operation had to end.
+    """
+    if isinstance(error, sdk.ClientError):
+        return _answered(error, operation, bucket)
+    if not isinstance(error, (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError)):
+        return None
+    kind = type(error).__name__
+    if isinstance(error, _NO_CREDENTIALS):
+        return no_credentials(kind)
+    if isinstance(error, ResponseParserError):
+        return not_a_store(kind)
+    if isinstance(error, _SETTINGS):
+        return ConfigurationError(f"the SDK refuses the settings ({kind}): check bucket, region, endpoint_url, profile")
+    late = deadline is not None and time.monotonic() >= deadline
+    if late or isinstance(error, (sdk.ConnectTimeoutError, sdk.ReadTimeoutError, TimeoutError)):
+        return BackendTimeout(f"S3 did not answer {operation} in time ({kind})")
+    return BackendUnavailable(f"S3 cannot be reached for {operation} ({kind}): check the network and endpoint_url")
+
+
+def no_credentials(what: str) -> AccessDenied:
+    """Return the error about credentials that the SDK cannot find."""
+    return AccessDenied(
+        f"no usable credentials for S3 ({what}): give access_key_id and secret_access_key, set AWS_ACCESS_KEY_ID and"
+        " AWS_SECRET_ACCESS_KEY, name a profile, or run with a role"
+    )
 
 
 def not_a_store(what: str) -> ConfigurationError:

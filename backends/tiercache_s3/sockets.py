@@ -12,7 +12,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError as NotInTime
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +21,7 @@ from botocore.awsrequest import (
     AWSHTTPSConnection,
     AWSHTTPSConnectionPool,
 )
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from tiercache.pool import DaemonPool
@@ -96,41 +96,42 @@ class DeadlineTLSSocket(ssl.SSLSocket):
         return super().send(*args, **options)
 
 
-class _Connecting(AWSHTTPConnection):
-    """How both kinds of connection are made."""
-
-    def _new_conn(self) -> socket.socket:
+def _dial(connection: HTTPConnection) -> socket.socket:
+    """Connect to the first of a host's addresses that answers, and report problems as urllib3 does."""
+    host = connection._dns_host.strip("[]")
+    try:
+        lookup = _resolvers.submit(socket.getaddrinfo, host, connection.port, 0, socket.SOCK_STREAM)
+        addresses = lookup.result(_left())
+    except socket.gaierror as error:
+        raise NameResolutionError(host, connection, error) from None
+    except TimeoutError:
+        raise ConnectTimeoutError(connection, "looking up the host took too long") from None
+    problem: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        sock = DeadlineSocket(family, kind, protocol)
         try:
-            lookup = _resolvers.submit(socket.getaddrinfo, self._dns_host, self.port, 0, socket.SOCK_STREAM)
-            addresses = lookup.result(_left())
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from None
-        except (TimeoutError, NotInTime):
-            raise ConnectTimeoutError(self, "looking up the host took too long") from None
-        problem: OSError | None = None
-        for family, kind, protocol, _, address in addresses:
-            sock = DeadlineSocket(family, kind, protocol)
-            try:
-                for option in self.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(_left())
-                sock.connect(address)
-            except OSError as error:
-                sock.close()
-                problem = error
-            else:
-                return sock
-        if isinstance(problem, TimeoutError):
-            raise ConnectTimeoutError(self, "connecting took too long") from None
-        raise NewConnectionError(self, f"cannot connect: {problem}") from None
+            for option in connection.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(_left())
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            problem = error
+        else:
+            return sock
+    if isinstance(problem, TimeoutError):
+        raise ConnectTimeoutError(connection, "connecting took too long") from None
+    raise NewConnectionError(connection, f"cannot connect: {problem}") from None
 
 
-class _Connection(_Connecting):
-    pass
+class _Connection(AWSHTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _dial(self)
 
 
 class _TLSConnection(AWSHTTPSConnection):
-    _new_conn = _Connecting._new_conn
+    def _new_conn(self) -> socket.socket:
+        return _dial(self)
 
     def connect(self) -> None:
         if self.ssl_context is not None:
@@ -146,15 +147,13 @@ class _TLSPool(AWSHTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
-def bound_by_deadlines(client: Any) -> bool:
-    """Make a botocore client connect through these sockets and return whether that worked.
+def bind_to_deadlines(client: Any) -> None:
+    """Make a botocore client connect through these sockets.
 
     It reaches into the client, for want of a public way. A botocore that is built otherwise keeps its own sockets
-    and its own timeouts, which bound each wait, not the sum; a test of this package fails then.
+    and its own timeouts, which bound each wait, not the sum; tests of this package fail then.
     """
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
     classes = getattr(session, "_pool_classes_by_scheme", None)
-    if not isinstance(classes, dict):
-        return False
-    classes.update(http=_Pool, https=_TLSPool)
-    return True
+    if isinstance(classes, dict):
+        classes.update(http=_Pool, https=_TLSPool)

@@ -96,10 +96,12 @@ class TestS3:
         with pytest.raises(BackendUnavailable):
             cache.check()
 
-    def test_an_object_copied_to_another_name_is_a_counted_miss(self, s3_server: S3Server, s3_bucket: str) -> None:
+    def test_an_object_copied_to_another_name_is_a_counted_miss(
+        self, s3_server: S3Server, s3_bucket: str, s3_prefix: str
+    ) -> None:
         backend = S3Backend(
             s3_bucket,
-            prefix="p/",
+            prefix=s3_prefix,
             endpoint_url=s3_server.endpoint_url,
             region=s3_server.region,
             access_key_id=s3_server.access_key,
@@ -114,7 +116,7 @@ class TestS3:
             aws_access_key_id=s3_server.access_key,
             aws_secret_access_key=s3_server.secret_key,
         )
-        (name,) = [item["Key"] for item in client.list_objects_v2(Bucket=s3_bucket)["Contents"]]
+        (name,) = [item["Key"] for item in client.list_objects_v2(Bucket=s3_bucket, Prefix=s3_prefix)["Contents"]]
         client.copy_object(Bucket=s3_bucket, Key=name.replace("mine", "theirs"), CopySource=f"{s3_bucket}/{name}")
         client.put_object(Bucket=s3_bucket, Key=name.replace("mine", "foreign"), Body=b"\x00 not an entry")
         assert cache.get("theirs", "miss") == "miss"
@@ -127,7 +129,7 @@ class TestS3:
 
     @pytest.mark.parametrize("name", ["GLACIER", "DEEP_ARCHIVE", "SNOW", "OUTPOSTS", "PLATINUM"])
     def test_a_class_that_cannot_serve_a_cache_is_refused_with_what_to_choose(self, name: str) -> None:
-        with pytest.raises(ConfigurationError, match="choose|one of"):
+        with pytest.raises(ConfigurationError, match=r"choose|one of"):
             S3Backend("b", storage_class=name)
 
 
@@ -253,6 +255,7 @@ def any_cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]
         server = request.getfixturevalue("s3_server")
         backend = S3Backend(
             request.getfixturevalue("s3_bucket"),
+            prefix=request.getfixturevalue("s3_prefix"),
             endpoint_url=server.endpoint_url,
             region=server.region,
             access_key_id=server.access_key,

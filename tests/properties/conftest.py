@@ -11,7 +11,7 @@ settings.register_profile(
     derandomize=True,
     database=None,
     deadline=None,  # the machines of CI are slow at times
-    max_examples=200 * SCALE,
+    max_examples=100 * SCALE,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tiercache")

@@ -254,7 +254,7 @@ def test_what_is_no_intact_entry_is_corrupt_and_costs_no_memory(name: str):
         envelope.decode(data, KEY)
     assert caught.type is CorruptEntry
     # The copy of the stored payload, and what the messages and msgpack's own tables take.
-    assert memory.bytes < 64 * 1024 + 11 * len(data)
+    assert memory.bytes < 32 * 1024 + 2 * len(data)
 
 
 def test_the_hostile_frames_are_what_their_names_say():

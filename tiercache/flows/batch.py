@@ -55,10 +55,9 @@ async def _read_many(
             if entry.metadata.is_usable(now):
                 where = stale if entry.metadata.is_stale(now) else found
                 where.setdefault(key, Found(entry, tier))
-        before = len(missing)
+        asked = len(missing)
         missing = [key for key in missing if key not in found]
-        tier.counters.hits += before - len(missing)
-        tier.counters.misses += len(missing)
+        _count(tier, hits=asked - len(missing), misses=len(missing))
     for upper, shut in closed.items():
         above = chain.tiers.index(upper)
         wanted = {
@@ -106,7 +105,7 @@ async def _promote_many(
         elif not await Background(flow, chain.background):
             for load in held:
                 chain.fence.release(load)
-            tier.counters.skipped += len(kept)
+            _count(tier, skipped=len(kept))
 
 
 async def _promote_remote(
@@ -117,7 +116,7 @@ async def _promote_remote(
         valid = {load.key: entries[load.key] for load in writing}
         if valid:
             failed = await _put_batch(tier, valid, bounded=bounded)
-            tier.counters.promotions += len(valid) - failed
+            _count(tier, promotions=len(valid) - failed)
     finally:
         for load in loads:
             chain.fence.end_write(load)
@@ -146,11 +145,10 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) 
     try:
         if kept:
             await tier.put_many(kept)
-        tier.counters.puts += len(kept)
+        _count(tier, puts=len(kept))
     except PartialFailure as partial:
-        tier.counters.puts += len(kept) - len(partial.failed)
         too_large = [key for key, error in partial.failed.items() if isinstance(error, EntryTooLarge)]
-        tier.counters.skipped += len(too_large)
+        _count(tier, puts=len(kept) - len(partial.failed), skipped=len(too_large))
         refused += too_large
         for key, error in partial.failed.items():
             if key not in too_large:
@@ -169,7 +167,7 @@ async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) ->
         failed = len(entries)
     else:
         failed = 0
-    tier.counters.puts += len(entries) - failed
+    _count(tier, puts=len(entries) - failed)
     return failed
 
 
@@ -210,4 +208,25 @@ async def clear(chain: TierChain, prefix: str) -> None:
 
 
 async def _clear(tier: Tier, prefix: str) -> None:
-    tier.counters.deletes += await tier.clear(prefix)
+    removed = await tier.clear(prefix)
+    _count(tier, deletes=removed)
+
+
+def _count(
+    tier: Tier,
+    *,
+    hits: int = 0,
+    misses: int = 0,
+    puts: int = 0,
+    deletes: int = 0,
+    promotions: int = 0,
+    skipped: int = 0,
+) -> None:
+    """Add to the tier's counters; the numbers are known by now, so that no addition is interrupted by their making."""
+    counters = tier.counters
+    counters.hits += hits
+    counters.misses += misses
+    counters.puts += puts
+    counters.deletes += deletes
+    counters.promotions += promotions
+    counters.skipped += skipped

@@ -35,17 +35,8 @@ class Options:
     ) -> None:
         self.ttl = ttl
         self.stale_for = None if stale_for is None else parse_duration(stale_for, "stale_for")
-        if isinstance(tags, str):
-            raise ConfigurationError("tags must be a list of str, not one str")
-        self.tags = tuple(tags)
-        self.attributes = dict(attributes or {})
-        if not all(type(tag) is str for tag in self.tags):
-            raise ConfigurationError("tags must be a list of str")
-        for name, value in self.attributes.items():
-            if type(name) is not str or not (value is None or type(value) in _ATTRIBUTE_TYPES):
-                raise ConfigurationError(
-                    f"attributes map str to str, int, float, bool or None, not to {type(value).__name__}"
-                )
+        self.tags = _checked_tags(tags)
+        self.attributes = _checked_attributes(attributes)
 
 
 class ValueFlows:
@@ -59,8 +50,14 @@ class ValueFlows:
         self.counters = CacheCounters()
 
     def full(self, key: str) -> str:
-        """Return the stored key of a valid key."""
-        return self.prefix + check_key(key)
+        """Return the stored key of a valid key; with its namespace, too, it may have 64 KiB."""
+        return check_key(self.prefix + check_key(key))
+
+    def fulls(self, keys: Iterable[str]) -> list[str]:
+        """Return the stored keys of valid keys, each once, in their order."""
+        if isinstance(keys, (str, bytes)):
+            raise TypeError(f"keys must be a list of str, not one {type(keys).__name__}")
+        return list(dict.fromkeys([self.full(key) for key in keys]))
 
     def options(
         self,
@@ -156,16 +153,17 @@ class ValueFlows:
 
     async def lookup_many(self, keys: Iterable[str], type: type[Any] | None) -> dict[str, Result]:
         """Return a result for each key that has a fresh value, in the order of the keys."""
-        names = list(dict.fromkeys(keys))
-        found = await batch.read_many(self.chain, [self.full(key) for key in names])
+        fulls = self.fulls(keys)
+        found = await batch.read_many(self.chain, fulls)
         results: dict[str, Result] = {}
-        for key in names:
-            one = found.get(self.prefix + key)
+        for full in fulls:
+            one = found.get(full)
             result = None if one is None else self._result(one, type)
             if result is not None:
-                results[key] = result
-        self.counters.hits += len(results)
-        self.counters.misses += len(names) - len(results)
+                results[full[len(self.prefix) :]] = result
+        hits, misses = len(results), len(fulls) - len(results)
+        self.counters.hits += hits  # a call within the addition might let another thread's count get lost
+        self.counters.misses += misses
         return results
 
     async def get_many(self, keys: Iterable[str], type: type[Any] | None) -> dict[str, Any]:
@@ -174,7 +172,8 @@ class ValueFlows:
 
     async def set_many(self, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:
         """Store entries; `fast_only`: not in the last of several tiers."""
-        self.counters.puts += len(entries)
+        puts = len(entries)
+        self.counters.puts += puts
         await batch.write_many(self.chain, entries, fast_only=fast_only)
 
     async def delete_many(self, fulls: list[str]) -> int:
@@ -225,3 +224,44 @@ class ValueFlows:
         if ttl is CACHE_TTL:
             return self.ttl
         return None if ttl is None else parse_duration(ttl, "ttl")
+
+
+def _checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        raise ConfigurationError(f"tags must be a list of str, not one {type(tags).__name__}")
+    checked = tuple(tags)
+    for tag in checked:
+        if type(tag) is not str:
+            raise ConfigurationError(f"tags must be a list of str; one is of type {type(tag).__name__}")
+    _check_unicode("tags", checked)
+    return checked
+
+
+def _checked_attributes(attributes: Mapping[str, AttributeValue] | None) -> dict[str, AttributeValue]:
+    if attributes is None:
+        return {}
+    if not isinstance(attributes, Mapping):
+        raise ConfigurationError(f"attributes must be a dict, not {type(attributes).__name__}")
+    checked = dict(attributes)
+    for name, value in checked.items():
+        if type(name) is not str or not (value is None or type(value) in _ATTRIBUTE_TYPES):
+            raise ConfigurationError(
+                "attributes map str to str, int, float, bool or None, "
+                f"not {type(name).__name__} to {type(value).__name__}"
+            )
+        if type(value) is int and not -(2**63) <= value < 2**64:
+            raise ConfigurationError("an int in attributes must fit into 64 bits; store it as a str")
+    _check_unicode("attributes", [text for item in checked.items() for text in item if type(text) is str])
+    return checked
+
+
+def _check_unicode(what: str, texts: Iterable[str]) -> None:
+    """Refuse what could not be written into an entry for the slower tiers."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        whole = False
+    else:
+        whole = True
+    if not whole:
+        raise ConfigurationError(f"{what} must be valid Unicode; one holds a lone surrogate")

@@ -200,7 +200,8 @@ class EmbeddingCache:
             return "text", str(item)
         if isinstance(item, (bytes, Mapping)) or not hasattr(item, "__len__"):
             raise TypeError(f"an input must be a str or a list of token numbers, not {type(item).__name__}")
-        tokens = [token.item() if isinstance(token, self._numpy.integer) else token for token in item]
+        numbers: Sequence[Any] = item
+        tokens = [token.item() if isinstance(token, self._numpy.integer) else token for token in numbers]
         if not all(type(token) is int for token in tokens):
             raise TypeError("an input must be a str or a list of token numbers (int)")
         return "tokens", tokens
