@@ -23,9 +23,8 @@ from tiercache.errors import (
     PartialFailure,
     UnknownFormat,
 )
-from tiercache.mirror import from_user_metadata, to_user_metadata
-from tiercache.objects import ObjectInfo, ObjectStore, check_size
-from tiercache.objectstore import ObjectStoreBackend
+from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend, check_size
+from tiercache.objectstore.mirror import from_user_metadata, to_user_metadata
 from tiercache.testing import BackendContract
 
 

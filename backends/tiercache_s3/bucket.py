@@ -1,4 +1,4 @@
-"""`S3Bucket`: the calls of `tiercache.objects.ObjectStore`, made with boto3."""
+"""`S3Bucket`: the calls of `tiercache.objectstore.ObjectStore`, made with boto3."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tiercache.errors import AccessDenied, BackendError, BackendTimeout, TiercacheError
-from tiercache.objects import ObjectInfo, ObjectStore, check_size
-from tiercache.objectstore import CONTENT_TYPE
+from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, ObjectStore, check_size
 
 from .classes import ARCHIVED
 from .client import Connection, LazyClient

@@ -1,7 +1,7 @@
 """`ObjectStoreBackend`: all that S3, Google Cloud Storage and Azure Blob share.
 
 One entry is one object: its body is the envelope, its name the backend's prefix and the percent-encoded key, its
-user metadata the mirror (see `tiercache.mirror`). A read is one request, a write is one request. A vendor's backend
+user metadata the mirror (see `tiercache.objectstore.mirror`). A read is one request, a write is one request. A vendor's backend
 is this class with an `ObjectStore` that makes the SDK's calls.
 """
 
@@ -15,10 +15,10 @@ from typing import TypeVar
 
 import msgspec
 
-from . import envelope, keys
-from .backend import Backend
-from .entry import Clock, Entry, Metadata
-from .errors import (
+from .. import envelope, keys
+from ..backend import Backend
+from ..entry import Clock, Entry, Metadata
+from ..errors import (
     BackendError,
     BackendTimeout,
     CacheClosed,
@@ -28,11 +28,11 @@ from .errors import (
     PartialFailure,
     UnknownFormat,
 )
+from ..pool import DaemonPool
+from ..units import Duration, Size, parse_duration, parse_size
 from .mirror import from_user_metadata, to_user_metadata
 from .objects import ObjectInfo, ObjectStore, checked_prefix
 from .parallel import for_each
-from .pool import DaemonPool
-from .units import Duration, Size, parse_duration, parse_size
 
 T = TypeVar("T")
 

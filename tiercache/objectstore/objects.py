@@ -1,6 +1,6 @@
 """Objects: the eight calls that a vendor's SDK is reduced to, and what a store tells of an object.
 
-They know bodies, names and user metadata, and nothing of entries: `tiercache.objectstore` makes a cache of them.
+They know bodies, names and user metadata, and nothing of entries: `tiercache.objectstore.backend` makes a cache of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .errors import BackendError, ConfigurationError, CorruptEntry
+from ..errors import BackendError, ConfigurationError, CorruptEntry
 
 MAX_PREFIX_BYTES = 1024 - 910  # what S3 and GCS take, less the longest name of a key
 

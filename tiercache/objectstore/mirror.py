@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from .entry import AttributeValue, Metadata
-from .envelope import VERSION
-from .errors import CorruptEntry, UnknownFormat
+from ..entry import AttributeValue, Metadata
+from ..envelope import VERSION
+from ..errors import CorruptEntry, UnknownFormat
 
 _HEADER_BYTES = len("x-amz-meta-")  # the longest prefix of the clouds; whether it counts, they do not all say
 _MARKER_BYTES = _HEADER_BYTES + len("omittedcodec,encoding,key-id,tags,attributes")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from .errors import BackendError, BackendTimeout, BackendUnavailable, PartialFailure
-from .pool import DaemonPool
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, PartialFailure
+from ..pool import DaemonPool
 
 T = TypeVar("T")
 
