@@ -19,6 +19,9 @@ AREA = "l1"
 ENTRIES = 10_000
 PAYLOAD = b"a hundred bytes of an answer, as ASCII text, which every cache here stores without a second thought"
 _SYNC = "LiteLLM DualCache"
+_TEXT = """a cache keeps what was expensive to make and gives it back when somebody asks again for the same thing so
+that neither time nor money is spent twice while the tiers below hold what no longer fits above and every copy says
+when it was made how long it may live which model wrote it and from which question"""
 _QUICK_ONES = ("dict.get", "Cache.get", "Cache.aget", "OrderedDict", "cachebox")  # timed over several passes
 
 
@@ -85,8 +88,8 @@ def _json(scale: Scale) -> Iterator[Row]:
 
 
 def chat_response(number: int = 0) -> dict[str, Any]:
-    """Return what a provider answers, 1.6 kB as JSON."""
-    sentence = f"Paris has been the capital of France since the year 987, give or take {number}. "
+    """Return what a provider answers: 1.6 kB as JSON, text that compresses as text does."""
+    words = random.Random(number).choices(_TEXT.split(), k=260)
     return {
         "id": f"chatcmpl-{number:024x}",
         "object": "chat.completion",
@@ -94,12 +97,11 @@ def chat_response(number: int = 0) -> dict[str, Any]:
         "model": "gpt-4o-2024-08-06",
         "choices": [
             {
-                "index": index,
-                "message": {"role": "assistant", "content": sentence * 7, "refusal": None, "annotations": []},
+                "index": 0,
+                "message": {"role": "assistant", "content": " ".join(words)[:1100], "refusal": None},
                 "logprobs": None,
                 "finish_reason": "stop",
             }
-            for index in range(2)
         ],
         "usage": {
             "prompt_tokens": 14,

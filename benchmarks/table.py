@@ -21,7 +21,7 @@ if not _console.is_terminal:
 def progress(area: str) -> Iterator[Callable[[Row], None]]:
     """Show that the area is being measured, and what was last."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=_console, transient=True) as bar:
+    with Progress(*columns, console=_console, transient=True, disable=not _console.is_terminal) as bar:
         task = bar.add_task(f"{area} …")
 
         def show(row: Row) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Any
 
 import pytest
@@ -99,6 +100,19 @@ def test_a_key_of_ones_own_leaves_the_client_out(cache: Cache) -> None:
 
     assert ask(object(), "q") == ask(object(), "q") == "q"
     assert cache.get("ask:q") == "q"
+
+
+def test_frameworks_can_tell_async_functions_from_others(cache: Cache) -> None:
+    @cache.cached()
+    async def awaited() -> int:
+        return 1
+
+    @cache.cached()
+    def plain() -> int:
+        return 1
+
+    assert inspect.iscoroutinefunction(awaited)
+    assert not inspect.iscoroutinefunction(plain)
 
 
 def test_methods(cache: Cache) -> None:

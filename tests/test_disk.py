@@ -184,6 +184,12 @@ def test_a_listing_tells_times_and_stored_size(disk):
     assert found.stored_size == disk.get("k").metadata.stored_size
 
 
+def test_a_page_of_a_scan_begins_with_the_very_next_key(disk):
+    keys = [f"{n:03}" for n in range(256)] + ["255\0", "255\0\0", "256"]
+    disk.put_many({key: entry(key, size=10) for key in keys})
+    assert kept(disk) == keys
+
+
 def test_a_scan_holds_neither_a_lock_nor_a_snapshot_between_its_pages(disk):
     disk.put_many({f"{n:04}": entry(f"{n:04}", size=10) for n in range(600)})
     found = disk.scan()

@@ -264,6 +264,32 @@ def test_a_file_whose_tables_are_gone_says_what_to_do(filled):
                 operation()
 
 
+def test_a_schema_that_is_no_text_says_what_to_do(filled):
+    sql(filled, "PRAGMA writable_schema = ON", "UPDATE sqlite_master SET name = CAST(x'80' AS TEXT), sql = 'CREATE'")
+    with closing(DiskBackend(filled)) as backend, pytest.raises(ConfigurationError, match="damaged"):
+        backend.get("000")
+
+
+@pytest.mark.parametrize("place", range(3), ids=["first", "second", "third"])
+def test_a_key_that_is_damaged_in_one_of_its_places_leads_to_no_other_entry(path, place):
+    with closing(DiskBackend(path)) as backend:
+        backend.put("needle", entry("needle"))
+    *parts, last = path.read_bytes().split(b"needle")
+    assert len(parts) == 3  # the row, its envelope, the index
+    parts[place] += b"noodle" if place == 2 else b"n\x80odle"
+    for other in {0, 1, 2} - {place}:
+        parts[other] += b"needle"
+    path.write_bytes(b"".join(parts) + last)
+    with closing(DiskBackend(path)) as backend:
+        for key in ("needle", "noodle"):
+            with suppress(TiercacheError):
+                assert list(backend.get_many([key])) in ([], ["needle"])
+            with suppress(TiercacheError):
+                assert backend.get(key) is None or key == "needle"
+        with suppress(ConfigurationError):
+            assert [metadata.size for _, metadata in backend.scan(full=True)] in ([], [0], [7])
+
+
 @pytest.mark.parametrize("change", ["DELETE FROM totals", "UPDATE totals SET bytes = 0.5, entries = 0.5"])
 def test_a_lost_count_says_what_to_do(filled, change):
     sql(filled, change)

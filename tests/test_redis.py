@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tiercache import envelope
 from tiercache.entry import Entry, Metadata
@@ -422,6 +424,21 @@ def test_glob_characters_are_literal_in_both_prefixes(make, client, prefix):
     assert mine.clear(prefix) == 1
     assert mine.clear() == 1
     assert neighbour.get("key") is not None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    keys=st.sets(st.text("*?[]^\\-a/é", min_size=1, max_size=5), max_size=8), prefix=st.text("*?[]^\\-aé", max_size=3)
+)
+def test_a_prefix_finds_the_keys_that_start_with_it_and_no_others(redis_url, keys, prefix):
+    backend = RedisBackend(redis_url, prefix=f"{uuid.uuid4().hex}[*]:", timeout=10)
+    backend.put_many({key: entry(key, ttl=60) for key in keys})
+    matching = {key for key in keys if key.startswith(prefix)}
+    assert {key for key, _ in backend.scan(prefix)} == matching
+    assert backend.clear(prefix) == len(matching)
+    assert {key for key, _ in backend.scan(full=True)} == keys - matching
+    backend.clear()
+    backend.close()
 
 
 def test_clear_leaves_everything_else_in_the_database(make, client):

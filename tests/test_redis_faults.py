@@ -199,6 +199,13 @@ def takes_at_most(seconds):
     assert time.monotonic() - start < seconds * SLACK
 
 
+def catch(call, *args):
+    try:
+        return call(*args)
+    except TiercacheError as error:
+        return error
+
+
 async def both(backend, name, *args, **options):
     """Call both faces and return what they return or raise."""
     results = []
@@ -295,6 +302,20 @@ async def test_a_connection_that_opens_too_late_serves_the_next_call(make, proxy
         await asyncio.sleep(0.005)
     assert all(await both(backend, "get", stocked[0]))
     assert proxy.connected == 2
+
+
+async def test_callers_of_a_silent_server_leave_no_more_than_a_few_connections_opening(make, proxy, connect_seconds):
+    connect_seconds(60)
+    proxy.answer = proxy.swallow
+    backend = make(f"{proxy.url}?client_name=many", timeout=0.2)
+    with ThreadPoolExecutor(30) as pool:
+        errors = list(pool.map(lambda _: type(catch(backend.ping)), range(30)))
+    assert errors == [BackendTimeout] * 30
+    assert backend._connections._open <= connections.OPENERS
+    assert proxy.connected <= connections.OPENERS
+    found = await asyncio.gather(*(backend.aping() for _ in range(30)), return_exceptions=True)
+    assert [type(error) for error in found] == [BackendTimeout] * 30
+    assert backend._loops._known[asyncio.get_running_loop()]._open == connections.OPENERS
 
 
 async def test_something_else_than_redis_is_unavailable_and_says_so():
@@ -549,7 +570,7 @@ def test_a_thread_that_gets_no_connection_in_time_is_told_so(make, proxy, stocke
     backend = make(proxy.url, max_connections=1)
     backend.ping()
     proxy.answer = proxy.swallow
-    busy = threading.Thread(target=lambda: suppress_timeout(backend.get, stocked[0]))
+    busy = threading.Thread(target=catch, args=(backend.get, stocked[0]))
     asked = len(proxy.asked)
     backend.timeout = 0.5
     busy.start()
@@ -561,11 +582,6 @@ def test_a_thread_that_gets_no_connection_in_time_is_told_so(make, proxy, stocke
     proxy.answer = proxy.forward
     backend.timeout = 10
     assert backend.get(stocked[1]).payload == stocked[1].encode()
-
-
-def suppress_timeout(call, *args):
-    with suppress(BackendTimeout):
-        call(*args)
 
 
 async def test_a_task_that_gets_no_connection_in_time_is_told_so(make, proxy, stocked):
@@ -642,6 +658,10 @@ async def test_a_missing_permission_is_access_denied_and_names_the_command(own_s
     for error in await both(backend, "delete_many", ["key"]):
         assert isinstance(error, AccessDenied)
         assert "UNLINK" in str(error)
+    client.acl_setuser("reader", enabled=True, commands=["+eval"])
+    for error in await both(backend, "put", "key", entry("key"), if_match="00" * 16):
+        assert isinstance(error, AccessDenied)
+        assert "may not run GETRANGE" in str(error)
     await backend.aclose()
     elsewhere = RedisBackend(f"redis://reader:x@{host}/0", prefix="theirs:", timeout=10)
     for error in await both(elsewhere, "get", "confidential"):
@@ -713,6 +733,11 @@ async def test_a_database_that_does_not_exist_is_a_configuration_error(redis_url
         (theirs.AuthenticationWrongNumberOfArgsError("wrong number"), AccessDenied),
         (theirs.NoPermissionError(f"User u has no permissions to run the 'get' command on {CANARY}"), AccessDenied),
         (theirs.NoPermissionError(f"No permissions to access a key {CANARY}"), AccessDenied),
+        (
+            theirs.ResponseError("ERR ACL failure in script: User u has no permissions to run the 'set' command"),
+            AccessDenied,
+        ),
+        (theirs.ResponseError("DENIED Redis is running in protected mode"), AccessDenied),
         (theirs.OutOfMemoryError("command not allowed"), BackendUnavailable),
         (theirs.ReadOnlyError("You can't write"), BackendUnavailable),
         (theirs.BusyLoadingError("Redis is loading"), BackendUnavailable),

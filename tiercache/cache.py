@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from time import perf_counter_ns
 from types import TracebackType
@@ -44,7 +45,7 @@ class Cache:
             needs no server and survives a restart. A single backend is a chain of one tier.
         namespace: separates the keys of several caches on one store: letters, digits, `_`, `.`, `-`.
         ttl: seconds for which values stay fresh, a `timedelta` or text such as `"12h"`; None: for ever.
-        clock: returns Unix seconds; left out, the chain's.
+        clock: returns Unix seconds; left out, the chain's. What is made here of a backend, or of nothing, takes it too.
 
     Failures of tiers are counted and skipped, never raised, unless the chain is `strict`. With `TIERCACHE_DISABLED=1`
     in the environment every read is a miss and nothing is stored.
@@ -63,12 +64,13 @@ class Cache:
         ttl: Duration | None = None,
         clock: Clock | None = None,
     ) -> None:
+        now: Clock = clock or time.time
         if os.environ.get("TIERCACHE_DISABLED", "") not in ("", "0"):
-            chain = TierChain()
+            chain = TierChain(clock=now)
         elif chain is None:
-            chain = TierChain(MemoryBackend(DEFAULT_MEMORY), DiskBackend())
+            chain = TierChain(MemoryBackend(DEFAULT_MEMORY, clock=now), DiskBackend(clock=now), clock=now)
         elif not isinstance(chain, TierChain):
-            chain = TierChain(chain)
+            chain = TierChain(chain, clock=now)
         self.chain = chain
         self.namespace = check_namespace(namespace)
         self.ttl = None if ttl is None else parse_duration(ttl, "ttl")
@@ -86,7 +88,7 @@ class Cache:
         """Return the fresh value of the key, or `default` (also when a tier fails or holds a broken entry).
 
         Args:
-            key: text of up to 64 KiB.
+            key: text of up to 64 KiB, its namespace included.
             default: what a miss returns. (`lookup` tells a cached None from a miss.)
             type: the class to return, for models; a value that is not of it is a miss.
         """
@@ -151,7 +153,7 @@ class Cache:
         """Store the value in all tiers, replacing what was there.
 
         Args:
-            key: text of up to 64 KiB.
+            key: text of up to 64 KiB, its namespace included.
             value: what `tiercache.codec` lists; it is copied.
             ttl: how long it is fresh; left out: the cache's; None: for ever.
             stale_for: how long after its ttl a stale copy is kept.
@@ -198,7 +200,7 @@ class Cache:
         a dict unless `type` is given. A value that no codec takes is handed through and not stored.
 
         Args:
-            key: text of up to 64 KiB.
+            key: text of up to 64 KiB, its namespace included.
             factory: makes the value; runs in this thread. (`aget_or_set`: async, or sync in a worker thread.)
             ttl, stale_for, tags, attributes: as for `set`.
             type: as for `get`.

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from .errors import UncacheableValue
 from .keys import digest
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,70 +32,32 @@ class FunctionStats:
         return 1 - self.computed / self.calls if self.calls else 0.0
 
 
-class CachedFunction(Generic[P, R]):
-    """A function that asks the cache first. Call or await it like the function itself."""
+class CachedFunction(Protocol[P, R_co]):
+    """A function that asks the cache first: called, awaited and bound like the one it wraps."""
 
-    def __init__(
-        self, cache: Cache, function: Callable[P, R], options: Mapping[str, Any], key: Callable[..., str] | None
-    ) -> None:
-        self._cache = cache
-        self._function = function
-        self._options = options
-        self._key = key
-        self._signature = inspect.signature(function)
-        self._name = f"{function.__module__}.{function.__qualname__}"
-        self._is_async = inspect.iscoroutinefunction(function)
-        self._calls = 0
-        self._computed = 0
-        functools.update_wrapper(self, function)
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Return the cached value of the call, or compute it."""
-        self._calls += 1
-        key = self.key(*args, **kwargs)
+        ...
 
-        def compute() -> Any:
-            self._computed += 1
-            return self._function(*args, **kwargs)
-
-        async def acompute() -> Any:
-            self._computed += 1
-            return await cast(Any, self._function(*args, **kwargs))
-
-        if self._is_async:
-            return cast(R, self._cache.aget_or_set(key, acompute, **self._options))
-        return cast(R, self._cache.get_or_set(key, compute, **self._options))
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Bind methods: the instance is an argument, so it must be plain data or `key=` must leave it out."""
-        return self if instance is None else functools.partial(self, instance)
-
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key under which a call with these arguments is cached.
 
         Raises:
             UncacheableValue: an argument is not plain data; pass `key=` to the decorator. (A TypeError.)
         """
-        if self._key is not None:
-            return self._key(*args, **kwargs)
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        try:
-            return f"{self._name}:{digest(dict(bound.arguments))}"
-        except UncacheableValue as error:
-            raise UncacheableValue(f"no key for a call of {self._name}: {error}; pass key= to cached()") from None
+        ...
 
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    def invalidate(self, *args: Any, **kwargs: Any) -> bool:
         """Remove the value of a call with these arguments; return whether there was one."""
-        return self._cache.delete(self.key(*args, **kwargs))
+        ...
 
-    async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+    async def ainvalidate(self, *args: Any, **kwargs: Any) -> bool:
         """`invalidate`, awaited."""
-        return await self._cache.adelete(self.key(*args, **kwargs))
+        ...
 
     def stats(self) -> FunctionStats:
         """Return how often it was called and how often the function really ran."""
-        return FunctionStats(self._calls, self._computed)
+        ...
 
 
 class Decorator:
@@ -107,4 +70,73 @@ class Decorator:
 
     def __call__(self, function: Callable[P, R]) -> CachedFunction[P, R]:
         """Return the function as a cached one."""
-        return CachedFunction(self._cache, function, self._options, self._key)
+        calls = _Calls(self._cache, function, self._options, self._key)
+        wrapper: Any
+        # Real functions, because frameworks ask `iscoroutinefunction`, and methods must bind.
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return await calls.acall(args, kwargs)
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return calls.call(args, kwargs)
+
+        wrapper.key, wrapper.stats = calls.key, calls.stats
+        wrapper.invalidate, wrapper.ainvalidate = calls.invalidate, calls.ainvalidate
+        return cast(CachedFunction[P, R], wrapper)
+
+
+class _Calls:
+    """The calls of one function."""
+
+    def __init__(
+        self, cache: Cache, function: Callable[..., Any], options: Mapping[str, Any], key: Callable[..., str] | None
+    ) -> None:
+        self._cache = cache
+        self._function = function
+        self._options = options
+        self._key = key
+        self._signature = inspect.signature(function)
+        self._name = f"{function.__module__}.{function.__qualname__}"
+        self._calls = 0
+        self._computed = 0
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._calls += 1
+
+        def compute() -> Any:
+            self._computed += 1
+            return self._function(*args, **kwargs)
+
+        return self._cache.get_or_set(self.key(*args, **kwargs), compute, **self._options)
+
+    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._calls += 1
+
+        async def compute() -> Any:
+            self._computed += 1
+            return await self._function(*args, **kwargs)
+
+        return await self._cache.aget_or_set(self.key(*args, **kwargs), compute, **self._options)
+
+    def key(self, *args: Any, **kwargs: Any) -> str:
+        if self._key is not None:
+            return self._key(*args, **kwargs)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            return f"{self._name}:{digest(dict(bound.arguments))}"
+        except UncacheableValue as error:
+            raise UncacheableValue(f"no key for a call of {self._name}: {error}; pass key= to cached()") from None
+
+    def invalidate(self, *args: Any, **kwargs: Any) -> bool:
+        return self._cache.delete(self.key(*args, **kwargs))
+
+    async def ainvalidate(self, *args: Any, **kwargs: Any) -> bool:
+        return await self._cache.adelete(self.key(*args, **kwargs))
+
+    def stats(self) -> FunctionStats:
+        return FunctionStats(self._calls, self._computed)

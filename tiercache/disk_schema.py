@@ -59,7 +59,7 @@ _SCHEMA = (
 _SETTINGS = (
     "PRAGMA synchronous = NORMAL",  # a power cut may cost the last writes, never the file
     "PRAGMA temp_store = MEMORY",  # nothing that was cached reaches a temporary file outside our directory
-    "PRAGMA secure_delete = FAST",
+    "PRAGMA secure_delete = FAST",  # what is deleted is overwritten, but for free pages that wait for their next use
     "PRAGMA journal_size_limit = 8388608",
     "PRAGMA trusted_schema = OFF",
 )

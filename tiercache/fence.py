@@ -80,7 +80,7 @@ class Fence:
         """Announce a write of the load to a store; mutations then wait for `end_write`. False: it must not."""
         with self._lock:
             if load.valid and load.write is None:
-                load.write = Future()
+                load.write = _promise()
             return load.valid
 
     def end_write(self, load: Load) -> None:
@@ -109,8 +109,7 @@ class Fence:
             for open_load in state.loads:
                 open_load.valid = False
             state.mutations += 1
-            turn: Future[None] = Future()
-            state.turn = turn
+            turn = state.turn = _promise()
             return Mutation(key, turn, before)
 
     def finish(self, mutation: Mutation) -> None:
@@ -155,3 +154,10 @@ class Mutation:
         self.key = key
         self.turn = turn
         self.before = before
+
+
+def _promise() -> Future[None]:
+    """A future that those who wait for it cannot cancel."""
+    promise: Future[None] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise

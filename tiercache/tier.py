@@ -112,13 +112,16 @@ class Tier:
         if write not in get_args(Write):
             raise ConfigurationError(f"write={write!r} must be one of {', '.join(get_args(Write))}")
         self.backend = backend
+        # A store that fulfils the protocol structurally may leave these out.
+        self._scheme: str = getattr(backend, "scheme", Backend.scheme)
+        self._concurrency: int = getattr(backend, "concurrency", Backend.concurrency)
         self.name = name
         self.promote: Promote = promote
         self.write: Write = write
         self.max_ttl = None if max_ttl is None else parse_duration(max_ttl, "max_ttl")
         self.max_entry_bytes = None if max_entry_bytes is None else parse_size(max_entry_bytes, "max_entry_bytes")
         if timeout is _FROM_BACKEND:
-            self.timeout = backend.timeout
+            self.timeout = getattr(backend, "timeout", Backend.timeout)
         else:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
@@ -132,7 +135,7 @@ class Tier:
     @property
     def label(self) -> str:
         """The name, or the backend's scheme while the tier is in no chain."""
-        return self.name or self.backend.scheme
+        return self.name or self._scheme
 
     def get(self, key: str) -> Call[Entry | None]:
         """Ask for an entry."""
@@ -208,7 +211,7 @@ class Tier:
         if not isinstance(error, TiercacheError):
             # A backend must map its vendor's exceptions; one that leaks them must not take the caller down.
             unexpected = BackendUnavailable(
-                f"unexpected {type(error).__name__} in the {self.backend.scheme} backend, which must map it to one of "
+                f"unexpected {type(error).__name__} in the {self._scheme} backend, which must map it to one of "
                 "tiercache.errors"
             )
             unexpected.__cause__ = error
@@ -257,7 +260,7 @@ class Tier:
         return dict(getattr(self.backend, "removals", {}))
 
     def _batch_timeout(self, keys: int) -> float | None:
-        return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self.backend.concurrency))
+        return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self._concurrency))
 
     def _count(self, error: TiercacheError) -> None:
         kind = type(error).__name__

@@ -35,7 +35,6 @@ several round trips)."""
 OPENERS = 8
 """Threads at most that open connections."""
 
-
 _CLASSES: dict[str, Any] = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}
 
 

@@ -100,6 +100,10 @@ def _answered(error: BaseException) -> TiercacheError:
         code = first[0] if first else "ERR"
     if code == "WRONGTYPE":
         return CorruptEntry("the key holds another type of Redis value, not an entry")
+    if "ACL failure in script" in text:
+        return _forbidden(text)
+    if code == "DENIED":
+        return AccessDenied("Redis is in protected mode and takes local connections only: set a password there")
     if code in _FOR_NOW:
         return BackendUnavailable(f"Redis {_FOR_NOW[code]}")
     if "DB index" in text or "Invalid Database" in text:

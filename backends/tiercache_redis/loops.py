@@ -10,7 +10,7 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -97,7 +97,7 @@ class LoopConnections:
         limit: how many there are at most.
     """
 
-    def __init__(self, open_link: Callable[[], Awaitable[Link]], limit: int) -> None:
+    def __init__(self, open_link: Callable[[], Coroutine[Any, Any, Link]], limit: int) -> None:
         self._open_link = open_link
         self._limit = limit
         self._idle: list[Link] = []
@@ -201,16 +201,19 @@ class LoopConnections:
 
     async def _open_one(self) -> Link:
         self._open += 1
-        opening = self._keep(asyncio.get_running_loop().create_task(self._open_in_turn()))
+        try:
+            await self._openers.acquire()
+        except BaseException:
+            self._open -= 1
+            self._wake()
+            raise
+        opening = self._keep(asyncio.get_running_loop().create_task(self._open_link()))
+        opening.add_done_callback(lambda _: self._openers.release())
         try:
             return await asyncio.shield(opening)
         except BaseException:
             opening.add_done_callback(self._adopt)  # the caller left; its connection may serve the next one
             raise
-
-    async def _open_in_turn(self) -> Link:
-        async with self._openers:
-            return await self._open_link()
 
     def _adopt(self, opening: asyncio.Task[Link]) -> None:
         if opening.cancelled() or opening.exception() is not None:

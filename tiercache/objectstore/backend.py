@@ -1,8 +1,8 @@
 """`ObjectStoreBackend`: all that S3, Google Cloud Storage and Azure Blob share.
 
 One entry is one object: its body is the envelope, its name the backend's prefix and the percent-encoded key, its
-user metadata the mirror (see `tiercache.objectstore.mirror`). A read is one request, a write is one request. A vendor's backend
-is this class with an `ObjectStore` that makes the SDK's calls.
+user metadata the mirror (`tiercache.objectstore.mirror`). A read is one request, a write is one request. A vendor's
+backend is this class with an `ObjectStore` that makes the SDK's calls.
 """
 
 from __future__ import annotations

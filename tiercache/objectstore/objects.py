@@ -1,6 +1,6 @@
 """Objects: the eight calls that a vendor's SDK is reduced to, and what a store tells of an object.
 
-They know bodies, names and user metadata, and nothing of entries: `tiercache.objectstore.backend` makes a cache of them.
+They know bodies, names and user metadata, and nothing of entries: `ObjectStoreBackend` makes a cache of them.
 """
 
 from __future__ import annotations
