@@ -310,6 +310,11 @@ def test_memory_is_nowhere(url):
     assert "memory://?" in str(refusal(url))
 
 
+@pytest.mark.parametrize("url", ["memory://#x", "disk:///a#b.sqlite3", "redis://:pass#word@localhost/0", "s3://b/#x"])
+def test_what_stands_behind_a_hash_is_not_ignored(url):
+    assert "percent-encode '#'" in str(refusal(url))
+
+
 # What is not installed
 
 
@@ -380,6 +385,8 @@ def test_a_backend_that_cannot_be_imported_is_an_error_of_the_configuration(monk
         f"gs://user:{SECRET}@bucket",
         f"memory://user:{SECRET}@localhost",
         f"s3://key:{SECRET}@bucket/",
+        f"s3://key?{SECRET}@bucket/",
+        f"s3://key:x?max_concurrency={SECRET}@bucket/",
         f"s3://bucket/?secret_access_key={SECRET}",
         f"s3://bucket/?access_key_id=a&secret_access_key={SECRET}&secret_access_key={SECRET}",
         f"s3://bucket/?access_key_id=a&secret_access_key={SECRET}&unknown=1",

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -327,6 +328,47 @@ def test_a_reader_gets_what_it_found_even_if_that_is_evicted_meanwhile(clock, en
     for reader in readers:
         reader.result()
     assert len(memory) + sum(memory.removals.values()) == 5000
+
+
+def test_a_hit_between_two_steps_of_an_eviction_does_not_disturb_it(clock, entry):
+    class Table(OrderedDict):
+        meddle = False
+
+        def __iter__(self):
+            steps = super().__iter__()
+            if self.meddle:
+                self.meddle = False
+                self.move_to_end("a")
+            return steps
+
+    memory = MemoryBackend(max_entries=2, eviction="lru", clock=clock)
+    memory._slots = table = Table()
+    for key in "ab":
+        memory.put(key, entry(key))
+    table.meddle = True
+    memory.put("c", entry("c"))
+    assert [key for key, _ in memory.scan()] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("walk", "result"),
+    [
+        (lambda memory: [key for key, _ in memory.scan("k")], ["k1", "k2", "k3"]),
+        (lambda memory: memory.clear("k"), 3),
+    ],
+    ids=["scan", "clear"],
+)
+def test_a_hit_while_the_table_is_walked_does_not_disturb_that(clock, entry, walk, result):
+    class Key(str):
+        def startswith(self, *prefix):
+            read("k1")
+            return super().startswith(*prefix)
+
+    memory = MemoryBackend(clock=clock)
+    read = memory.reader()
+    for key in map(Key, ("k1", "k2", "k3")):
+        memory.put(key, entry(key))
+    assert walk(memory) == result
 
 
 # Values belong to their callers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -163,6 +164,29 @@ def test_no_job_is_lost_while_threads_come_and_go(monkeypatch):
     assert [done.result(SOON) for done in dones] == list(range(300))
     pool.close()
     wait_until(lambda: not threads_of(pool))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_job_that_comes_when_a_threads_patience_ends_is_done(closed):
+    class Impatient(queue.SimpleQueue):
+        def get(self, timeout=None):
+            if self.calls:  # the second wait of the one thread ends just after a job has come
+                self.calls -= 1
+                return super().get()
+            self.calls = 1
+            assert job_has_come.wait(SOON)
+            raise queue.Empty
+
+    pool, job_has_come = DaemonPool(1), threading.Event()
+    pool._queue = Impatient()
+    pool._queue.calls = 1
+    pool.submit(int).result(SOON)
+    job = pool.submit(int)
+    if closed:
+        pool.close()
+    job_has_come.set()
+    assert job.result(SOON) == 0
+    pool.close()
 
 
 def test_a_finished_job_keeps_neither_its_arguments_nor_its_result_alive(pool):

@@ -31,6 +31,7 @@ from . import arrays, extensions
 from .errors import CorruptEntry, MissingExtra, UncacheableValue, UnknownFormat
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
+_SCALARS = {str, int, float, bool, bytes}
 _NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, Decimal, UUID)
 
 
@@ -136,10 +137,12 @@ def _encode_model(model: Any) -> bytes:
     try:
         payload = _encode_msgpack(model)
         change = _change(model, msgspec.msgpack.decode(payload, type=kind))
-    except (msgspec.MsgspecError, TypeError, OverflowError, RecursionError) as error:
-        raise _refused(kind, str(error)) from None
     except Exception as error:  # noqa: BLE001 - the model's own code may raise anything
-        raise _refused(kind, builtins.type(error).__name__) from None
+        message, told = str(error), type(error).__name__
+        # Others show values, as do those of the model's own constructor (which have a cause).
+        if error.__cause__ is None and message.startswith(("Expected ", "Encoding objects ")):
+            told = message
+        raise _refused(kind, told) from None
     if change is not None:
         raise _refused(kind, change)
     return payload
@@ -151,10 +154,10 @@ def _encode_pydantic(model: Any) -> bytes:
         try:
             payload: bytes = model.model_dump_json(round_trip=True, warnings=False, **names).encode()
             change = _change(model, kind.model_validate_json(payload))
+            if change is None:
+                return payload
         except Exception as error:  # noqa: BLE001 - as above; pydantic's own messages show values
             change = type(error).__name__
-        if change is None:
-            return payload
         why = why or change
     raise _refused(kind, why)
 
@@ -172,6 +175,9 @@ def _change(before: Any, after: Any, path: str = "$") -> str | None:
         if kind is int and type(after) is float and before == after:  # what a field declared as float makes of 1
             return None
         return f"at {path} a {kind.__name__} comes back as a {type(after).__name__}"
+    if kind in _SCALARS:  # most of what there is: the fast way
+        same = before == after or (before != before and after != after)
+        return None if same else f"at {path} a {kind.__name__} changes"
     if _is_model(kind) or _is_pydantic(kind):
         before, after = _state(before), _state(after)
     elif kind in (set, frozenset):

@@ -243,10 +243,9 @@ class DiskBackend(Backend):
             parameters = (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS)
             with self._writer.transaction(until=self._until(deadline)) as db:
                 rows = db.execute(CLEARABLE, parameters).fetchall()
-                db.executemany("DELETE FROM entries WHERE id = ?", [(row_id,) for row_id, _ in rows])
+                removed = db.executemany("DELETE FROM entries WHERE id = ?", [row[:1] for row in rows]).rowcount
                 give_back(db)
             alive += sum(is_alive for _, is_alive in rows)
-            removed = len(rows)
         return alive
 
     def close(self) -> None:

@@ -161,7 +161,8 @@ def give_back(db: sqlite3.Connection) -> None:
 
 def value(db: sqlite3.Connection, sql: str) -> int:
     """Return the number that a statement yields; sqlite3.DatabaseError where a damaged file yields something else."""
-    return numbers(db.execute(sql).fetchall())[0]
+    [number] = numbers(db.execute(sql).fetchall())
+    return int(number)
 
 
 def numbers(rows: list[Row]) -> Row:

@@ -154,9 +154,14 @@ def test_a_field_of_any_type_may_hold_what_json_holds(name: str, value: Any):
     assert canonical(back.x) == canonical(value)
 
 
+class Priced(msgspec.Struct):
+    amount: Decimal
+
+
 def test_nan_and_infinity_in_a_field_come_back():
     back = there_and_back(Usage(1, float("nan")), Usage)
     assert back.price != back.price
+    assert there_and_back(Priced(Decimal("NaN")), Priced).amount.is_nan()
     assert there_and_back(Chunk("t", [float("inf"), -0.0]), Chunk) == Chunk("t", [float("inf"), -0.0])
 
 
@@ -273,6 +278,8 @@ def test_a_field_of_any_type_that_would_change_is_refused(name: str, change: str
 
 
 def test_the_message_says_where_and_how_it_would_change():
+    with pytest.raises(UncacheableValue, match=r"Expected `int`, got `str` - at `\$\.tokens`"):
+        codec.encode(Usage("1"))  # type: ignore[arg-type]
     with pytest.raises(UncacheableValue, match=r"at \$\.x\.choices\[1\] a tuple comes back as a list"):
         codec.encode(AnyData({"choices": [1, (2,)]}))
     with pytest.raises(UncacheableValue, match=r"at \$\.x\[…\] a int comes back as a str"):
@@ -388,6 +395,15 @@ class Broken:
             self.x = 8  # what is decoded is not what was encoded
 
 
+@dataclasses.dataclass
+class Choosy:
+    x: Any
+
+    def __post_init__(self) -> None:
+        if self.x != 1:
+            raise ValueError(f"Expected 1, not {self.x}")
+
+
 @attrs.define
 class Underscored:
     x: int
@@ -414,7 +430,7 @@ class SubUsage(Usage):
     more: int = 1
 
 
-def _changed(model: Any, x: int) -> Any:
+def _changed(model: Any, x: object) -> Any:
     model.x = x
     return model
 
@@ -425,8 +441,18 @@ def test_another_model_that_would_change_is_refused(name: str):
         codec.encode(OTHERS[name]())
 
 
-def test_no_message_shows_what_a_pydantic_model_holds():
-    for model in (Base.model_construct(a="SECRET"), AnyPydantic(x={"SECRET key": (1,)})):
+class Named(msgspec.Struct):
+    role: Role
+
+
+def test_no_message_shows_what_a_model_holds():
+    for model in (
+        Base.model_construct(a="SECRET"),
+        AnyPydantic(x={"SECRET key": (1,)}),
+        Named("SECRET"),  # type: ignore[arg-type]
+        _changed(Choosy(1), "SECRET"),
+        AnyData({"SECRET key": (1,)}),
+    ):
         with pytest.raises(UncacheableValue) as caught:
             codec.encode(model)
         assert "SECRET" not in str(caught.value)
