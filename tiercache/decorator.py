@@ -71,19 +71,21 @@ class Decorator:
     def __call__(self, function: Callable[P, R]) -> CachedFunction[P, R]:
         """Return the function as a cached one."""
         calls = _Calls(self._cache, function, self._options, self._key)
-        wrapper: Any
         # Real functions, because frameworks ask `iscoroutinefunction`, and methods must bind.
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
                 return await calls.acall(args, kwargs)
+
+            wrapper: Any = awaited
         else:
 
             @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def called(*args: Any, **kwargs: Any) -> Any:
                 return calls.call(args, kwargs)
 
+            wrapper = called
         wrapper.key, wrapper.stats = calls.key, calls.stats
         wrapper.invalidate, wrapper.ainvalidate = calls.invalidate, calls.ainvalidate
         return cast(CachedFunction[P, R], wrapper)
