@@ -29,7 +29,7 @@ FLOORS = [
     {"entry", "keys", "arrays", "pool", "stats", "eviction"},
     {"extensions", "envelope", "codec", "result"},
     {"backend", "fence", "flow"},
-    {"memory", "disk", "disk_schema", "disk_connection", "objectstore"},
+    {"memory", "disk", "objectstore"},
     {"tier"},
     {"config", "singleflight"},
     {"chain"},

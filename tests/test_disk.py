@@ -12,8 +12,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from tiercache import disk_schema, envelope
+from tiercache import envelope
 from tiercache.disk import DiskBackend
+from tiercache.disk import schema as disk_schema
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendTimeout, ConfigurationError, CorruptEntry, EntryTooLarge, InvalidKey, PartialFailure
 

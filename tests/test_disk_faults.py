@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tiercache import disk_schema
 from tiercache.disk import DiskBackend
+from tiercache.disk import schema as disk_schema
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendUnavailable, ConfigurationError, TiercacheError
 

@@ -16,7 +16,7 @@ from tiercache.disk import DiskBackend
 
 PRELUDE = """
 import os, sys, threading, time
-from tiercache import disk_connection
+from tiercache.disk import connection as disk_connection
 from tiercache.disk import DiskBackend
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendUnavailable

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import BackendUnavailable, ConfigurationError
+from ..errors import BackendUnavailable, ConfigurationError
 
 APPLICATION_ID = 0x54494552
 """`TIER`, in the file's header: what `file` and every SQLite tool show of it."""

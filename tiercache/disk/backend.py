@@ -24,12 +24,10 @@ from urllib.parse import SplitResult, unquote
 
 from platformdirs import user_cache_dir
 
-from . import envelope
-from .backend import SCAN_PAGE, Backend
-from .disk_connection import Connection
-from .disk_schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, give_back, marks, numbers, store
-from .entry import Clock, Entry, Metadata
-from .errors import (
+from .. import envelope
+from ..backend import SCAN_PAGE, Backend
+from ..entry import Clock, Entry, Metadata
+from ..errors import (
     BackendError,
     BackendTimeout,
     ConfigurationError,
@@ -38,8 +36,10 @@ from .errors import (
     PartialFailure,
     UnknownFormat,
 )
-from .keys import check_key
-from .units import Size, parse_size
+from ..keys import check_key
+from ..units import Size, parse_size
+from .connection import Connection
+from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, give_back, marks, numbers, store
 
 FILE_NAME = "cache.sqlite3"
 _DRIVE = re.compile("/[A-Za-z]:[/\\\\]")  # in disk:///C:/path the first slash only ends the empty host

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .disk_schema import Row, identity, open_file, primary_code
-from .errors import BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
+from ..errors import BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
+from .schema import Row, identity, open_file, primary_code
 
 SETTLE = 10.0
 """Seconds that a close or a fork waits for the operation of another thread."""
