@@ -34,7 +34,6 @@ COMPRESS_OVER = 1024
 COMPRESSION_LEVEL = 3
 MAX_PAYLOAD_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 2**20
-MAX_ATTRIBUTE_BYTES = 2**16
 
 _PREFIX = struct.Struct(">4sBBHIQ")
 _MOST_EXPANSION_BITS = 15  # zstd's smallest block has 4 bytes and makes 128 KiB at most

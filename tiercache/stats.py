@@ -74,6 +74,24 @@ class TierCounters:
         self.read_latency = Histogram()
         self.write_latency = Histogram()
 
+    def add(
+        self,
+        *,
+        hits: int = 0,
+        misses: int = 0,
+        puts: int = 0,
+        deletes: int = 0,
+        promotions: int = 0,
+        skipped: int = 0,
+    ) -> None:
+        """Count several at once; the numbers are known by now, so no addition is interrupted by their making."""
+        self.hits += hits
+        self.misses += misses
+        self.puts += puts
+        self.deletes += deletes
+        self.promotions += promotions
+        self.skipped += skipped
+
 
 class CacheCounters:
     """What one `Cache` counts while it works."""

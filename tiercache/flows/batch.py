@@ -57,7 +57,7 @@ async def _read_many(
                 where.setdefault(key, Found(entry, tier))
         asked = len(missing)
         missing = [key for key in missing if key not in found]
-        _count(tier, hits=asked - len(missing), misses=len(missing))
+        tier.counters.add(hits=asked - len(missing), misses=len(missing))
     for upper, shut in closed.items():
         above = chain.tiers.index(upper)
         wanted = {
@@ -105,7 +105,7 @@ async def _promote_many(
         elif not await Background(flow, chain.background):
             for load in held:
                 chain.fence.release(load)
-            _count(tier, skipped=len(kept))
+            tier.counters.add(skipped=len(kept))
 
 
 async def _promote_remote(
@@ -116,7 +116,7 @@ async def _promote_remote(
         valid = {load.key: entries[load.key] for load in writing}
         if valid:
             failed = await _put_batch(tier, valid, bounded=bounded)
-            _count(tier, promotions=len(valid) - failed)
+            tier.counters.add(promotions=len(valid) - failed)
     finally:
         for load in loads:
             chain.fence.end_write(load)
@@ -145,10 +145,10 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) 
     try:
         if kept:
             await tier.put_many(kept)
-        _count(tier, puts=len(kept))
+        tier.counters.add(puts=len(kept))
     except PartialFailure as partial:
         too_large = [key for key, error in partial.failed.items() if isinstance(error, EntryTooLarge)]
-        _count(tier, puts=len(kept) - len(partial.failed), skipped=len(too_large))
+        tier.counters.add(puts=len(kept) - len(partial.failed), skipped=len(too_large))
         refused += too_large
         for key, error in partial.failed.items():
             if key not in too_large:
@@ -167,7 +167,7 @@ async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) ->
         failed = len(entries)
     else:
         failed = 0
-    _count(tier, puts=len(entries) - failed)
+    tier.counters.add(puts=len(entries) - failed)
     return failed
 
 
@@ -209,24 +209,4 @@ async def clear(chain: TierChain, prefix: str) -> None:
 
 async def _clear(tier: Tier, prefix: str) -> None:
     removed = await tier.clear(prefix)
-    _count(tier, deletes=removed)
-
-
-def _count(
-    tier: Tier,
-    *,
-    hits: int = 0,
-    misses: int = 0,
-    puts: int = 0,
-    deletes: int = 0,
-    promotions: int = 0,
-    skipped: int = 0,
-) -> None:
-    """Add to the tier's counters; the numbers are known by now, so that no addition is interrupted by their making."""
-    counters = tier.counters
-    counters.hits += hits
-    counters.misses += misses
-    counters.puts += puts
-    counters.deletes += deletes
-    counters.promotions += promotions
-    counters.skipped += skipped
+    tier.counters.add(deletes=removed)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Build = Callable[[Any], Entry | None]
 
 
-async def obtain(chain: TierChain, key: str, factory: Callable[[], Any], build: Build) -> Outcome:
+async def obtain(
+    chain: TierChain, key: str, factory: Callable[[], Any], build: Build, *, renew: bool = False
+) -> Outcome:
     """Return the entry of the key; if no tier has it, it is computed once in this process.
 
     Args:
@@ -27,6 +29,7 @@ async def obtain(chain: TierChain, key: str, factory: Callable[[], Any], build: 
         key: the full stored key.
         factory: makes the value.
         build: makes the entry of a value; None: no codec stores it, so the value itself is handed through.
+        renew: compute without looking, and replace what the tiers hold.
 
     Raises:
         ReentrantComputation: the factory asked for its own key.
@@ -35,11 +38,11 @@ async def obtain(chain: TierChain, key: str, factory: Callable[[], Any], build: 
     while True:
         flight, leads = chain.flights.join(key)
         if leads:
-            await Lead(chain.flights, flight, _compute(chain, flight, factory, build))
+            await Lead(chain.flights, flight, _compute(chain, flight, factory, build, renew))
         outcome = await Follow(flight)
         if outcome is None:  # the loop of this very thread is computing: waiting would block it for ever
             alone = Flight(key)
-            await Lead(chain.flights, alone, _compute(chain, alone, factory, build))
+            await Lead(chain.flights, alone, _compute(chain, alone, factory, build, renew))
             outcome = await Follow(alone)
         if outcome is None or outcome.abandoned:
             continue
@@ -54,10 +57,10 @@ async def obtain(chain: TierChain, key: str, factory: Callable[[], Any], build: 
         return outcome
 
 
-async def _compute(chain: TierChain, flight: Flight, factory: Callable[[], Any], build: Build) -> None:
+async def _compute(chain: TierChain, flight: Flight, factory: Callable[[], Any], build: Build, renew: bool) -> None:
     load = chain.fence.begin(flight.key)
     try:
-        found = await read(chain, flight.key, load=load)
+        found = None if renew else await read(chain, flight.key, load=load)
         if found is not None:
             flight.resolve(Outcome(found.entry, found.tier))
             return

@@ -8,9 +8,10 @@ from typing import Any
 from .. import codec
 from ..chain import TierChain
 from ..entry import AttributeValue, Clock, Entry, Metadata
-from ..errors import ConfigurationError, CorruptEntry, UncacheableValue
+from ..errors import ConfigurationError, CorruptEntry, UncacheableValue, UnknownFormat
 from ..keys import check_key
 from ..result import Result
+from ..singleflight import Factory
 from ..stats import CacheCounters
 from ..units import Duration, parse_duration
 from . import batch, compute, read, write
@@ -136,10 +137,12 @@ class ValueFlows:
         if outcome.entry is not None and outcome.tier is not None:
             try:
                 value = self.decode(read.Found(outcome.entry, outcome.tier), type)
+            except UnknownFormat:
+                self.counters.misses += 1
+                return await Factory(factory, self.chain.factories)  # a later release's entry: left in place
             except CorruptEntry:
                 # What is stored is not what is asked for (an older version of a class, say): a miss, made anew.
-                await write.delete(self.chain, full)
-                outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options))
+                outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options), renew=True)
             else:
                 self.counters.hits += 1
                 return value
