@@ -18,7 +18,9 @@ from .errors import ConfigurationError, InvalidKey, UncacheableValue
 
 MAX_KEY_BYTES = 65_536
 MAX_NAME_BYTES = 900
-"""S3 and GCS take names of 1,024 bytes; this leaves room for a backend's prefix."""
+"""Bytes of an encoded key that stand in a name in full; S3 and GCS take names of 1,024, so a prefix has room."""
+LONGEST_NAME = 910
+"""Bytes of an object name at most, with the marks between its segments."""
 _CUT_NAME_BYTES = 800
 _SEGMENT_BYTES = 200
 _DIGEST_BYTES = 16

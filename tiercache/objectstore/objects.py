@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import BackendError, ConfigurationError, CorruptEntry
+from ..keys import LONGEST_NAME
 
-MAX_PREFIX_BYTES = 1024 - 910  # what S3 and GCS take, less the longest name of a key
+MAX_PREFIX_BYTES = 1024 - LONGEST_NAME  # 1,024 is what S3 and GCS take
 
 
 @dataclass(frozen=True, slots=True)
