@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -69,7 +68,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_usable(self, now: float) -> bool:
         """Whether a store may return the entry: not expired, and not made implausibly far in the future."""
-        return not self.is_expired(now) and self.created_at <= now + CLOCK_SKEW
+        gone_at = self.expires_at if self.stale_until is None else self.stale_until  # on the path of every hit
+        return (gone_at is None or gone_at > now) and self.created_at <= now + CLOCK_SKEW
 
     def age(self, now: float) -> float:
         """Seconds since the entry was made; a clock that is a little ahead counts as 0."""
@@ -81,8 +81,13 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
     def has_sane_times(self) -> bool:
         """Whether all times are finite numbers (NaN compares false with everything, so it would never expire)."""
-        times = (self.created_at, self.expires_at, self.stale_until, self.as_of)
-        return all(time is None or math.isfinite(time) for time in times)
+        finite = math.isfinite
+        return (
+            finite(self.created_at)
+            and (self.expires_at is None or finite(self.expires_at))
+            and (self.stale_until is None or finite(self.stale_until))
+            and (self.as_of is None or finite(self.as_of))
+        )
 
     def __repr__(self) -> str:  # neither key, tags nor attributes: a repr ends up in logs
         return f"<Metadata codec={self.codec!r} size={self.size} expires_at={self.expires_at}>"
@@ -93,8 +98,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         yield "expires_at", self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, eq=False):
     """Payload bytes and their metadata.
 
     Attributes:
@@ -105,11 +109,18 @@ class Entry:
 
     payload: bytes
     metadata: Metadata
-    wire: bytes | None = field(default=None, repr=False, compare=False)
+    wire: bytes | None = None
 
     def with_metadata(self, **changes: Any) -> Entry:
         """Return a copy with these metadata fields changed (its envelope is made anew)."""
         return Entry(self.payload, msgspec.structs.replace(self.metadata, **changes))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and (self.payload, self.metadata) == (other.payload, other.metadata)
+
     def __repr__(self) -> str:
         return f"<Entry {len(self.payload)} bytes {self.metadata!r}>"
+
+    def __rich_repr__(self) -> Any:
+        yield len(self.payload)
+        yield self.metadata

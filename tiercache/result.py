@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .entry import Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What `cache.lookup` returns: the value and how it was found.
 
     Attributes:
@@ -32,3 +32,7 @@ class Result:
 
     def __repr__(self) -> str:  # never the value: a repr ends up in logs
         return f"<Result {'stale ' if self.is_stale else ''}{f'hit in {self.tier}' if self.hit else 'miss'}>"
+
+    def __rich_repr__(self) -> Any:
+        yield "hit", self.hit
+        yield "tier", self.tier

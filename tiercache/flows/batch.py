@@ -61,9 +61,9 @@ async def _read_many(
     for upper, shut in closed.items():
         above = chain.tiers.index(upper)
         wanted = {
-            key: entry
-            for key, (entry, tier) in found.items()
-            if chain.tiers.index(tier) > above and key not in shut and (warming or upper.admits(key))
+            key: one.entry
+            for key, one in found.items()
+            if chain.tiers.index(one.tier) > above and key not in shut and (warming or upper.admits(key))
         }
         await _promote_many(chain, upper, wanted, loads, warming)
     return {**stale, **found} if allow_stale else found

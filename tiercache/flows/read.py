@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ..chain import TierChain
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True):
     """An entry and the tier that held it."""
 
     entry: Entry
@@ -33,12 +35,7 @@ async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: L
     """
     own = chain.fence.begin(key) if load is None else load
     try:
-        found, missed = await _search(chain, key, allow_stale)
-        if found is not None and not found.entry.metadata.is_stale(chain.clock()):
-            for tier in missed:
-                if tier.admits(key):
-                    await _promote(chain, tier, found.entry, own)
-        return found
+        return await _read(chain, key, allow_stale, own)
     finally:
         if load is None:
             chain.fence.release(own)
@@ -64,37 +61,41 @@ def raise_if_strict(chain: TierChain, error: Exception) -> None:
         raise error
 
 
-async def _search(chain: TierChain, key: str, allow_stale: bool) -> tuple[Found | None, list[Tier]]:
-    """Return what was found, and the tiers above it that may take a copy."""
+async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Found | None:
     stale: Found | None = None
-    missed: list[Tier] = []
+    lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
     for tier in chain.tiers:
         try:
-            entry = await tier.get(key)
+            # Memory never waits and has no deadline: an operation would cost more than the look.
+            entry = tier.backend.get(key) if tier.local else await tier.get(key)
         except FAILURES as error:
+            if tier.local:
+                tier.failed(error)
             raise_if_strict(chain, error)
             tier.counters.misses += 1
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat):
-                missed.append(tier)  # a good copy heals it; other failures are asked no more in this call
+                lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
             continue
         now = chain.clock()
-        if entry is None or not entry.metadata.is_usable(now):
-            missed.append(tier)
-        elif entry.metadata.is_stale(now):
+        if entry is not None and entry.metadata.is_usable(now):
+            if not entry.metadata.is_stale(now):
+                tier.counters.hits += 1
+                for upper in lacking:
+                    if upper.admits(key):
+                        await _promote(chain, upper, entry, load, now)
+                return Found(entry, tier)
             stale = stale or Found(entry, tier)
-        else:
-            tier.counters.hits += 1
-            return Found(entry, tier), missed
         tier.counters.misses += 1
+        lacking.append(tier)
     if allow_stale and stale is not None:
         stale.tier.counters.hits += 1
         stale.tier.counters.misses -= 1
-        return stale, []
-    return None, missed
+        return stale
+    return None
 
 
-async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load) -> None:
-    kept = tier.takes(entry, chain.clock())
+async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load, now: float) -> None:
+    kept = tier.takes(entry, now)
     if kept is None:
         return
     if isinstance(tier.backend, MemoryBackend):

@@ -95,7 +95,17 @@ class ValueFlows:
 
     async def get(self, key: str, default: Any, type: type[Any] | None) -> Any:
         """Return the fresh value, or the default."""
-        return (await self.lookup(key, default, type, allow_stale=False)).value
+        found = await read.read(self.chain, self.full(key))
+        if found is not None:
+            try:
+                value = self.decode(found, type)
+            except CorruptEntry:
+                pass  # counted by `decode`
+            else:
+                self.counters.hits += 1
+                return value
+        self.counters.misses += 1
+        return default
 
     async def lookup(self, key: str, default: Any, type: type[Any] | None, *, allow_stale: bool) -> Result:
         """Return the value and where it came from."""
