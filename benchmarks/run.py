@@ -1,6 +1,6 @@
 """`make bench`: tiercache beside its peers, as ratios within one run.
 
-    python benchmarks/run.py [--quick] [--only l1 --only redis …] [--json FILE]
+    python benchmarks/run.py [--quick] [--only l1 --only redis …] [--json FILE] [--markdown FILE]
 
 Exits with 0 also when a bound is missed: a shared machine must not fail a build. The table says what was missed.
 """
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller tables")
     parser.add_argument("--only", action="append", choices=AREAS, metavar="AREA", help=f"one of {', '.join(AREAS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
     options = parser.parse_args(arguments)
     if not environment.is_inside():
         environment.prepare()
@@ -69,6 +70,8 @@ def _measure(options: argparse.Namespace) -> int:
     table.show(found, about)
     if options.json:
         options.json.write_text(json.dumps(about | {"rows": [row.as_dict() for row in found]}, indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(table.markdown(found))
     return 0
 
 

@@ -57,6 +57,17 @@ def show(rows: Sequence[Row], about: dict[str, Any]) -> None:
         _console.print(f"[yellow]The machine is busy (load {about['load'][0]}): the figures are inflated.[/]")
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the table for `docs/performance.md`."""
+    lines = ["| what | ours | peer | theirs | ratio | bound | |", "|---|--:|---|--:|--:|---|---|"]
+    for row in rows:
+        name = f"{row.name} ({row.note})" if row.note else row.name
+        verdict = {"ok": "ok", "missed": "**missed**", "info": "", "no figure": "no figure"}[row.verdict]
+        cells = (name, figure(row.ours, row.unit), row.peer, figure(row.theirs, row.unit), ratio(row))
+        lines.append(f"| {' | '.join(cells)} | {row.bound or ''} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
 def ratio(row: Row) -> str:
     """Return the ratio as its bound says it."""
     if row.ratio is None:

@@ -25,10 +25,11 @@ FOR_BACKENDS = {
 }
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
-    {"errors", "units"},
+    {"errors", "units", "fork"},
     {"entry", "keys", "arrays", "pool", "stats", "eviction"},
     {"extensions", "envelope", "codec", "result"},
-    {"backend", "fence", "flow"},
+    {"backend", "fence"},
+    {"flow"},
     {"memory", "disk", "objectstore"},
     {"tier"},
     {"config", "singleflight"},

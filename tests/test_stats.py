@@ -103,7 +103,7 @@ def test_a_value_that_is_not_of_the_type_asked_for_is_a_miss_and_no_hit(cache):
     assert cache.get("key", type=dict) is None
     stats = cache.stats()
     assert (stats.hits, stats.misses) == (0, 1)
-    assert stats.tiers["memory"].errors == {"CorruptEntry": 1}
+    assert stats.tiers["memory"].errors == {"TypeMismatch": 1}
 
 
 def test_a_cache_counts_its_own_reads_and_its_tiers_those_of_all_caches_on_them(cache):
@@ -216,7 +216,10 @@ def test_as_dict_is_ready_for_json_and_tells_everything(cache, remote):
     assert told["tiers"]["remote"]["errors"] == {"BackendUnavailable": 1}
     assert told["tiers"]["remote"]["write"]["count"] == 1
     assert set(told["tiers"]["memory"]) == {*TierStats.__slots__, "hit_rate"}
-    assert set(told) == {*Stats.__slots__, "requests", "hit_rate"}
+    assert set(told) == {
+        *Stats.__slots__,
+        *("requests", "hit_rate", "promotions", "evictions", "errors", "entries", "bytes"),
+    }
 
 
 def test_a_snapshot_does_not_change_afterwards(cache):

@@ -12,12 +12,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from .backend import Backend
 from .chain import TierChain, TierHealth
 from .codec import decode
-from .decorator import Decorator
+from .decorator import CachedFunction, Decorator
 from .disk import DiskBackend
 from .entry import AttributeValue, Clock, Entry, Metadata
 from .errors import CorruptEntry
@@ -31,6 +31,8 @@ from .stats import CacheCounters, Stats, TierCounters
 from .tier import FAILURES, Tier
 from .units import Duration, parse_duration
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 DEFAULT_MEMORY = "256MiB"
@@ -369,18 +371,26 @@ class Cache:
         """`warm_with`, awaited."""
         await self._detached(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
 
-    def clear(self) -> None:
-        """Delete every entry of this namespace from all tiers."""
+    def clear(self, *, purge: bool = False) -> None:
+        """Delete every entry of this namespace from all tiers.
+
+        Args:
+            purge: delete the bytes too. In this release both do, at the price of a listing.
+        """
         drive(batch.clear(self.chain, self._prefix))
 
-    async def aclear(self) -> None:
+    async def aclear(self, *, purge: bool = False) -> None:
         """`clear`, awaited."""
         await self._detached(batch.clear(self.chain, self._prefix))
 
     # Functions.
 
+    @overload
+    def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    @overload
     def cached(
         self,
+        /,
         *,
         ttl: Duration | None = CACHE_TTL,
         stale_for: Duration | None = None,
@@ -388,16 +398,34 @@ class Cache:
         attributes: Mapping[str, AttributeValue] | None = None,
         key: Callable[..., str] | None = None,
         type: type[Any] | None = None,
-    ) -> Decorator:
-        """Decorate a function, sync or async, so that equal arguments are answered from the cache.
+    ) -> Decorator: ...
+    def cached(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        ttl: Duration | None = CACHE_TTL,
+        stale_for: Duration | None = None,
+        tags: Iterable[str] = (),
+        attributes: Mapping[str, AttributeValue] | None = None,
+        key: Callable[..., str] | None = None,
+        type: type[Any] | None = None,
+    ) -> Any:
+        """Decorate a function, sync or async, so that equal calls are answered from the cache.
 
         Args:
+            function: the function, for `@cache.cached` without parentheses.
             ttl, stale_for, tags, attributes, type: as for `get_or_set`.
-            key: makes the key from the call's arguments; left out: the function's name and a digest of all
-                arguments, which must be made of plain data.
+            key: makes the key from the call's arguments; left out: a digest of the function and of all arguments,
+                which must be made of plain data. An edited function is another one; one that closes over variables
+                keeps its values to itself and for its own lifetime.
+
+        The decorated function has `.key(…)`, `.invalidate(…)`, `.ainvalidate(…)` and `.stats()`.
         """
+        tags = self._flows.options(ttl, stale_for, tags, attributes).tags  # what is wrong is refused now, not at a call
         options = {"ttl": ttl, "stale_for": stale_for, "tags": tags, "attributes": attributes, "type": type}
-        return Decorator(self, options, key)
+        decorator = Decorator(self, options, key)
+        return decorator if function is None else decorator(function)
 
     # The whole.
 
@@ -413,6 +441,10 @@ class Cache:
             uncacheable=counters.uncacheable,
             tiers={tier.label: tier.snapshot() for tier in self.chain.tiers},
         )
+
+    async def astats(self) -> Stats:
+        """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""
+        return await asyncio.to_thread(self.stats)
 
     def reset_stats(self) -> None:
         """Start all counters at zero again, those of the tiers too."""
@@ -491,6 +523,8 @@ class Cache:
         start = perf_counter_ns()
         self._fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
+        if self.chain.memory is not None:
+            self.chain.memory.sweep()  # so that a cache which is only read frees what has expired, too
 
     def _entries(
         self,
@@ -500,6 +534,8 @@ class Cache:
         tags: Iterable[str],
         attributes: Mapping[str, AttributeValue] | None,
     ) -> dict[str, Entry]:
+        if not isinstance(items, Mapping):
+            raise TypeError(f"items must map keys to values, as a dict does, not a {items.__class__.__name__}")
         options = self._flows.options(ttl, stale_for, tags, attributes)
         fulls = {self._flows.full(key): value for key, value in items.items()}
         return {full: self._flows.entry(full, value, options) for full, value in fulls.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class TierChain:
         self.background = DaemonPool(8, "tiercache-promotion")
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
-        self.factories = DaemonPool(32, "tiercache-factory")
+        self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
         self._name_tiers()
 
     @classmethod
@@ -60,8 +61,12 @@ class TierChain:
         `max_entry_bytes`, `name`).
 
         Raises:
-            ConfigurationError: an unknown scheme or option, or an extra that is not installed.
+            ConfigurationError: an unknown scheme or option, an extra that is not installed, or no URL at all.
         """
+        if not urls:
+            raise ConfigurationError(
+                "from_urls() needs at least one URL, such as 'memory://'; TierChain() has no tiers"
+            )
         from .config import tier_from_url
 
         return cls(*map(tier_from_url, urls), strict=strict)

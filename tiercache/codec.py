@@ -28,7 +28,7 @@ from uuid import UUID
 import msgspec
 
 from . import arrays, extensions
-from .errors import CorruptEntry, MissingExtra, UncacheableValue, UnknownFormat
+from .errors import CorruptEntry, MissingExtra, TypeMismatch, UncacheableValue, UnknownFormat
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _SCALARS = {str, int, float, bool, bytes}
@@ -67,7 +67,8 @@ def decode(payload: bytes, codec: str, type: builtins.type[Any] | None = None) -
         type: the type to return: a model's class, or any type that the value is an instance of.
 
     Raises:
-        CorruptEntry: the bytes are no value of that codec, or not one of that type: a miss.
+        CorruptEntry: the bytes are no value of that codec: a miss.
+        TypeMismatch: they are one of another type: a miss.
         UnknownFormat: a later release wrote it, or numpy is not installed: leave it in place.
     """
     if codec == "bytes" and type is None:
@@ -79,9 +80,12 @@ def decode(payload: bytes, codec: str, type: builtins.type[Any] | None = None) -
     except MissingExtra as missing:
         raise UnknownFormat(str(missing)) from None
     except Exception as error:  # noqa: BLE001 - whatever msgspec, numpy and the model's own validators raise
-        what = getattr(type, "__name__", "value") if type is not None else "value"
         reason = builtins.type(error).__name__
-        raise CorruptEntry(f"the payload (codec {codec[:40]!r}) is no {what}: {reason}") from None
+    if type is not None:
+        decode(payload, codec)  # raises if the bytes are broken, whatever was asked for
+        what = getattr(type, "__name__", repr(type))
+        raise TypeMismatch(f"the value (codec {codec[:40]!r}) is no {what}: {reason}")
+    raise CorruptEntry(f"the payload (codec {codec[:40]!r}) cannot be decoded: {reason}")
 
 
 def _decode(payload: bytes, codec: str, type: Any) -> Any:

@@ -1,14 +1,24 @@
-"""`@cache.cached()`: functions whose equal calls are answered from the cache."""
+"""`@cache.cached()`: functions whose equal calls are answered from the cache.
+
+The key of a call is the function's name and a digest of its arguments and of the function itself: its bytecode, so
+that an edited function computes anew, and in a script the script's path, so that two programs that share a file do not
+share `__main__.answer`. A function that closes over variables depends on what no key can hold: its values are its own,
+for its own lifetime. `key=` takes all of this into the caller's hands.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from .errors import UncacheableValue
+from .errors import ConfigurationError, UncacheableValue
 from .keys import digest
 
 if TYPE_CHECKING:
@@ -101,8 +111,13 @@ class _Calls:
         self._function = function
         self._options = options
         self._key = key
+        if key is None and not isinstance(function, FunctionType):
+            raise ConfigurationError(
+                f"cached() makes keys of calls of functions and methods, not of a {type(function).__name__}: pass key="
+            )
         self._signature = inspect.signature(function)
-        self._name = f"{function.__module__}.{function.__qualname__}"
+        self._name = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
+        self._identity = "" if key is not None else _identity(cast(FunctionType, function))
         self._calls = 0
         self._computed = 0
 
@@ -130,7 +145,7 @@ class _Calls:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         try:
-            return f"{self._name}:{digest(dict(bound.arguments))}"
+            return f"{self._name}:{digest(self._identity, dict(bound.arguments))}"
         except UncacheableValue as error:
             raise UncacheableValue(f"no key for a call of {self._name}: {error}; pass key= to cached()") from None
 
@@ -142,3 +157,22 @@ class _Calls:
 
     def stats(self) -> FunctionStats:
         return FunctionStats(self._calls, self._computed)
+
+
+def _identity(function: FunctionType) -> str:
+    """Return what tells this function from others of the same name, now or later."""
+    if function.__closure__:
+        return uuid.uuid4().hex
+    script = getattr(sys.modules.get("__main__"), "__file__", None) if function.__module__ == "__main__" else None
+    return digest(_code(function.__code__), str(Path(script).resolve()) if script else "")
+
+
+def _code(code: CodeType) -> str:
+    """Return a digest of what a function does: no names of files, no line numbers."""
+    constants = [
+        _code(constant)
+        if isinstance(constant, CodeType)
+        else repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
+        for constant in code.co_consts
+    ]
+    return digest(code.co_code, constants, list(code.co_names), list(code.co_varnames), list(code.co_freevars))

@@ -7,7 +7,8 @@
     │   ├── AccessDenied             fix the credentials or the permissions
     │   ├── EntryTooLarge            do not store this entry here
     │   ├── CorruptEntry             treat as a miss; the next write replaces it
-    │   │   └── UnknownFormat        treat as a miss; a newer release wrote it, leave it alone
+    │   │   ├── UnknownFormat        treat as a miss; a newer release wrote it, leave it alone
+    │   │   └── TypeMismatch         treat as a miss; the value is intact, and not of the type asked for
     │   └── PartialFailure           a batch of which some keys failed: use its results, retry its keys
     ├── ConfigurationError           fix the configuration (also a ValueError)
     │   ├── InvalidKey               use another key
@@ -55,6 +56,10 @@ class CorruptEntry(BackendError):
 
 class UnknownFormat(CorruptEntry):
     """A release newer than this one wrote the entry. Treat it as a miss and leave it in place."""
+
+
+class TypeMismatch(CorruptEntry):
+    """The value is intact and is not of the `type` that was asked for. Treat it as a miss."""
 
 
 class PartialFailure(BackendError):

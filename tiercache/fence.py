@@ -1,9 +1,10 @@
 """The fence: nothing that was loaded before a change of its key is stored after it.
 
 A load (a read that may promote, a computation that will store) opens an interval on its key. A mutation (set,
-touch, delete, clear) makes the open loads of that key unable to store, and those that begin while it lasts are born so:
-they may have read the old entry below while the mutation was passing above. Mutations of one key take turns, and
-wait for a promotion that is being written at that moment.
+touch, delete, clear) makes the open loads of that key unable to store, and those that begin while it lasts are born
+so: they may have read the old entry below while the mutation was passing above. Mutations of one key take turns, and
+wait for promotions that are being written at that moment. One that could not wait marks what it overtook, and that
+removes again what it wrote.
 
 This holds within one process.
 """
@@ -11,20 +12,51 @@ This holds within one process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+
+from . import fork
+
+
+class Write:
+    """Something being written under a key, that others wait for: a mutation's turn, or one promotion.
+
+    Attributes:
+        done: resolved at its end; those who wait cannot cancel it.
+        owner: the event loop in which it runs, if it does; a blocking call in that loop must not wait for it.
+        overtaken: somebody could not wait, so what this writes may be old: it has to be removed again.
+    """
+
+    __slots__ = ("done", "overtaken", "owner")
+
+    def __init__(self, owner: object | None = None) -> None:
+        self.done: Future[None] = Future()
+        self.done.set_running_or_notify_cancel()
+        self.owner = owner
+        self.overtaken = False
+
+
+class Mutation(Write):
+    """A change of one key in progress; `before` is what must be over first."""
+
+    __slots__ = ("before", "key")
+
+    def __init__(self, key: str, before: list[Write], owner: object | None) -> None:
+        super().__init__(owner)
+        self.key = key
+        self.before = before
 
 
 class Load:
     """The right to store what is being loaded, as long as nothing changed the key."""
 
-    __slots__ = ("holders", "key", "valid", "write")
+    __slots__ = ("holders", "key", "valid", "writes")
 
     def __init__(self, key: str, valid: bool) -> None:
         self.key = key
         self.valid = valid
         self.holders = 1
-        self.write: Future[None] | None = None
+        self.writes: set[Write] = set()
 
 
 class _State:
@@ -33,13 +65,18 @@ class _State:
     def __init__(self) -> None:
         self.mutations = 0
         self.loads: set[Load] = set()
-        self.turn: Future[None] | None = None
+        self.turn: Mutation | None = None
 
 
 class Fence:
     """The table of open loads and mutations; it holds only keys that are being worked on."""
 
     def __init__(self) -> None:
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """Forget what the parent's threads were doing."""
         self._lock = threading.Lock()
         self._states: dict[str, _State] = {}
         self._clearing: list[str] = []
@@ -47,9 +84,7 @@ class Fence:
     def begin(self, key: str) -> Load:
         """Open a load of the key."""
         with self._lock:
-            state = self._states.get(key)
-            if state is None:
-                state = self._states[key] = _State()
+            state = self._state(key)
             clearing = self._clearing and any(map(key.startswith, self._clearing))
             load = Load(key, valid=not state.mutations and not clearing)
             state.loads.add(load)
@@ -64,8 +99,8 @@ class Fence:
         """Close the load, when its last holder does."""
         with self._lock:
             load.holders -= 1
-            if not load.holders:
-                state = self._states[load.key]
+            state = self._states.get(load.key)
+            if not load.holders and state is not None:
                 state.loads.discard(load)
                 self._forget(load.key, state)
 
@@ -76,88 +111,84 @@ class Fence:
                 action()
             return load.valid
 
-    def start_write(self, load: Load) -> bool:
-        """Announce a write of the load to a store; mutations then wait for `end_write`. False: it must not."""
+    def start_write(self, load: Load) -> Write | None:
+        """Announce a write of the load to a store; mutations then wait for its end. None: it must not be written."""
         with self._lock:
-            if load.valid and load.write is None:
-                load.write = _promise()
-            return load.valid
+            if not load.valid:
+                return None
+            write = Write()
+            load.writes.add(write)
+            return write
 
-    def end_write(self, load: Load) -> None:
+    def end_write(self, load: Load, write: Write) -> None:
         """The announced write is over."""
         with self._lock:
-            write, load.write = load.write, None
-        if write is not None:
-            write.set_result(None)
+            load.writes.discard(write)
+        write.done.set_result(None)
 
-    def mutate(self, key: str, load: Load | None = None) -> Mutation | None:
-        """Begin a mutation of the key.
+    def mutate(self, keys: Sequence[str], owner: object | None = None) -> list[Mutation]:
+        """Begin a mutation of each key, all at one moment, so that two batches cannot wait for each other.
 
         Args:
-            key: what is changed.
-            load: the mutation stores what this load made; None is returned if it no longer may.
+            keys: what is changed, each once.
+            owner: the event loop in which the mutations run, if they do.
         """
         with self._lock:
-            state = self._states.get(key)
-            if state is None:
-                state = self._states[key] = _State()
-            if load is not None and not load.valid:
-                return None
-            before = [open_load.write for open_load in state.loads if open_load.write is not None]
-            if state.turn is not None:
-                before.append(state.turn)
-            for open_load in state.loads:
-                open_load.valid = False
-            state.mutations += 1
-            turn = state.turn = _promise()
-            return Mutation(key, turn, before)
+            return [self._mutate(key, owner) for key in keys]
+
+    def mutate_with(self, load: Load, owner: object | None = None) -> Mutation | None:
+        """Begin the mutation that stores what a load made; None if it no longer may."""
+        with self._lock:
+            return self._mutate(load.key, owner) if load.valid else None
 
     def finish(self, mutation: Mutation) -> None:
         """End a mutation: the next one of its key may go on, and new loads may store again."""
         with self._lock:
-            state = self._states[mutation.key]
-            state.mutations -= 1
-            if state.turn is mutation.turn:
-                state.turn = None
-            self._forget(mutation.key, state)
-        mutation.turn.set_result(None)
+            state = self._states.get(mutation.key)
+            if state is not None:
+                state.mutations -= 1
+                if state.turn is mutation:
+                    state.turn = None
+                self._forget(mutation.key, state)
+        mutation.done.set_result(None)
 
-    def begin_clear(self, prefix: str) -> list[Future[None]]:
+    def begin_clear(self, prefix: str) -> list[Write]:
         """Make all loads below a prefix unable to store, until `end_clear` also new ones; return what to wait for."""
         with self._lock:
             self._clearing.append(prefix)
-            writes = []
+            before: list[Write] = []
             for key, state in self._states.items():
                 if key.startswith(prefix):
-                    writes += [load.write for load in state.loads if load.write is not None]
-                    writes += [state.turn] if state.turn is not None else []
-                    for load in state.loads:
-                        load.valid = False
-            return writes
+                    before += self._invalidate(state)
+            return before
 
     def end_clear(self, prefix: str) -> None:
         """The clear is over."""
         with self._lock:
             self._clearing.remove(prefix)
 
+    def _mutate(self, key: str, owner: object | None) -> Mutation:
+        state = self._state(key)
+        mutation = Mutation(key, self._invalidate(state), owner)
+        state.mutations += 1
+        state.turn = mutation
+        return mutation
+
+    def _invalidate(self, state: _State) -> list[Write]:
+        """Make the open loads unable to store; return what is being written now."""
+        before: list[Write] = [write for load in state.loads for write in load.writes]
+        if state.turn is not None:
+            before.append(state.turn)
+        for load in state.loads:
+            load.valid = False
+        return before
+
+    def _state(self, key: str) -> _State:
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = _State()
+        return state
+
     def _forget(self, key: str, state: _State) -> None:
         if not state.loads and not state.mutations:
-            del self._states[key]
-
-
-class Mutation:
-    """A change of one key in progress; `before` is what must be over first."""
-
-    __slots__ = ("before", "key", "turn")
-
-    def __init__(self, key: str, turn: Future[None], before: list[Future[None]]) -> None:
-        self.key = key
-        self.turn = turn
-        self.before = before
-
-
-def _promise() -> Future[None]:
-    """A future that those who wait for it cannot cancel."""
-    promise: Future[None] = Future()
-    promise.set_running_or_notify_cancel()
-    return promise
+            self._states.pop(key, None)

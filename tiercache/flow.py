@@ -15,6 +15,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Generic, TypeVar
 
 from .errors import BackendUnavailable
+from .fence import Write
 from .pool import DaemonPool
 
 T = TypeVar("T")
@@ -130,23 +131,36 @@ class Background(Operation[bool]):
         return self.perform()
 
 
-class Settled(Operation[bool]):
-    """Wait until all futures are done, `timeout` seconds at most; the result says whether they are."""
+class Settled(Operation[list[Write]]):
+    """Wait until the writes are over, `timeout` seconds at most; the result lists those that are not.
 
-    __slots__ = ("futures", "timeout")
+    A blocking call does not wait for what the event loop of its own thread is to write: that would never end.
+    """
 
-    def __init__(self, futures: Sequence[Future[Any]], timeout: float) -> None:
-        self.futures = futures
+    __slots__ = ("timeout", "writes")
+
+    def __init__(self, writes: Sequence[Write], timeout: float) -> None:
+        self.writes = writes
         self.timeout = timeout
 
-    def perform(self) -> bool:
+    def perform(self) -> list[Write]:
         """Do it, blocking."""
-        return not wait(self.futures, self.timeout).not_done
+        here = running_loop()
+        wait([write.done for write in self.writes if here is None or write.owner is not here], self.timeout)
+        return [write for write in self.writes if not write.done.done()]
 
-    async def aperform(self) -> bool:
+    async def aperform(self) -> list[Write]:
         """Do it without blocking the running loop."""
-        waits = [asyncio.wrap_future(future) for future in self.futures]
-        return not (await asyncio.wait(waits, timeout=self.timeout))[1]
+        await asyncio.wait([asyncio.wrap_future(write.done) for write in self.writes], timeout=self.timeout)
+        return [write for write in self.writes if not write.done.done()]
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _run_here(flow: Flow[Any]) -> Future[Any]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 from blake3 import blake3
 
+from . import fork
 from .backend import Backend
 from .entry import AttributeValue, Clock, Entry, Metadata
 from .errors import CacheClosed, ConfigurationError, CorruptEntry, EntryTooLarge
@@ -29,7 +30,8 @@ SWEEP = 32
 _USE = 1 << 40
 """A use, above the bits of `Slot.rank` that number the entries in the order in which they were stored."""
 
-_Details = tuple[float | None, float | None, tuple[str, ...], tuple[tuple[str, AttributeValue], ...]]
+_Details = tuple[float | None, float | None, tuple[str, ...], tuple[tuple[str, AttributeValue], ...], int]
+"""stale_until, as_of, tags, attributes, and the bytes that they take."""
 
 
 class Slot(msgspec.Struct, gc=False):
@@ -45,7 +47,7 @@ class Slot(msgspec.Struct, gc=False):
 
     def metadata(self, key: str) -> Metadata:
         """Return the metadata, a copy of its own for each caller."""
-        stale_until, as_of, tags, attributes = self.details or (None, None, (), ())
+        stale_until, as_of, tags, attributes, _ = self.details or (None, None, (), (), 0)
         return Metadata(
             key=key,
             created_at=self.created_at,
@@ -68,13 +70,13 @@ class MemoryBackend(Backend):
     """The first tier: entries in a dict of this process, gone with it.
 
     Args:
-        max_bytes: room for keys, payloads and 280 bytes an entry, such as `"256MiB"`; None: no bound.
+        max_bytes: room for keys, payloads, tags, attributes and 280 bytes an entry, such as `"256MiB"`; None: no bound.
         max_entries: number of entries at most; None: no bound.
         eviction: what leaves first when it is full: `lru`, `lfu`, `fifo` or `ttl`.
         clock: returns Unix seconds; tests pass their own.
 
-    Expired entries are freed by later operations, up to 32 by each write, and by `len()` and `usage()`; no
-    thread runs. `removals` counts why entries left: `explicit`, `replaced`, `expired`, `size`.
+    Expired entries are freed by later operations, up to 32 by each write and by 1 hit in 64, and by `len()` and
+    `usage()`; no thread runs. `removals` counts why entries left: `explicit`, `replaced`, `expired`, `size`.
 
     Raises:
         ConfigurationError: an unknown eviction policy, or a bound that is no positive number.
@@ -105,6 +107,7 @@ class MemoryBackend(Backend):
         self._clock = clock
         self._lock = threading.RLock()
         self._reset()
+        fork.register(self)
 
     def _reset(self) -> None:
         self._slots: dict[str, Slot] = OrderedDict() if self.eviction is EvictionPolicy.LRU else {}
@@ -188,7 +191,7 @@ class MemoryBackend(Backend):
             if not entry.metadata.is_usable(now):
                 self.removals["expired"] += 1  # stored and expired at once
                 return True
-            size = len(key) + len(slot.payload) + ENTRY_OVERHEAD
+            size = _size(key, slot)
             if self.max_bytes is not None and size > self.max_bytes:
                 raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
             self._sweep(now, SWEEP)
@@ -232,6 +235,16 @@ class MemoryBackend(Backend):
     def ping(self, *, deadline: float | None = None) -> None:
         """Return: memory is always there until it is closed."""
         self._check_open()
+
+    def after_fork(self) -> None:
+        """Make the lock anew: a thread of the parent may have held it."""
+        self._lock = threading.RLock()
+
+    def sweep(self, limit: int = SWEEP) -> None:
+        """Free up to `limit` expired entries; writes, and 1 hit in 64 through a `Cache`, do so by themselves."""
+        if self._expiry.records:
+            with self._lock:
+                self._sweep(self._clock(), limit)
 
     def usage(self) -> tuple[int, int]:
         """Return the number of live entries and the bytes they take, after freeing what has expired."""
@@ -324,7 +337,9 @@ class MemoryBackend(Backend):
     def _shared(self, metadata: Metadata) -> _Details:
         """Return the details, one object for all entries that have the same (all vectors of one model, say)."""
         attributes = tuple(metadata.attributes.items())
-        details = (metadata.stale_until, metadata.as_of, metadata.tags, attributes)
+        labels = [*metadata.tags, *metadata.attributes, *(v for _, v in attributes if isinstance(v, str))]
+        size = 120 + sum(map(len, labels)) + 60 * len(labels) if labels else 120
+        details = (metadata.stale_until, metadata.as_of, metadata.tags, attributes, size)
         identity = (details, tuple(type(value) for _, value in attributes))  # 1, 1.0 and True are equal
         if len(self._details) >= 256:
             self._details.clear()
@@ -341,7 +356,7 @@ class MemoryBackend(Backend):
 
     def _remove(self, key: str, cause: str) -> bool:
         slot = self._slots.pop(key)
-        self._bytes -= len(key) + len(slot.payload) + ENTRY_OVERHEAD
+        self._bytes -= _size(key, slot)
         self.removals[cause] += 1
         return True
 
@@ -381,6 +396,11 @@ class MemoryBackend(Backend):
     def _check_open(self) -> None:
         if isinstance(self._slots, _Closed):
             raise CacheClosed("this MemoryBackend")
+
+
+def _size(key: str, slot: Slot) -> int:
+    """The bytes that count toward `max_bytes`; details that entries share count for each of them."""
+    return len(key) + len(slot.payload) + ENTRY_OVERHEAD + (slot.details[-1] if slot.details else 0)
 
 
 class _Closed(dict[str, Slot]):

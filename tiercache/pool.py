@@ -6,14 +6,13 @@ on a dead server keeps the process alive. Here an exit waits for nobody, idle th
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, ParamSpec, TypeVar
 
+from . import fork
 from .errors import BackendUnavailable
 
 P = ParamSpec("P")
@@ -36,10 +35,11 @@ class DaemonPool:
         self._name = name
         self._max_queue = max_queue
         self._closed = False
-        self._reset()
-        _pools.add(self)
+        self.after_fork()
+        fork.register(self)
 
-    def _reset(self) -> None:
+    def after_fork(self) -> None:
+        """Begin without threads and calls: those stayed in the parent."""
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._futures: set[Future[Any]] = set()
@@ -110,6 +110,9 @@ class DaemonPool:
             return
         try:
             result = call()
+        except StopIteration as error:  # asyncio cannot carry one in a future: whoever awaits would wait for ever
+            self._finished()
+            future.set_exception(_not_stop_iteration(error))
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
             self._finished()
             future.set_exception(error)
@@ -123,13 +126,8 @@ class DaemonPool:
             self._unfinished -= 1
 
 
-_pools: weakref.WeakSet[DaemonPool] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for pool in list(_pools):  # the threads stayed in the parent; so did whoever held the lock
-        pool._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def _not_stop_iteration(error: StopIteration) -> RuntimeError:
+    """What a coroutine makes of a StopIteration, too."""
+    wrapped = RuntimeError("the call raised StopIteration")
+    wrapped.__cause__ = error
+    return wrapped

@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from . import fork
 from .entry import Entry
 from .errors import ReentrantComputation
-from .flow import Flow, Operation, adrive, drive
+from .flow import Flow, Operation, adrive, drive, running_loop
 from .pool import DaemonPool
 from .tier import Tier
 
-_computing: contextvars.ContextVar[frozenset[tuple[int, str]]] = contextvars.ContextVar(
+_computing: contextvars.ContextVar[frozenset[Flight]] = contextvars.ContextVar(
     "tiercache_computing", default=frozenset()
 )
+"""The computations that this context is part of."""
 _POLL = 0.1
 """Seconds between looks at whether the loop that computes is still there."""
 
@@ -50,11 +52,13 @@ class Outcome:
 class Flight:
     """One computation in progress."""
 
-    __slots__ = ("_outcome", "key", "loop")
+    __slots__ = ("_outcome", "finished", "key", "loop", "table")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, table: Flights) -> None:
         self.key = key
+        self.table = table
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.finished = False
         self._outcome: Future[Outcome] = Future()
         # Running: a follower that is cancelled cannot cancel the outcome of the others.
         self._outcome.set_running_or_notify_cancel()
@@ -66,7 +70,7 @@ class Flight:
 
     def wait(self) -> Outcome | None:
         """Return the outcome, blocking; None: waiting would never end, because this thread's own loop computes."""
-        if not self._outcome.done() and self.loop is not None and self.loop is _running_loop():
+        if not self._outcome.done() and self.loop is not None and self.loop is running_loop():
             return None
         while True:
             try:
@@ -77,13 +81,23 @@ class Flight:
 
     async def await_(self) -> Outcome:
         """Return the outcome."""
-        return await asyncio.wrap_future(self._outcome)
+        waiting = asyncio.wrap_future(self._outcome)
+        while self.loop is not None and self.loop is not asyncio.get_running_loop() and not waiting.done():
+            await asyncio.wait([waiting], timeout=_POLL)
+            if self.loop.is_closed():
+                self.resolve(Outcome())
+        return await waiting
 
 
 class Flights:
     """The table of computations in progress."""
 
     def __init__(self) -> None:
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """Forget the computations of the parent: nobody here finishes them."""
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
 
@@ -93,17 +107,18 @@ class Flights:
         Raises:
             ReentrantComputation: the caller is part of that computation.
         """
-        if (id(self), key) in _computing.get():
+        if any(flight.key == key and not flight.finished for flight in _computing.get() if flight.table is self):
             raise ReentrantComputation("a factory asked the cache for the key that it is computing")
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._flights[key] = Flight(key)
+            flight = self._flights[key] = Flight(key, self)
             return flight, True
 
     def leave(self, flight: Flight) -> None:
-        """Take a computation off the table; whoever comes now starts another."""
+        """Take a computation that is over off the table; whoever comes now starts another."""
+        flight.finished = True
         with self._lock:
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
@@ -120,25 +135,20 @@ class Flights:
             for key in [key for key in self._flights if key.startswith(prefix)]:
                 del self._flights[key]
 
-    def entered(self, key: str) -> frozenset[tuple[int, str]]:
-        """Return the keys that are being computed in this context, with this one."""
-        return _computing.get() | {(id(self), key)}
-
 
 class Lead(Operation[None]):
     """Perform a computation: in this thread, or in a task of its own with the caller's context."""
 
-    __slots__ = ("body", "flight", "flights")
+    __slots__ = ("body", "flight")
     _tasks: set[asyncio.Task[None]] = set()  # noqa: RUF012 - the loop keeps only weak references to tasks
 
-    def __init__(self, flights: Flights, flight: Flight, body: Flow[None]) -> None:
-        self.flights = flights
+    def __init__(self, flight: Flight, body: Flow[None]) -> None:
         self.flight = flight
         self.body = body
 
     def perform(self) -> None:
         """Do it, blocking."""
-        token = _computing.set(self.flights.entered(self.flight.key))
+        token = _computing.set(_computing.get() | {self.flight})
         try:
             drive(self.body)
         finally:
@@ -147,7 +157,7 @@ class Lead(Operation[None]):
     async def aperform(self) -> None:
         """Do it without blocking the running loop."""
         self.flight.loop = asyncio.get_running_loop()
-        token = _computing.set(self.flights.entered(self.flight.key))
+        token = _computing.set(_computing.get() | {self.flight})
         try:
             task = asyncio.create_task(adrive(self.body))
         finally:
@@ -194,15 +204,14 @@ class Factory(Operation[Any]):
 
     async def aperform(self) -> Any:
         """Do it without blocking the running loop."""
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function()
-        context = contextvars.copy_context()
-        value = await asyncio.wrap_future(self.pool.submit(context.run, self.function))
-        return await value if inspect.isawaitable(value) else value
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        try:
+            if inspect.iscoroutinefunction(self.function):
+                return await self.function()
+            context = contextvars.copy_context()
+            value = await asyncio.wrap_future(self.pool.submit(context.run, self.function))
+            return await value if inspect.isawaitable(value) else value
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("the factory was cancelled from within") from error  # nobody cancelled the computation

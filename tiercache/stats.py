@@ -7,7 +7,8 @@ they are exact, and cost a few nanoseconds on the path of a hit.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,6 +43,10 @@ class Histogram:
             if rank <= 0:
                 return float(2.0 ** ((bucket + 1) / _STEPS) / 1e9)
         return None
+
+    def buckets(self) -> tuple[tuple[float, int], ...]:
+        """Return the upper bound in seconds and the count of each bucket that is not empty."""
+        return tuple((2.0 ** ((bucket + 1) / _STEPS) / 1e9, count) for bucket, count in sorted(self._counts.items()))
 
 
 class TierCounters:
@@ -114,6 +119,8 @@ class Latency:
     count: int
     p50: float | None
     p99: float | None
+    buckets: tuple[tuple[float, int], ...] = ()
+    """The histogram: upper bounds in seconds, and how many operations lie below each and above the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ class TierStats:
 
     Attributes:
         hits, misses: reads that this tier answered, and those it could not.
-        puts, deletes: entries written (promotions included) and removed on request.
+        puts, deletes: entries written (promotions included) and removed on request (in a batch: keys, there or not).
         promotions: entries copied up into this tier from a slower one.
         skipped: entries kept out by `max_entry_bytes`, and promotions given up.
         evictions: entries that left, by cause (`size`, `expired`, `replaced`, `explicit`), where the store tells.
@@ -181,15 +188,48 @@ class Stats:
         """Hits among all reads, 0 to 1; 0 without any."""
         return _rate(self.hits, self.misses)
 
+    @property
+    def promotions(self) -> int:
+        """Entries copied up, in all tiers."""
+        return sum(tier.promotions for tier in self.tiers.values())
+
+    @property
+    def evictions(self) -> dict[str, int]:
+        """Entries that left a tier, by cause, in all tiers that tell."""
+        return _added(tier.evictions for tier in self.tiers.values())
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Failed operations by kind, in all tiers."""
+        return _added(tier.errors for tier in self.tiers.values())
+
+    @property
+    def entries(self) -> int:
+        """Copies of entries held by all tiers that tell."""
+        return sum(tier.entries or 0 for tier in self.tiers.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held by all tiers that tell."""
+        return sum(tier.bytes or 0 for tier in self.tiers.values())
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, ready for JSON."""
         tiers = {name: asdict(tier) | {"hit_rate": tier.hit_rate} for name, tier in self.tiers.items()}
-        return asdict(self) | {"tiers": tiers, "requests": self.requests, "hit_rate": self.hit_rate}
+        derived = ("requests", "hit_rate", "promotions", "evictions", "errors", "entries", "bytes")
+        return asdict(self) | {"tiers": tiers} | {name: getattr(self, name) for name in derived}
 
 
 def latency(histogram: Histogram) -> Latency:
     """Return the percentiles of a histogram."""
-    return Latency(histogram.count, histogram.percentile(0.5), histogram.percentile(0.99))
+    return Latency(histogram.count, histogram.percentile(0.5), histogram.percentile(0.99), histogram.buckets())
+
+
+def _added(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)
 
 
 def _rate(hits: int, misses: int) -> float:

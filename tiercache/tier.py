@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import Any, Literal, TypeVar, get_args
 
@@ -17,7 +17,9 @@ from .entry import Entry, Metadata
 from .errors import (
     BackendError,
     BackendUnavailable,
+    CacheClosed,
     ConfigurationError,
+    CorruptEntry,
     PartialFailure,
     TiercacheError,
 )
@@ -55,7 +57,8 @@ class Call(Operation[T]):
         tier, start = self.tier, perf_counter_ns()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         try:
-            result: T = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
+            answer = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
+            result: T = _CHECKS[self.method](self.args, answer)
         except Exception as error:  # noqa: BLE001 - sorted by `failed`
             failure = tier.failed(error)
             raise failure from failure.__cause__
@@ -67,12 +70,77 @@ class Call(Operation[T]):
         tier, start = self.tier, perf_counter_ns()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         try:
-            result: T = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
+            answer = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
+            result: T = _CHECKS[self.method](self.args, answer)
         except Exception as error:  # noqa: BLE001 - sorted by `failed`
             failure = tier.failed(error)
             raise failure from failure.__cause__
         tier.timed(self.method, perf_counter_ns() - start)
         return result
+
+
+# What a backend may answer. A store that another person wrote is not believed blindly: what does not fit is a failure
+# of the tier, and an entry of another key is never served.
+
+
+def _entry(args: tuple[Any, ...], answer: Any) -> Entry | None:
+    if answer is None:
+        return None
+    if not isinstance(answer, Entry):
+        raise TypeError(f"get returned a {type(answer).__name__}")
+    if answer.metadata.key != args[0]:
+        raise CorruptEntry("the store returned the entry of another key")
+    return answer
+
+
+def _metadata(args: tuple[Any, ...], answer: Any) -> Metadata | None:
+    if answer is None or (isinstance(answer, Metadata) and answer.key == args[0]):
+        return answer
+    raise CorruptEntry("the store returned no metadata, or those of another key")
+
+
+def _entries(args: tuple[Any, ...], answer: Any) -> dict[str, Entry]:
+    if not isinstance(answer, dict):
+        raise TypeError(f"get_many returned a {type(answer).__name__}")
+    asked = set(args[0])
+    good = {
+        key: entry
+        for key, entry in answer.items()
+        if key in asked and isinstance(entry, Entry) and entry.metadata.key == key
+    }
+    if len(good) < len(answer):
+        wrong = {key: CorruptEntry("the store returned another key's entry") for key in answer if key not in good}
+        raise PartialFailure(wrong, good)
+    return good
+
+
+def _truth(args: tuple[Any, ...], answer: Any) -> bool:
+    if not isinstance(answer, int):
+        raise TypeError(f"the store answered with a {type(answer).__name__}, not a bool")
+    return bool(answer)
+
+
+def _number(args: tuple[Any, ...], answer: Any) -> int:
+    if not isinstance(answer, int):
+        raise TypeError(f"the store answered with a {type(answer).__name__}, not a number")
+    return answer
+
+
+def _anything(args: tuple[Any, ...], answer: Any) -> None:
+    return None
+
+
+_CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
+    "get": _entry,
+    "head": _metadata,
+    "put": _truth,
+    "delete": _truth,
+    "get_many": _entries,
+    "put_many": _anything,
+    "delete_many": _number,
+    "clear": _number,
+    "ping": _anything,
+}
 
 
 class Tier:
@@ -112,16 +180,13 @@ class Tier:
         if write not in get_args(Write):
             raise ConfigurationError(f"write={write!r} must be one of {', '.join(get_args(Write))}")
         self.backend = backend
-        # A store that fulfils the protocol structurally may leave these out.
-        self._scheme: str = getattr(backend, "scheme", Backend.scheme)
-        self._concurrency: int = getattr(backend, "concurrency", Backend.concurrency)
         self.name = name
         self.promote: Promote = promote
         self.write: Write = write
         self.max_ttl = None if max_ttl is None else parse_duration(max_ttl, "max_ttl")
         self.max_entry_bytes = None if max_entry_bytes is None else parse_size(max_entry_bytes, "max_entry_bytes")
         if timeout is _FROM_BACKEND:
-            self.timeout = getattr(backend, "timeout", Backend.timeout)
+            self.timeout = backend.timeout
         else:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
@@ -135,7 +200,7 @@ class Tier:
     @property
     def label(self) -> str:
         """The name, or the backend's scheme while the tier is in no chain."""
-        return self.name or self._scheme
+        return self.name or self.backend.scheme
 
     def get(self, key: str) -> Call[Entry | None]:
         """Ask for an entry."""
@@ -188,10 +253,12 @@ class Tier:
         stale_until = None if metadata.stale_until is None else latest
         return entry.with_metadata(expires_at=expires_at, stale_until=stale_until)
 
-    def admits(self, key: str) -> bool:
-        """Whether a hit below is promoted into this tier."""
-        if self.promote != "second_hit":
-            return self.promote == "always"
+    def admits(self, key: str, *, warming: bool = False) -> bool:
+        """Whether a hit below is promoted into this tier; `warming`: somebody asked for it, whatever the rule."""
+        if self.write == "never":
+            return False  # nothing could be removed from it again
+        if warming or self.promote != "second_hit":
+            return warming or self.promote == "always"
         with self._lock:
             if key in self._seen:
                 del self._seen[key]
@@ -208,10 +275,10 @@ class Tier:
 
     def failed(self, error: Exception) -> TiercacheError:
         """Count and log a failure; return it as the error that flows know."""
-        if not isinstance(error, TiercacheError):
+        if not isinstance(error, (*FAILURES, CacheClosed)):
             # A backend must map its vendor's exceptions; one that leaks them must not take the caller down.
             unexpected = BackendUnavailable(
-                f"unexpected {type(error).__name__} in the {self._scheme} backend, which must map it to one of "
+                f"unexpected {type(error).__name__} in the {self.backend.scheme} backend, which must map it to one of "
                 "tiercache.errors"
             )
             unexpected.__cause__ = error
@@ -257,10 +324,10 @@ class Tier:
         return f"<Tier {self.label!r}>"
 
     def _removals(self) -> dict[str, int]:
-        return dict(getattr(self.backend, "removals", {}))
+        return dict(getattr(self.backend, "removals", None) or {})
 
     def _batch_timeout(self, keys: int) -> float | None:
-        return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self._concurrency))
+        return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self.backend.concurrency))
 
     def _count(self, error: TiercacheError) -> None:
         kind = type(error).__name__
@@ -273,7 +340,7 @@ class Tier:
             fatal = isinstance(error, ConfigurationError)
             self._logged[kind] = math.inf if fatal else now
         level = logging.ERROR if fatal else logging.WARNING
-        logger.log(level, "tier %s: %s: %s (counted in stats; calls go on without it)", self.label, kind, error)
+        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
 
 
 def _check_backend(backend: object) -> None:
@@ -281,6 +348,8 @@ def _check_backend(backend: object) -> None:
     kind = type(backend).__name__
     if isinstance(backend, str):
         raise ConfigurationError("a tier is made of a backend, not of a str; for URLs call TierChain.from_urls()")
+    if isinstance(backend, (list, tuple)):
+        raise ConfigurationError("pass the tiers one by one, TierChain(first, second), not as a list")
     if inspect.isclass(backend):
         raise ConfigurationError(f"{backend.__name__} is a class; pass an instance of it")
     missing = [method for method in _REQUIRED if not callable(getattr(backend, method, None))]

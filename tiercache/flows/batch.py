@@ -12,7 +12,7 @@ from ..flow import Background, Settled
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from .read import Found, promote_local, raise_if_strict
-from .write import TURN_TIMEOUT, begin, gather, settle, writable
+from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, undo, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -63,7 +63,7 @@ async def _read_many(
         wanted = {
             key: one.entry
             for key, one in found.items()
-            if chain.tiers.index(one.tier) > above and key not in shut and (warming or upper.admits(key))
+            if chain.tiers.index(one.tier) > above and key not in shut and upper.admits(key, warming=warming)
         }
         await _promote_many(chain, upper, wanted, loads, warming)
     return {**stale, **found} if allow_stale else found
@@ -111,22 +111,26 @@ async def _promote_many(
 async def _promote_remote(
     chain: TierChain, tier: Tier, entries: dict[str, Entry], loads: Sequence[Load], *, bounded: bool
 ) -> None:
-    writing = [load for load in loads if chain.fence.start_write(load)]
+    writing = {load: write for load in loads if (write := chain.fence.start_write(load)) is not None}
     try:
         valid = {load.key: entries[load.key] for load in writing}
         if valid:
             failed = await _put_batch(tier, valid, bounded=bounded)
             tier.counters.add(promotions=len(valid) - failed)
+        for load, write in writing.items():
+            if write.overtaken:
+                await undo(tier, load.key)
     finally:
+        for load, write in writing.items():
+            chain.fence.end_write(load, write)
         for load in loads:
-            chain.fence.end_write(load)
             chain.fence.release(load)
 
 
 async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:
     """Store all entries in all tiers, a batch a tier; `fast_only`: not in the last of several."""
     tiers = [tier for tier in writable(chain) if not (fast_only and len(chain.tiers) > 1 and tier is chain.tiers[-1])]
-    mutations = [begin(chain, key) for key in entries]
+    mutations = begin(chain, list(entries))
     try:
         await settle(mutations)
         for tier in tiers:
@@ -134,8 +138,7 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
                 await _put_many(chain, tier, entries)
         await gather(chain, [_put_many(chain, tier, entries) for tier in tiers if not tier.local])
     finally:
-        for mutation in mutations:
-            chain.fence.finish(mutation)
+        await end(chain, mutations)
 
 
 async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) -> None:
@@ -174,25 +177,28 @@ async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) ->
 async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     """Remove the entries from all tiers and return how many of these keys are now in none of them."""
     unique = list(dict.fromkeys(keys))
-    mutations = [begin(chain, key) for key in unique]
+    mutations = begin(chain, unique)
     try:
         await settle(mutations)
-        absent = await gather(chain, [_delete_many(chain, tier, unique) for tier in writable(chain)])
-        return min((count if isinstance(count, int) else 0 for count in absent), default=0)
+        results = await gather(chain, [_delete_many(chain, tier, unique) for tier in writable(chain)])
+        remaining = [result if isinstance(result, set) else set(unique) for result in results]
+        return len(set(unique).difference(*remaining)) if remaining else 0
     finally:
-        for mutation in mutations:
-            chain.fence.finish(mutation)
+        await end(chain, mutations)
 
 
-async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> int:
+async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set[str]:
+    """Return the keys that may still be in the tier."""
+    failed: set[str] = set()
     try:
         absent = await tier.delete_many(keys)
     except PartialFailure as partial:
         for error in partial.failed.values():
             raise_if_strict(chain, error)
-        absent = len(keys) - len(partial.failed)
+        failed = set(partial.failed)
+        absent = len(keys) - len(failed)
     tier.counters.deletes += absent
-    return absent
+    return failed
 
 
 async def clear(chain: TierChain, prefix: str) -> None:
@@ -201,9 +207,10 @@ async def clear(chain: TierChain, prefix: str) -> None:
     writes = chain.fence.begin_clear(prefix)
     try:
         if writes:
-            await Settled(writes, TURN_TIMEOUT)
+            overtake(await Settled(writes, TURN_TIMEOUT))
         await gather(chain, [_clear(tier, prefix) for tier in writable(chain)])
     finally:
+        chain.flights.forget_prefix(prefix)  # those that began while it lasted
         chain.fence.end_clear(prefix)
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..entry import Entry
 from ..fence import Load
+from ..flow import running_loop
 from ..singleflight import Factory, Flight, Follow, Lead, Outcome
 from .read import read
-from .write import put_everywhere, settle
+from .write import finish, put_everywhere, settle
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -38,13 +39,14 @@ async def obtain(
     while True:
         flight, leads = chain.flights.join(key)
         if leads:
-            await Lead(chain.flights, flight, _compute(chain, flight, factory, build, renew))
+            await Lead(flight, _compute(chain, flight, factory, build, renew))
         outcome = await Follow(flight)
         if outcome is None:  # the loop of this very thread is computing: waiting would block it for ever
-            alone = Flight(key)
-            await Lead(chain.flights, alone, _compute(chain, alone, factory, build, renew))
+            alone = Flight(key, chain.flights)
+            await Lead(alone, _compute(chain, alone, factory, build, renew))
             outcome = await Follow(alone)
         if outcome is None or outcome.abandoned:
+            chain.flights.leave(flight)  # its leader may be gone with its loop
             continue
         if outcome.error is not None:
             raise outcome.error.with_traceback(outcome.traceback)
@@ -80,7 +82,7 @@ async def _compute(chain: TierChain, flight: Flight, factory: Callable[[], Any],
 
 async def _store(chain: TierChain, flight: Flight, entry: Entry, load: Load) -> None:
     outcome = Outcome(entry)
-    mutation = chain.fence.mutate(flight.key, load)
+    mutation = chain.fence.mutate_with(load, running_loop())
     if mutation is None:  # the key was changed while this was computed: the callers get it, the tiers do not
         flight.resolve(outcome)
         return
@@ -89,4 +91,4 @@ async def _store(chain: TierChain, flight: Flight, entry: Entry, load: Load) -> 
         # Followers leave as soon as memory can answer those who come after them.
         await put_everywhere(chain, flight.key, entry, lambda: flight.resolve(outcome))
     finally:
-        chain.fence.finish(mutation)
+        await finish(chain, [mutation])

@@ -119,13 +119,17 @@ def promote_local(chain: TierChain, tier: Tier, memory: MemoryBackend, entry: En
 
 
 async def _promote_remote(chain: TierChain, tier: Tier, entry: Entry, load: Load) -> None:
+    write = chain.fence.start_write(load)
     try:
-        if chain.fence.start_write(load):
+        if write is not None:
             await tier.put(load.key, entry)
             tier.counters.promotions += 1
             tier.counters.puts += 1
+            if write.overtaken:
+                await tier.delete(load.key)
     except FAILURES:
         return  # counted and logged; the next hit below tries again
     finally:
-        chain.fence.end_write(load)
+        if write is not None:
+            chain.fence.end_write(load, write)
         chain.fence.release(load)

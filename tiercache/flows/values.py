@@ -143,6 +143,8 @@ class ValueFlows:
 
     async def get_or_set(self, full: str, factory: Callable[[], Any], options: Options, type: type[Any] | None) -> Any:
         """Return the value, computed if it is missing."""
+        if not callable(factory):
+            raise TypeError(f"the factory must be a function without arguments, not a {factory.__class__.__name__}")
         outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options))
         if outcome.entry is not None and outcome.tier is not None:
             try:

@@ -7,56 +7,64 @@ from typing import TYPE_CHECKING, Any
 
 from ..entry import Entry
 from ..errors import EntryTooLarge
-from ..fence import Mutation
-from ..flow import Flow, Gather, Settled
+from ..fence import Mutation, Write
+from ..flow import Flow, Gather, Settled, running_loop
 from ..tier import FAILURES, Tier
 from .read import read
 
 if TYPE_CHECKING:
     from ..chain import TierChain
 
-TURN_TIMEOUT = 5.0
-"""Seconds that a mutation waits for the one before it, or for a promotion being written, before it goes on."""
+TURN_TIMEOUT = 30.0
+"""Seconds that a mutation waits for what is being written under its key (stores that keep deadlines end sooner)."""
+TOUCHES = 10
+"""Times that a touch looks again when somebody else changes the key."""
 
 
 async def write(chain: TierChain, key: str, entry: Entry) -> None:
     """Store the entry in all tiers, each within its deadline."""
-    mutation = begin(chain, key)
+    mutations = begin(chain, [key])
     try:
-        await settle([mutation])
+        await settle(mutations)
         await put_everywhere(chain, key, entry)
     finally:
-        chain.fence.finish(mutation)
+        await end(chain, mutations)
 
 
 async def delete(chain: TierChain, key: str) -> bool:
     """Remove the entry from all tiers and return whether any had one."""
-    mutation = begin(chain, key)
+    mutations = begin(chain, [key])
     try:
-        await settle([mutation])
+        await settle(mutations)
         removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)])
         return any(result is True for result in removed)
     finally:
-        chain.fence.finish(mutation)
+        await end(chain, mutations)
 
 
 async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
-    """Give the entry another end of life in all tiers; return whether there was a fresh one."""
-    load = chain.fence.begin(key)
-    try:
-        found = await read(chain, key, load=load)
-        mutation = None if found is None else chain.fence.mutate(key, load)
-        if found is None or mutation is None:  # nothing there, or somebody changed it meanwhile: theirs counts
-            return False
+    """Give the entry another end of life in all tiers; return whether there was a fresh one.
+
+    How long it is kept beyond its end, stale, stays as it was.
+    """
+    for _ in range(TOUCHES):
+        load = chain.fence.begin(key)
         try:
-            await settle([mutation])
-            entry = found.entry.with_metadata(expires_at=expires_at, stale_until=None)
-            await put_everywhere(chain, key, entry)
+            found = await read(chain, key, load=load)
+            if found is None:
+                return False
+            mutation = chain.fence.mutate_with(load, running_loop())
+            if mutation is None:  # somebody changed the key meanwhile: look again
+                continue
+            try:
+                await settle([mutation])
+                await put_everywhere(chain, key, _with_end(found.entry, expires_at))
+            finally:
+                await end(chain, [mutation])
+            return True
         finally:
-            chain.fence.finish(mutation)
-        return True
-    finally:
-        chain.fence.release(load)
+            chain.fence.release(load)
+    return False
 
 
 async def put_everywhere(
@@ -72,19 +80,51 @@ async def put_everywhere(
     await gather(chain, [_put(chain, tier, key, entry) for tier in tiers if not tier.local])
 
 
-def begin(chain: TierChain, key: str) -> Mutation:
-    """Open a mutation; nobody joins a computation that began before it."""
-    chain.flights.forget(key)
-    mutation = chain.fence.mutate(key)
-    assert mutation is not None  # noqa: S101 - only a mutation that stores a load can be refused
-    return mutation
+def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
+    """Open mutations; nobody joins a computation that began before them."""
+    for key in keys:
+        chain.flights.forget(key)
+    return chain.fence.mutate(keys, running_loop())
 
 
 async def settle(mutations: Sequence[Mutation]) -> None:
-    """Wait, with a bound, until it is the mutations' turn."""
-    before = [future for mutation in mutations for future in mutation.before]
+    """Wait, with a bound, until it is the mutations' turn; what is overtaken removes what it wrote."""
+    before = [write for mutation in mutations for write in mutation.before]
     if before:
-        await Settled(before, TURN_TIMEOUT)
+        overtake(await Settled(before, TURN_TIMEOUT))
+
+
+def overtake(writes: Sequence[Write]) -> None:
+    """Go on before these writes are over: they remove what they wrote."""
+    for write in writes:
+        write.overtaken = True
+
+
+async def end(chain: TierChain, mutations: Sequence[Mutation]) -> None:
+    """Close mutations of whoever changed the keys: nobody joins a computation that began while they lasted."""
+    for mutation in mutations:
+        chain.flights.forget(mutation.key)
+    await finish(chain, mutations)
+
+
+async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
+    """Close mutations; of those that were overtaken nothing stays: a miss is better than the older value."""
+    try:
+        for mutation in mutations:
+            if mutation.overtaken:
+                for tier in writable(chain):
+                    await undo(tier, mutation.key)
+    finally:
+        for mutation in mutations:
+            chain.fence.finish(mutation)
+
+
+async def undo(tier: Tier, key: str) -> None:
+    """Remove what an overtaken write left."""
+    try:
+        await tier.delete(key)
+    except FAILURES:
+        return  # counted and logged
 
 
 async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
@@ -99,6 +139,14 @@ async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
 def writable(chain: TierChain) -> list[Tier]:
     """Return the tiers that are written to."""
     return [tier for tier in chain.tiers if tier.write == "through"]
+
+
+def _with_end(entry: Entry, expires_at: float | None) -> Entry:
+    before = entry.metadata
+    stale_until = None
+    if expires_at is not None and before.expires_at is not None and before.stale_until is not None:
+        stale_until = expires_at + (before.stale_until - before.expires_at)
+    return entry.with_metadata(expires_at=expires_at, stale_until=stale_until)
 
 
 async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry) -> None:

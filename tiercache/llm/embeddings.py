@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache import Cache
 from ..errors import ConfigurationError, MissingExtra
-from ..flows.values import CACHE_TTL
 from ..keys import digest
 from ..result import Result
-from ..units import Duration
+from ..units import Duration, parse_duration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +59,7 @@ class EmbeddingCache:
         model: the model's name, part of every key: vectors of two models never meet.
         dimensions: numbers a vector; part of the key when given, and every vector is checked against it.
         params: what else changes the vectors (task, prefix, normalisation …), made of plain data; part of the key.
-        ttl: how long a vector is fresh; left out: the cache's ttl; None: for ever.
+        ttl: how long a vector is fresh; None: for ever, whatever the cache's ttl (a model's vectors do not age).
         batch_size: inputs at most that `compute` receives at a time.
 
     Raises:
@@ -75,7 +74,7 @@ class EmbeddingCache:
         *,
         dimensions: int | None = None,
         params: Mapping[str, Any] | None = None,
-        ttl: Duration | None = CACHE_TTL,
+        ttl: Duration | None = None,
         batch_size: int = 256,
     ) -> None:
         if not isinstance(model, str) or not model:
@@ -89,7 +88,7 @@ class EmbeddingCache:
         self.model = model
         self.dimensions = dimensions
         self.batch_size = batch_size
-        self._ttl = ttl
+        self._ttl = None if ttl is None else parse_duration(ttl, "ttl")
         self._params = dict(params or {})
         digest(self._params)  # refuse what cannot be part of a key now, not at the first batch
         self._stats = EmbeddingStats()
@@ -113,32 +112,38 @@ class EmbeddingCache:
             Exception: what `compute` raised; the chunks before are stored.
         """
         work = self._begin(inputs)
-        for keys in work.lookups():
-            work.add_known(self.cache.lookup_many(keys))
-        for chunk in work.chunks(self.batch_size):
-            start = time.perf_counter()
-            made = compute(list(chunk.values()))
-            if inspect.isawaitable(made):
-                if inspect.iscoroutine(made):
-                    made.close()
-                raise TypeError("compute is async: call aembed() and await it")
-            new, attributes = work.add_computed(chunk, made, time.perf_counter() - start)
-            self.cache.set_many(new, ttl=self._ttl, attributes=attributes)
-        return self._finish(work)
+        try:
+            for keys in work.lookups():
+                work.add_known(self.cache.lookup_many(keys))
+            for chunk in work.chunks(self.batch_size):
+                start = time.perf_counter()
+                made = compute(list(chunk.values()))
+                if inspect.isawaitable(made):
+                    if inspect.iscoroutine(made):
+                        made.close()
+                    raise TypeError("compute is async: call aembed() and await it")
+                new, attributes = work.add_computed(chunk, made, time.perf_counter() - start)
+                self.cache.set_many(new, ttl=self._ttl, attributes=attributes)
+        finally:
+            self._count(work)
+        return work.result()
 
     async def aembed(self, inputs: Sequence[Input], compute: AsyncCompute) -> Vectors:
         """`embed`, awaited; `compute` may be async, a sync one runs in the loop's thread."""
         work = self._begin(inputs)
-        for keys in work.lookups():
-            work.add_known(await self.cache.alookup_many(keys))
-        for chunk in work.chunks(self.batch_size):
-            start = time.perf_counter()
-            made = compute(list(chunk.values()))
-            if inspect.isawaitable(made):
-                made = await made
-            new, attributes = work.add_computed(chunk, made, time.perf_counter() - start)
-            await self.cache.aset_many(new, ttl=self._ttl, attributes=attributes)
-        return self._finish(work)
+        try:
+            for keys in work.lookups():
+                work.add_known(await self.cache.alookup_many(keys))
+            for chunk in work.chunks(self.batch_size):
+                start = time.perf_counter()
+                made = compute(list(chunk.values()))
+                if inspect.isawaitable(made):
+                    made = await made
+                new, attributes = work.add_computed(chunk, made, time.perf_counter() - start)
+                await self.cache.aset_many(new, ttl=self._ttl, attributes=attributes)
+        finally:
+            self._count(work)
+        return work.result()
 
     def get_many(self, inputs: Sequence[Input]) -> list[Vectors | None]:
         """Return the known vectors, None where there is none; read-only arrays of shape `(dim,)`."""
@@ -183,17 +188,16 @@ class EmbeddingCache:
             raise TypeError("inputs must be a list of texts; for one text write [text]")
         return _Work(self._numpy, self.model, self.dimensions, [(self.key(item), item) for item in inputs])
 
-    def _finish(self, work: _Work) -> Vectors:
+    def _count(self, work: _Work) -> None:
         before = self._stats
         self._stats = EmbeddingStats(
             inputs=before.inputs + len(work.keys),
-            hits=before.hits + len(work.keys) - work.computed,
+            hits=before.hits + sum(key in work.vectors for key in work.keys) - work.computed,
             computed=before.computed + work.computed,
             calls=before.calls + work.calls,
             seconds=before.seconds + work.seconds,
             seconds_saved=before.seconds_saved + work.seconds_saved,
         )
-        return work.result()
 
     def _material(self, item: Input) -> tuple[str, str | list[int]]:
         if isinstance(item, str):
