@@ -105,10 +105,10 @@ class Cache:
             self._l1.hits += 1
             if not hits & _TAKE_EVERY:
                 self._time_hit(key)
-            if type is None and slot.codec == "bytes":
+            if type is None and slot.traits.codec == "bytes":
                 return slot.payload
             try:
-                return decode(slot.payload, slot.codec, type)
+                return decode(slot.payload, slot.traits.codec, type)
             except CorruptEntry:
                 self._uncount_hit()
         return drive(self._flows.get(key, default, type))
@@ -126,10 +126,10 @@ class Cache:
             self._l1.hits += 1
             if not hits & _TAKE_EVERY:
                 self._time_hit(key)
-            if type is None and slot.codec == "bytes":
+            if type is None and slot.traits.codec == "bytes":
                 return slot.payload
             try:
-                return decode(slot.payload, slot.codec, type)
+                return decode(slot.payload, slot.traits.codec, type)
             except CorruptEntry:
                 self._uncount_hit()
         return await adrive(self._flows.get(key, default, type))
@@ -215,7 +215,7 @@ class Cache:
         slot = self._hit(key)
         if slot is not None:
             try:
-                return decode(slot.payload, slot.codec, type)
+                return decode(slot.payload, slot.traits.codec, type)
             except CorruptEntry:
                 self._uncount_hit()
         full = self._flows.full(key)
@@ -237,7 +237,7 @@ class Cache:
         slot = self._hit(key)
         if slot is not None:
             try:
-                return decode(slot.payload, slot.codec, type)
+                return decode(slot.payload, slot.traits.codec, type)
             except CorruptEntry:
                 self._uncount_hit()
         full = self._flows.full(key)

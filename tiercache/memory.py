@@ -30,40 +30,68 @@ SWEEP = 32
 _USE = 1 << 40
 """A use, above the bits of `Slot.rank` that number the entries in the order in which they were stored."""
 
-_Details = tuple[float | None, float | None, tuple[str, ...], tuple[tuple[str, AttributeValue], ...], int]
-"""stale_until, as_of, tags, attributes, and the bytes that they take."""
+
+class Traits(msgspec.Struct, frozen=True):
+    """What many entries have in common: one object for all vectors of a model, say. Spans are whole seconds.
+
+    `label_bytes` is what tags and attributes take; it is counted for each entry that has them.
+    """
+
+    label_bytes: int
+    codec: str
+    ttl: float | None = None
+    stale_for: float | None = None
+    stale_until: float | None = None
+    as_of: float | None = None
+    tags: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
 
 
 class Slot(msgspec.Struct, gc=False):
-    """A stored entry, compact: no key, no dict; infinity stands for never; `rank` is the eviction policy's."""
+    """A stored entry, compact: 48 bytes, and one float; no key, no dict; infinity stands for never.
+
+    `created_at` is None where `fresh_until` less the ttl is exactly that moment.
+    """
 
     payload: bytes
-    codec: str
     fresh_until: float
-    gone_at: float
-    created_at: float
-    rank: int
-    details: _Details | None
+    created_at: float | None
+    traits: Traits
+
+    @property
+    def gone_at(self) -> float:
+        """When the entry may be dropped."""
+        traits = self.traits
+        if traits.stale_for is not None:
+            return self.fresh_until + traits.stale_for
+        return self.fresh_until if traits.stale_until is None else traits.stale_until
 
     def metadata(self, key: str) -> Metadata:
         """Return the metadata, a copy of its own for each caller."""
-        stale_until, as_of, tags, attributes, _ = self.details or (None, None, (), (), 0)
+        traits, fresh_until = self.traits, self.fresh_until
         return Metadata(
             key=key,
-            created_at=self.created_at,
-            expires_at=None if self.fresh_until == math.inf else self.fresh_until,
-            stale_until=stale_until,
-            as_of=as_of,
-            codec=self.codec,
+            created_at=fresh_until - (traits.ttl or 0.0) if self.created_at is None else self.created_at,
+            expires_at=None if fresh_until == math.inf else fresh_until,
+            stale_until=traits.stale_until if traits.stale_for is None else fresh_until + traits.stale_for,
+            as_of=traits.as_of,
+            codec=traits.codec,
             size=len(self.payload),
-            tags=tags,
-            attributes=dict(attributes),
+            tags=traits.tags,
+            attributes=dict(traits.attributes),
         )
 
     def etag(self) -> str:
         """Return a version made of the content."""
-        text = f"{self.created_at} {self.fresh_until} {self.gone_at} {self.codec}"
+        created_at = self.metadata("").created_at
+        text = f"{created_at} {self.fresh_until} {self.gone_at} {self.traits.codec}"
         return blake3(self.payload).update(text.encode()).hexdigest(16)
+
+
+class RankedSlot(Slot, gc=False):
+    """The slot of the policies that keep a heap; `rank` is the policy's."""
+
+    rank: int = 0
 
 
 class MemoryBackend(Backend):
@@ -110,12 +138,13 @@ class MemoryBackend(Backend):
         fork.register(self)
 
     def _reset(self) -> None:
-        self._slots: dict[str, Slot] = OrderedDict() if self.eviction is EvictionPolicy.LRU else {}
-        self._details: dict[Any, _Details] = {}
+        self._slots: dict[str, Any] = OrderedDict() if self.eviction is EvictionPolicy.LRU else {}
+        self._slot: type[Slot] = RankedSlot if self.eviction in (EvictionPolicy.LFU, EvictionPolicy.TTL) else Slot
+        self._traits: dict[Any, Traits] = {}
         self._bytes = 0
         self._stored = 0
         self._expiry = ExpiryIndex()
-        self._heap: RankHeap[Slot] | None = None
+        self._heap: RankHeap[RankedSlot] | None = None
         # What a hit does besides finding the slot; None: nothing.
         self._touch: Callable[[str], None] | None = None
         if isinstance(self._slots, OrderedDict):
@@ -131,11 +160,15 @@ class MemoryBackend(Backend):
 
         A closure, because looking up attributes of `self` would be a fifth of the some 200 ns that it takes.
         """
-        find, touch, clock = self._slots.get, self._touch, self._clock
+        find: Callable[[str], Slot | None] = self._slots.get
+        touch, clock, never = self._touch, self._clock, math.inf
 
         def fresh(key: str) -> Slot | None:
             slot = find(key)
-            if slot is None or slot.fresh_until <= clock():
+            if slot is None:
+                return None
+            fresh_until = slot.fresh_until
+            if fresh_until != never and fresh_until <= clock():  # the clock is the dearest part of a hit
                 return None
             if touch is not None:
                 try:  # noqa: SIM105 - contextlib.suppress would double the cost of a hit
@@ -178,7 +211,8 @@ class MemoryBackend(Backend):
             CorruptEntry: its times are not numbers.
         """
         slot = self._slot_of(entry)
-        if math.isnan(slot.fresh_until) or math.isnan(slot.gone_at):
+        gone_at = slot.gone_at
+        if math.isnan(slot.fresh_until) or math.isnan(gone_at):
             raise CorruptEntry("the entry's times are not numbers; it would never expire")
         now = self._clock()
         with self._lock:
@@ -194,17 +228,18 @@ class MemoryBackend(Backend):
             size = _size(key, slot)
             if self.max_bytes is not None and size > self.max_bytes:
                 raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
-            self._sweep(now, SWEEP)
+            if self._expiry.records:
+                self._sweep(now, SWEEP)
             self._make_room(size)
-            if self._heap is not None:
+            if isinstance(slot, RankedSlot):
                 self._stored += 1
-                slot.rank = self._stored + (0 if old is None else old.rank // _USE * _USE)
+                slot.rank = self._stored + (old.rank // _USE * _USE if isinstance(old, RankedSlot) else 0)
             self._slots[key] = slot
             self._bytes += size
             if self._heap is not None:
                 self._heap.push(key)
-            if slot.gone_at != math.inf:
-                self._index(key, slot.gone_at, now)
+            if gone_at != math.inf:
+                self._index(key, gone_at, now)
         return True
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
@@ -319,31 +354,38 @@ class MemoryBackend(Backend):
 
     def _slot_of(self, entry: Entry) -> Slot:
         metadata = entry.metadata
-        expires_at, gone_at = metadata.expires_at, metadata.gone_at
-        fresh_until = math.inf if expires_at is None else expires_at
-        details: _Details | None = None
-        if metadata.tags or metadata.attributes or metadata.stale_until is not None or metadata.as_of is not None:
-            details = self._shared(metadata)
-        return Slot(
+        expires_at, stale_until = metadata.expires_at, metadata.stale_until
+        ttl = stale_for = None
+        if expires_at is not None:
+            ttl = _apart(metadata.created_at, expires_at)
+            if stale_until is not None and (stale_for := _apart(expires_at, stale_until)) is not None:
+                stale_until = None
+        identity: Any = (metadata.codec, ttl)
+        traits: tuple[Any, ...]
+        if (
+            metadata.attributes
+            or metadata.tags
+            or stale_for is not None
+            or stale_until is not None
+            or metadata.as_of is not None
+        ):
+            attributes = tuple(metadata.attributes.items())
+            traits = (metadata.codec, ttl, stale_for, stale_until, metadata.as_of, metadata.tags, attributes)
+            # 1, 1.0 and True are equal, and must not stand for each other.
+            identity = (traits, tuple(type(value) for _, value in attributes))
+        else:
+            traits = identity
+        shared = self._traits.get(identity)
+        if shared is None:
+            if len(self._traits) >= 256:
+                self._traits.clear()
+            shared = self._traits[identity] = Traits(_label_bytes(metadata), *traits)
+        return self._slot(
             entry.payload,
-            metadata.codec,
-            fresh_until,
-            fresh_until if gone_at == expires_at else math.inf if gone_at is None else gone_at,
-            metadata.created_at,
-            0,
-            details,
+            math.inf if expires_at is None else expires_at,
+            metadata.created_at if ttl is None else None,
+            shared,
         )
-
-    def _shared(self, metadata: Metadata) -> _Details:
-        """Return the details, one object for all entries that have the same (all vectors of one model, say)."""
-        attributes = tuple(metadata.attributes.items())
-        labels = [*metadata.tags, *metadata.attributes, *(v for _, v in attributes if isinstance(v, str))]
-        size = 120 + sum(map(len, labels)) + 60 * len(labels) if labels else 120
-        details = (metadata.stale_until, metadata.as_of, metadata.tags, attributes, size)
-        identity = (details, tuple(type(value) for _, value in attributes))  # 1, 1.0 and True are equal
-        if len(self._details) >= 256:
-            self._details.clear()
-        return self._details.setdefault(identity, details)
 
     def _live(self, key: str) -> Slot | None:
         slot = self._slots.get(key)
@@ -399,8 +441,20 @@ class MemoryBackend(Backend):
 
 
 def _size(key: str, slot: Slot) -> int:
-    """The bytes that count toward `max_bytes`; details that entries share count for each of them."""
-    return len(key) + len(slot.payload) + ENTRY_OVERHEAD + (slot.details[-1] if slot.details else 0)
+    """Return the bytes that count toward `max_bytes`."""
+    return len(key) + len(slot.payload) + ENTRY_OVERHEAD + slot.traits.label_bytes
+
+
+def _apart(earlier: float, later: float) -> float | None:
+    """Return the seconds between, if they are whole and lead exactly from each moment to the other."""
+    seconds = float(later - earlier)
+    return seconds if seconds.is_integer() and later - seconds == earlier and earlier + seconds == later else None
+
+
+def _label_bytes(metadata: Metadata) -> int:
+    values = [value for value in metadata.attributes.values() if isinstance(value, str)]
+    labels = [*metadata.tags, *metadata.attributes, *values]
+    return sum(len(label) + 60 for label in labels)  # a str costs 50 to 60 bytes beside its letters
 
 
 class _Closed(dict[str, Slot]):
