@@ -147,7 +147,7 @@ def compare(
 ) -> Row:
     """Return the row of two contenders; of a peer that is not there, a row without figures."""
     if peer not in samples or ours not in samples:
-        return Row(area, name, peer=peer, bound=bound, note=note or f"{peer} is not installed")
+        return Row(area, name, peer=peer, bound=bound, note=note or f"{peer} was left out, see above")
     ratios = [our / their for our, their in zip(samples[ours], samples[peer], strict=True)]
     first, _, third = quantiles(ratios, n=4)
     return Row(

@@ -79,7 +79,7 @@ class Cache:
         self._flows = ValueFlows(chain, namespace, self.ttl, clock or chain.clock)
         self._counters = self._flows.counters
         self._prefix = f"{namespace}:"
-        memory = chain.memory
+        self._memory = memory = chain.memory
         self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -523,8 +523,8 @@ class Cache:
         start = perf_counter_ns()
         self._fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
-        if self.chain.memory is not None:
-            self.chain.memory.sweep()  # so that a cache which is only read frees what has expired, too
+        if self._memory is not None:
+            self._memory.sweep()  # so that a cache which is only read frees what has expired, too
 
     def _entries(
         self,

@@ -98,6 +98,13 @@ class ExpiryIndex:
         bucket.append(key)
         self.records += 1
 
+    def is_due(self, now: float) -> bool:
+        """Return whether `take_due` would find a key; for callers that hold no lock."""
+        try:
+            return self._ends[0][0] <= now
+        except IndexError:
+            return False
+
     def take_due(self, now: float, limit: int) -> list[str]:
         """Remove and return up to `limit` keys whose buckets have ended."""
         due: list[str] = []

@@ -277,7 +277,7 @@ class MemoryBackend(Backend):
 
     def sweep(self, limit: int = SWEEP) -> None:
         """Free up to `limit` expired entries; writes, and 1 hit in 64 through a `Cache`, do so by themselves."""
-        if self._expiry.records:
+        if self._expiry.is_due(self._clock()):
             with self._lock:
                 self._sweep(self._clock(), limit)
 

@@ -216,3 +216,17 @@ def test_a_chain_without_tiers_misses_everything(clock: FakeClock) -> None:
     assert cache.get_or_set("k", lambda: 2) == 2
     assert cache.get_many(["k"]) == {}
     assert not cache.delete("k")
+
+
+def test_a_stale_copy_above_is_replaced_by_the_fresh_entry_below(three: Three, clock: FakeClock) -> None:
+    three.cache.set("k", "old", ttl=10, stale_for=1000)
+    clock.advance(20)
+    newer = Three(clock)
+    newer.cache.set("k", "new", ttl=500)
+    three.last.entries.update(newer.last.entries)
+    three.cache.get("k")
+    three.cache.drain()
+    three.trace.clear()
+    assert three.cache.get("k") == "new"
+    assert three.trace == [], "from memory"
+    assert three.middle.entries["n:k"].payload == three.last.entries["n:k"].payload
