@@ -17,7 +17,6 @@ Rules for all operations:
 from __future__ import annotations
 
 import asyncio
-import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -31,7 +30,6 @@ from .pool import DaemonPool
 T = TypeVar("T")
 
 SCAN_PAGE = 256
-_pool_lock = threading.Lock()
 
 
 class Backend(Protocol):
@@ -215,9 +213,8 @@ class Backend(Protocol):
         pool: DaemonPool | None = self.__dict__.get("_pool")
         if pool is not None:
             return pool
-        with _pool_lock:
-            made = DaemonPool(self.concurrency, f"tiercache-{self.scheme}")
-            return cast(DaemonPool, self.__dict__.setdefault("_pool", made))
+        made = DaemonPool(self.concurrency, f"tiercache-{self.scheme}")
+        return cast(DaemonPool, self.__dict__.setdefault("_pool", made))  # atomic: one wins, the other has no thread
 
 
 def _pages(keys: Iterable[str], size: int = 1000) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ This holds within one process.
 from __future__ import annotations
 
 import threading
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -29,21 +30,27 @@ class Write:
 
     __slots__ = ("done", "overtaken", "owner")
 
-    def __init__(self, owner: object | None = None) -> None:
+    def __init__(self, owner: AbstractEventLoop | None = None) -> None:
         self.done: Future[None] = Future()
         self.done.set_running_or_notify_cancel()
         self.owner = owner
         self.overtaken = False
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its event loop was closed before its end, so that nothing will ever end it."""
+        return self.owner is not None and self.owner.is_closed()
+
 
 class Mutation(Write):
     """A change of one key in progress; `before` is what must be over first."""
 
-    __slots__ = ("before", "key")
+    __slots__ = ("before", "key", "state")
 
-    def __init__(self, key: str, before: list[Write], owner: object | None) -> None:
+    def __init__(self, key: str, state: _State, before: list[Write], owner: AbstractEventLoop | None) -> None:
         super().__init__(owner)
         self.key = key
+        self.state = state
         self.before = before
 
 
@@ -63,7 +70,7 @@ class _State:
     __slots__ = ("loads", "mutations", "turn")
 
     def __init__(self) -> None:
-        self.mutations = 0
+        self.mutations: set[Mutation] = set()
         self.loads: set[Load] = set()
         self.turn: Mutation | None = None
 
@@ -86,7 +93,7 @@ class Fence:
         with self._lock:
             state = self._state(key)
             clearing = self._clearing and any(map(key.startswith, self._clearing))
-            load = Load(key, valid=not state.mutations and not clearing)
+            load = Load(key, valid=not self._is_changing(state) and not clearing)
             state.loads.add(load)
             return load
 
@@ -111,12 +118,12 @@ class Fence:
                 action()
             return load.valid
 
-    def start_write(self, load: Load) -> Write | None:
+    def start_write(self, load: Load, owner: AbstractEventLoop | None = None) -> Write | None:
         """Announce a write of the load to a store; mutations then wait for its end. None: it must not be written."""
         with self._lock:
             if not load.valid:
                 return None
-            write = Write()
+            write = Write(owner)
             load.writes.add(write)
             return write
 
@@ -126,7 +133,7 @@ class Fence:
             load.writes.discard(write)
         write.done.set_result(None)
 
-    def mutate(self, keys: Sequence[str], owner: object | None = None) -> list[Mutation]:
+    def mutate(self, keys: Sequence[str], owner: AbstractEventLoop | None = None) -> list[Mutation]:
         """Begin a mutation of each key, all at one moment, so that two batches cannot wait for each other.
 
         Args:
@@ -136,7 +143,7 @@ class Fence:
         with self._lock:
             return [self._mutate(key, owner) for key in keys]
 
-    def mutate_with(self, load: Load, owner: object | None = None) -> Mutation | None:
+    def mutate_with(self, load: Load, owner: AbstractEventLoop | None = None) -> Mutation | None:
         """Begin the mutation that stores what a load made; None if it no longer may."""
         with self._lock:
             return self._mutate(load.key, owner) if load.valid else None
@@ -144,12 +151,12 @@ class Fence:
     def finish(self, mutation: Mutation) -> None:
         """End a mutation: the next one of its key may go on, and new loads may store again."""
         with self._lock:
-            state = self._states.get(mutation.key)
-            if state is not None:
-                state.mutations -= 1
-                if state.turn is mutation:
-                    state.turn = None
-                self._forget(mutation.key, state)
+            state = mutation.state  # not the table's: in a forked child that is another one
+            state.mutations.discard(mutation)
+            if state.turn is mutation:
+                state.turn = None
+            self._forget(mutation.key, state)
+            mutation.before = []  # else each would keep all that were before it
         mutation.done.set_result(None)
 
     def begin_clear(self, prefix: str) -> list[Write]:
@@ -167,21 +174,30 @@ class Fence:
         with self._lock:
             self._clearing.remove(prefix)
 
-    def _mutate(self, key: str, owner: object | None) -> Mutation:
+    def _mutate(self, key: str, owner: AbstractEventLoop | None) -> Mutation:
         state = self._state(key)
-        mutation = Mutation(key, self._invalidate(state), owner)
-        state.mutations += 1
+        mutation = Mutation(key, state, self._invalidate(state), owner)
+        state.mutations.add(mutation)
         state.turn = mutation
         return mutation
 
     def _invalidate(self, state: _State) -> list[Write]:
         """Make the open loads unable to store; return what is being written now."""
         before: list[Write] = [write for load in state.loads for write in load.writes]
-        if state.turn is not None:
+        if self._is_changing(state) and state.turn is not None:
             before.append(state.turn)
         for load in state.loads:
             load.valid = False
         return before
+
+    def _is_changing(self, state: _State) -> bool:
+        """Whether a mutation lasts; those whose event loop was closed under them are given up."""
+        if state.mutations:
+            for mutation in [mutation for mutation in state.mutations if mutation.is_lost]:
+                state.mutations.discard(mutation)
+                if state.turn is mutation:
+                    state.turn = None
+        return bool(state.mutations)
 
     def _state(self, key: str) -> _State:
         state = self._states.get(key)
@@ -190,5 +206,5 @@ class Fence:
         return state
 
     def _forget(self, key: str, state: _State) -> None:
-        if not state.loads and not state.mutations:
-            self._states.pop(key, None)
+        if not state.loads and not state.mutations and self._states.get(key) is state:
+            del self._states[key]

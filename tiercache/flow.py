@@ -9,6 +9,7 @@ and sends the result back in. asyncio never sees a flow, and a flow never sees a
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
@@ -19,6 +20,9 @@ from .fence import Write
 from .pool import DaemonPool
 
 T = TypeVar("T")
+
+_POLL = 0.5
+"""Seconds between looks at whether the event loop that writes is still there."""
 Flow = Coroutine["Operation[Any]", Any, T]
 
 
@@ -145,13 +149,24 @@ class Settled(Operation[list[Write]]):
 
     def perform(self) -> list[Write]:
         """Do it, blocking."""
-        here = running_loop()
-        wait([write.done for write in self.writes if here is None or write.owner is not here], self.timeout)
-        return [write for write in self.writes if not write.done.done()]
+        here, end = running_loop(), time.monotonic() + self.timeout
+        waiting = [write for write in self.writes if here is None or write.owner is not here]
+        while waiting and time.monotonic() < end:
+            wait([write.done for write in waiting], min(_POLL, max(0.0, end - time.monotonic())))
+            waiting = [write for write in waiting if not write.done.done() and not write.is_lost]
+        return self._unfinished()
 
     async def aperform(self) -> list[Write]:
         """Do it without blocking the running loop."""
-        await asyncio.wait([asyncio.wrap_future(write.done) for write in self.writes], timeout=self.timeout)
+        end = time.monotonic() + self.timeout
+        waiting = list(self.writes)
+        while waiting and time.monotonic() < end:
+            futures = [asyncio.wrap_future(write.done) for write in waiting]
+            await asyncio.wait(futures, timeout=min(_POLL, max(0.0, end - time.monotonic())))
+            waiting = [write for write in waiting if not write.done.done() and not write.is_lost]
+        return self._unfinished()
+
+    def _unfinished(self) -> list[Write]:
         return [write for write in self.writes if not write.done.done()]
 
 

@@ -371,8 +371,9 @@ class MemoryBackend(Backend):
         ):
             attributes = tuple(metadata.attributes.items())
             traits = (metadata.codec, ttl, stale_for, stale_until, metadata.as_of, metadata.tags, attributes)
-            # 1, 1.0 and True are equal, and must not stand for each other.
-            identity = (traits, tuple(type(value) for _, value in attributes))
+            # 1, 1.0 and True are equal, as are 0.0 and -0.0, and must not stand for each other.
+            exact = [repr(value) if type(value) is float else type(value) for _, value in attributes]
+            identity = (traits, repr(metadata.as_of), *exact)
         else:
             traits = identity
         shared = self._traits.get(identity)

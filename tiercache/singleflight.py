@@ -7,11 +7,12 @@ the leader harms no follower. What travels is the entry, and each caller decodes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from types import TracebackType
@@ -65,7 +66,7 @@ class Flight:
 
     def resolve(self, outcome: Outcome) -> None:
         """Wake all waiters; the first outcome counts."""
-        if not self._outcome.done():
+        with contextlib.suppress(InvalidStateError):
             self._outcome.set_result(outcome)
 
     def wait(self) -> Outcome | None:

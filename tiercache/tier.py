@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import Any, Literal, TypeVar, get_args
 
+from . import fork
 from .backend import Backend
 from .entry import Entry, Metadata
 from .errors import (
@@ -195,6 +196,11 @@ class Tier:
         self._removals_before: dict[str, int] = {}
         self._logged: dict[str, float] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew: a thread of the parent may have held it."""
         self._lock = threading.Lock()
 
     @property

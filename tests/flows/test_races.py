@@ -311,3 +311,37 @@ def test_a_fork_during_a_computation_leaves_the_child_free(clock: FakeClock) -> 
         go_on.set()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert leader.result(WAIT) == 1
+
+
+def test_a_mutation_whose_loop_was_closed_under_it_holds_up_nobody(clock: FakeClock) -> None:
+    _, lower_tier = remote(clock, "lower")
+    cache = Cache(TierChain(MemoryBackend(clock=clock), lower_tier, clock=clock), namespace="n")
+    loop = asyncio.new_event_loop()
+    cache.chain.fence.mutate(["n:k"], loop)  # an `aset` in that loop that never comes to its end
+    loop.close()
+    began = time.monotonic()
+    cache.delete("k")
+    assert time.monotonic() - began < WAIT
+    assert cache.get_or_set("k", lambda: "stored") == "stored"
+    assert cache.get("k") == "stored"
+
+
+def test_attributes_that_are_equal_but_not_the_same_do_not_stand_for_each_other(clock: FakeClock) -> None:
+    cache = Cache(TierChain(MemoryBackend(clock=clock), clock=clock))
+    values: list[Any] = [1, 1.0, True, 0.0, -0.0, False, None, "1"]
+    for number, value in enumerate(values):
+        cache.set(str(number), b"", attributes={"v": value})
+    stored = [cache.metadata(str(number)).attributes["v"] for number in range(len(values))]  # type: ignore[union-attr]
+    assert [repr(value) for value in stored] == [repr(value) for value in values]
+
+
+def test_what_is_over_is_not_remembered(clock: FakeClock) -> None:
+    _, lower_tier = remote(clock, "lower")
+    cache = Cache(TierChain(lower_tier, clock=clock))
+    first = cache.chain.fence.mutate(["k"])[0]
+    second = cache.chain.fence.mutate(["k"])[0]
+    assert second.before == [first]
+    cache.chain.fence.finish(first)
+    cache.chain.fence.finish(second)
+    assert second.before == []
+    assert cache.chain.fence._states == {}

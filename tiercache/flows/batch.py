@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..entry import Entry
 from ..errors import CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
 from ..fence import Load
-from ..flow import Background, Settled
+from ..flow import Background, Settled, running_loop
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from .read import Found, promote_local, raise_if_strict
@@ -111,7 +111,7 @@ async def _promote_many(
 async def _promote_remote(
     chain: TierChain, tier: Tier, entries: dict[str, Entry], loads: Sequence[Load], *, bounded: bool
 ) -> None:
-    writing = {load: write for load in loads if (write := chain.fence.start_write(load)) is not None}
+    writing = {load: write for load in loads if (write := chain.fence.start_write(load, running_loop())) is not None}
     try:
         valid = {load.key: entries[load.key] for load in writing}
         if valid:
