@@ -504,14 +504,18 @@ class Cache:
         return f"<Cache {self.namespace!r} on {self.chain!r}>"
 
     def _hit(self, key: str) -> Slot | None:
+        """Find a fresh value in memory and count it; `get` and `aget` do the same without this call."""
         try:
             slot = self._fresh(self._prefix + key)
         except TypeError:
             check_key(key)
             raise
         if slot is not None:
-            self._counters.hits += 1
+            counters = self._counters
+            counters.hits = hits = counters.hits + 1
             self._l1.hits += 1
+            if not hits & _TAKE_EVERY:
+                self._time_hit(key)
         return slot
 
     def _uncount_hit(self) -> None:
