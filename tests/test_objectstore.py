@@ -80,11 +80,12 @@ class DictStore(ObjectStore):
                 self.objects.pop(name, None)
         return failed
 
-    def list_page(self, prefix, token, *, deadline):
+    def list_page(self, prefix, token, *, limit=None, deadline):
         self.calls["LIST"] += 1
         names = sorted(name for name in list(self.objects) if name.startswith(prefix) and name > (token or ""))
-        page = [replace(self.objects[name][0], user_metadata=None) for name in names[:100]]
-        return page, names[99] if len(names) > 100 else None
+        size = min(limit or 100, 100)
+        page = [replace(self.objects[name][0], user_metadata=None) for name in names[:size]]
+        return page, names[size - 1] if len(names) > size else None
 
     def probe(self, prefix, *, deadline):
         self.calls["LIST"] += 1

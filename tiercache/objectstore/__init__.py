@@ -6,6 +6,18 @@
 """
 
 from .backend import CONTENT_TYPE, ObjectStoreBackend
+from .lifecycle import LifecycleChange, LifecycleRules
 from .objects import ObjectInfo, ObjectStore, Upload, check_size
+from .sweep import SweepReport
 
-__all__ = ["CONTENT_TYPE", "ObjectInfo", "ObjectStore", "ObjectStoreBackend", "Upload", "check_size"]
+__all__ = [
+    "CONTENT_TYPE",
+    "LifecycleChange",
+    "LifecycleRules",
+    "ObjectInfo",
+    "ObjectStore",
+    "ObjectStoreBackend",
+    "SweepReport",
+    "Upload",
+    "check_size",
+]

@@ -12,6 +12,7 @@ what does not fit into a store's limit (tags and attributes, most often) is left
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
@@ -108,6 +109,25 @@ def from_user_metadata(mirror: Mapping[str, str], key: str) -> Mirrored | None:
     if not metadata.has_sane_times():
         raise CorruptEntry("the object's times are not finite numbers")
     return Mirrored(metadata, "omitted" not in items)
+
+
+def gone_at(mirror: Mapping[str, str]) -> float | None:
+    """Return when the entry of a mirror may be deleted; None: never.
+
+    Raises:
+        CorruptEntry: there is no mirror, it is damaged, or a later release wrote it.
+    """
+    items = {name.lower(): text for name, text in mirror.items()}
+    if items.get("tiercache-version") != str(VERSION):
+        raise CorruptEntry("the object carries no metadata that this release reads")
+    try:
+        float(items["created"])
+        end = _time(items.get("stale-until", items.get("expires")))
+    except (KeyError, ValueError):
+        raise CorruptEntry("the object's metadata cannot be read") from None
+    if end is not None and not math.isfinite(end):
+        raise CorruptEntry("the object's times are not finite numbers")
+    return end
 
 
 def _json(value: tuple[str, ...] | dict[str, AttributeValue]) -> str:
