@@ -384,6 +384,13 @@ def test_the_mirror_tells_the_metadata_in_readable_items(backend, store):
     }
 
 
+def test_the_model_stands_in_an_item_of_its_own(backend, store):
+    backend.put("k", entry("k", attributes={"model": "gpt-4o", "price": 0.5}))
+    mirror = store.objects["cache/k"][0].user_metadata
+    assert (mirror["model"], mirror["attributes"]) == ("gpt-4o", '{"model":"gpt-4o","price":0.5}')
+    assert backend.head("k").attributes == {"model": "gpt-4o", "price": 0.5}
+
+
 def test_tags_too_large_for_the_mirror_are_left_out_of_it_and_head_reads_the_envelope(backend, store):
     tags = tuple(f"document:{number}" for number in range(300))
     backend.put("k", entry("k", tags=tags, attributes={"model": "m"}))

@@ -7,6 +7,7 @@ what does not fit into a store's limit (tags and attributes, most often) is left
     tiercache-version 1         key-digest  BLAKE2b-128 of the key: an object copied to another name is found out
     created, expires, stale-until, as-of    Unix seconds          size        bytes of the payload, uncompressed
     codec, encoding, key-id                 as in the envelope    tags, attributes    JSON, ASCII
+    model       the attribute of that name once more, for people; readers take it from `attributes`
 """
 
 from __future__ import annotations
@@ -65,11 +66,14 @@ def to_user_metadata(metadata: Metadata, limit: int) -> dict[str, str]:
     for name, text in optional.items():
         if not text:
             continue
-        if _cost(name, text) <= room and text.isascii() and text.isprintable() and text == text.strip():
+        if _cost(name, text) <= room and _is_plain(text):
             mirror[name] = text
             room -= _cost(name, text)
         else:
             omitted.append(name)
+    model = metadata.attributes.get("model")
+    if isinstance(model, str) and _is_plain(model) and _cost("model", model) <= room:
+        mirror["model"] = model
     if omitted:
         mirror["omitted"] = ",".join(omitted)
     return mirror
@@ -135,6 +139,11 @@ def _json(value: tuple[str, ...] | dict[str, AttributeValue]) -> str:
         return json.dumps(value, separators=(",", ":"), allow_nan=False) if value else ""
     except ValueError:  # NaN has no form in JSON
         return _UNPRINTABLE
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a header can carry the text unchanged."""
+    return text.isascii() and text.isprintable() and text == text.strip() and text != ""
 
 
 def _time(text: str | None) -> float | None:
