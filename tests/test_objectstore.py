@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from tiercache.errors import (
 )
 from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend, check_size
 from tiercache.objectstore.faults import Refused
-from tiercache.objectstore.mirror import from_user_metadata, to_user_metadata
+from tiercache.objectstore.mirror import ITEMS, from_user_metadata, to_user_metadata
 from tiercache.testing import BackendContract
 
 
@@ -452,6 +453,25 @@ metadata = st.builds(
     ),
     key_id=st.none() | texts.filter(bool),
 )
+
+
+def test_the_documented_items_are_those_that_are_written():
+    everything = Metadata(
+        key="k",
+        created_at=1.0,
+        expires_at=2.0,
+        stale_until=3.0,
+        as_of=0.5,
+        codec="bytes",
+        encoding="zstd",
+        size=1,
+        tags=("t",),
+        attributes={"model": "m"},
+        key_id="1",
+    )
+    written = to_user_metadata(everything, 2048).keys() | to_user_metadata(everything, 1024).keys()
+    too_much = msgspec.structs.replace(everything, tags=("t" * 3000,))
+    assert set(ITEMS) == written | to_user_metadata(too_much, 2048).keys()
 
 
 @given(metadata, st.sampled_from([1024, 2048, 8192]))

@@ -4,10 +4,7 @@ With it a HEAD, a console or an inventory tells what an entry is, without its bo
 what does not fit into a store's limit (tags and attributes, most often) is left out of the mirror and named by its
 `omitted` item, so that a reader who needs it knows to open the envelope.
 
-    tiercache-version 1         key-digest  BLAKE2b-128 of the key: an object copied to another name is found out
-    created, expires, stale-until, as-of    Unix seconds          size        bytes of the payload, uncompressed
-    codec, encoding, key-id                 as in the envelope    tags, attributes    JSON, ASCII
-    model       the attribute of that name once more, for people; readers take it from `attributes`
+`ITEMS` lists what it holds.
 """
 
 from __future__ import annotations
@@ -23,6 +20,24 @@ import msgspec
 from ..entry import AttributeValue, Metadata
 from ..envelope import VERSION
 from ..errors import CorruptEntry, UnknownFormat
+
+ITEMS = {
+    "tiercache-version": "version of the format, 1",
+    "key-digest": "BLAKE2b-128 of the key: an object copied to another name is found out",
+    "size": "bytes of the payload, uncompressed",
+    "created": "when the entry was made, Unix seconds",
+    "expires": "when it stops being fresh, Unix seconds; missing: never",
+    "stale-until": "until when it may be served stale, Unix seconds",
+    "as-of": "when the load that made it began, Unix seconds",
+    "codec": "how the payload becomes a value, such as `msgpack` or `ndarray;<f4;384`",
+    "encoding": "compression of the payload: `zstd`, or missing",
+    "key-id": "the encryption key that protects the payload",
+    "tags": "JSON list",
+    "attributes": "JSON object: model, tokens, price, tenant …",
+    "model": "the attribute of that name once more, for people",
+    "omitted": "items that were too large for the store or hold what no header carries; the envelope has them",
+}
+"""The mirror's items and what they mean, as the documentation shows them."""
 
 _HEADER_BYTES = len("x-amz-meta-")  # the longest prefix of the clouds; whether it counts, they do not all say
 _MARKER_BYTES = _HEADER_BYTES + len("omittedcodec,encoding,key-id,tags,attributes")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import keys
 from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
-from .faults import Refused
+from .faults import Conflict, Refused
 from .listing import ours
 from .mirror import gone_at
 from .objects import ObjectInfo
@@ -27,6 +27,7 @@ Progress = Callable[["SweepReport"], None]
 LEAST_BUDGET = 3
 """Requests that make any progress possible: list one object, look at it, delete it."""
 _PAGE = 1000
+_WRITTEN_AGAIN = (Refused, Conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,9 @@ class Sweep:
             due = self._backend.due_in_bulk(deadline, len(some))
             errors = self._backend.objects.remove_many(versions, deadline=due)
             gone = [info for name, info in some.items() if name not in errors]
-            changed = sum(isinstance(error, Refused) for error in errors.values())
+            changed = sum(isinstance(error, _WRITTEN_AGAIN) for error in errors.values())
             self._count(requests=1, deleted=len(gone), freed=sum(info.size for info in gone), changed=changed)
-            self._fail(error for error in errors.values() if not isinstance(error, Refused))
+            self._fail(error for error in errors.values() if not isinstance(error, _WRITTEN_AGAIN))
 
     def _count(self, **more: int) -> None:
         self.report = replace(self.report, **{name: getattr(self.report, name) + n for name, n in more.items()})
