@@ -65,7 +65,7 @@ def _azurite(command: list[str], work: Path) -> Launch[AzureServer]:
 
 def _ready(port: int, name: str, key: str, pid: int) -> AzureServer | None:
     answer = ask(pid, port, "/")
-    if answer is None or answer.status != http.HTTPStatus.BAD_REQUEST or not answer.server.startswith("Azurite-Blob/"):
+    if answer.status != http.HTTPStatus.BAD_REQUEST or not answer.server.startswith("Azurite-Blob/"):
         return None
     url = f"http://{HOST}:{port}/{name}"
     connection = f"DefaultEndpointsProtocol=http;AccountName={name};AccountKey={key};BlobEndpoint={url};"

@@ -100,7 +100,7 @@ def _emulator(work: Path) -> Launch[GCSServer]:
 
 def _ready(port: int, path: str, kind: str, pid: int) -> GCSServer | None:
     answer = ask(pid, port, path)
-    if answer is None or answer.status != http.HTTPStatus.OK:
+    if answer.status != http.HTTPStatus.OK:
         return None
     return GCSServer(f"http://{HOST}:{port}", _PROJECT, kind, pid)
 

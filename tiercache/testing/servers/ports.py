@@ -12,6 +12,10 @@ HOST = "127.0.0.1"
 _LISTEN = "0A"
 
 
+class PortTaken(Exception):
+    """Another process was quicker: the server cannot have this port, even if it has not said so."""
+
+
 class Answer(NamedTuple):
     """What a server says to a GET: status, `Server` header, body."""
 
@@ -37,30 +41,38 @@ def free_ports(count: int, twin: int = 0) -> list[int]:
     return ports
 
 
-def ask(pid: int, port: int, path: str) -> Answer | None:
-    """Return the answer of the process `pid` to `GET path`; None when another process has the port.
+def ask(pid: int, port: int, path: str) -> Answer:
+    """Return the answer of the process `pid` to `GET path`.
 
     Raises:
+        PortTaken: another process listens on the port.
         OSError, http.client.HTTPException: it does not answer (yet).
     """
+    if listeners := _listeners(port):
+        _check_owner(pid, port, listeners)
     with closing(http.client.HTTPConnection(HOST, port, timeout=1)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
-        answer = Answer(response.status, response.getheader("Server", ""), response.read(65_536))
-    return answer if listens(pid, port) else None
+        return Answer(response.status, response.getheader("Server", ""), response.read(65_536))
 
 
-def listens(pid: int, port: int) -> bool:
-    """Whether the process listens on the loopback port; True also where the system does not tell."""
+def _listeners(port: int) -> set[str]:
+    """Return the sockets that listen on the port, as descriptors name them; none where the system does not tell."""
     try:
         table = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        return True
+        return set()
     rows = [line.split() for line in table]
-    inodes = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == _LISTEN}
+    return {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == _LISTEN}
+
+
+def _check_owner(pid: int, port: int, listeners: set[str]) -> None:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it ended, which its keeper will tell
+        return
     for descriptor in descriptors:
         with suppress(OSError):  # closed meanwhile
-            if str(descriptor.readlink()) in inodes:
-                return True
-    return False
+            if str(descriptor.readlink()) in listeners:
+                return
+    raise PortTaken(f"another process listens on port {port}")

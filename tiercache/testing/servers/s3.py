@@ -154,21 +154,21 @@ def _ministack(binary: str, enforce_iam: bool, work: Path) -> Launch[S3Server]:
 
 def _seaweedfs_ready(port: int, access_key: str, secret_key: str, pid: int) -> S3Server | None:
     answer = ask(pid, port, "/")
-    if answer is None or answer.status != http.HTTPStatus.FORBIDDEN or not answer.server.startswith("SeaweedFS"):
+    if answer.status != http.HTTPStatus.FORBIDDEN or not answer.server.startswith("SeaweedFS"):
         return None  # once it serves, it wants a signature
     return _running(port, access_key, secret_key, f"seaweedfs {answer.server.split()[-1]}", pid)
 
 
 def _moto_ready(port: int, access_key: str, secret_key: str, pid: int) -> S3Server | None:
     answer = ask(pid, port, "/")
-    if answer is None or answer.status != http.HTTPStatus.OK or not answer.server.startswith("Werkzeug"):
+    if answer.status != http.HTTPStatus.OK or not answer.server.startswith("Werkzeug"):
         return None
     return _running(port, access_key, secret_key, f"moto {importlib.metadata.version('moto')}", pid)
 
 
 def _ministack_ready(port: int, access_key: str, secret_key: str, pid: int) -> S3Server | None:
     answer = ask(pid, port, "/_ministack/health")
-    if answer is None or answer.status != http.HTTPStatus.OK:
+    if answer.status != http.HTTPStatus.OK:
         return None
     health = json.loads(answer.body)
     return _running(port, access_key, secret_key, f"ministack {health['version']}", pid)
