@@ -1,7 +1,7 @@
-"""`GCSBucket`: the calls of `tiercache.objectstore.ObjectStore`.
+"""`GCSBucket`: the calls of `tiercache.objectstore.ObjectStore`, one request each.
 
-The SDK makes those for which it sends one request. Reads and writes go through its session: its own download tells an
-object's size when it has read it, and its own upload takes two requests and more from 8 MiB on.
+Bodies go through the SDK's session: its own download tells an object's size after it has read it, its upload takes
+two requests and more from 8 MiB on, and its batches hold what some servers leave out (`tiercache_gcs.batch`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from .client import Link
 from .errors import WORDS, NotAStore, by_status, credentials_refused, translate
 from .lifecycle import GCSLifecycle
 
-_LISTED = "items(name,size,generation,storageClass,timeCreated,metadata),nextPageToken"
+_ABOUT = "name,size,generation,storageClass,timeCreated,metadata"
+_API = "/storage/v1"
 _LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -47,14 +48,17 @@ class GCSBucket(SdkStore[Link]):
         super().__init__(client, Faults(WORDS, bucket))
         self._bucket = bucket
         self._storage_class = storage_class
-        self._path = f"/storage/v1/b/{quote(bucket, safe='')}"
+        self._path = f"/b/{quote(bucket, safe='')}"
         self.lifecycle = GCSLifecycle(self._path, self.calling)
+
+    def _of(self, name: str) -> str:
+        return f"{self._path}/o/{quote(name, safe='')}"
 
     def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
         """Download as it is stored. A 404 does not tell which of object and bucket is missing, here and below."""
         try:
             with self.calling("objects.get", deadline) as link:
-                url = f"{link.url}/download{self._path}/o/{quote(name, safe='')}?alt=media"
+                url = f"{link.url}/download{_API}{self._of(name)}?alt=media"
                 # With gzip the store sends what it stores; without, it unpacks what somebody marked as packed.
                 with link.session.request("GET", url, headers={"Accept-Encoding": "gzip"}, stream=True) as answer:
                     body = _whole(answer, limit)
@@ -69,7 +73,7 @@ class GCSBucket(SdkStore[Link]):
         """Get the metadata."""
         try:
             with self.calling("objects.get", deadline) as link:
-                return _info(link.client.bucket(self._bucket).get_blob(name, retry=None))
+                return _info(link.ask("GET", self._of(name), {"fields": _ABOUT}))
         except Absent:
             self.check_container(name, deadline)
             return None
@@ -84,7 +88,7 @@ class GCSBucket(SdkStore[Link]):
 
         def insert() -> None:
             with self.calling("objects.insert", deadline) as link:
-                url = f"{link.url}/upload{self._path}/o?uploadType=multipart&fields=generation{condition}"
+                url = f"{link.url}/upload{_API}{self._path}/o?uploadType=multipart&fields=generation{condition}"
                 link.session.request("POST", url, data=body, headers={"Content-Type": content_type})
 
         return took_place(insert)
@@ -93,14 +97,14 @@ class GCSBucket(SdkStore[Link]):
         """Delete."""
         try:
             with self.calling("objects.delete", deadline) as link:
-                link.client.bucket(self._bucket).delete_blob(name, retry=None)
+                link.ask("DELETE", self._of(name))
         except Absent:
             self.check_container(name, deadline)
 
     def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> dict[str, BackendError]:
         """Delete with one batch."""
         paths = (
-            f"{self._path}/o/{quote(name, safe='')}" + (f"?ifGenerationMatch={etag}" if etag else "")
+            f"{_API}{self._of(name)}" + (f"?ifGenerationMatch={etag}" if etag else "")
             for name, etag in versions.items()
         )
         with self.calling("objects.delete", deadline) as link:
@@ -128,12 +132,12 @@ class GCSBucket(SdkStore[Link]):
         self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
     ) -> tuple[list[ObjectInfo], str | None]:
         """List, with the metadata."""
+        query = {"prefix": prefix, "maxResults": limit or 1000, "fields": f"items({_ABOUT}),nextPageToken"}
+        if token is not None:
+            query["pageToken"] = token
         with self.calling("objects.list", deadline) as link:
-            listing: Any = link.client.list_blobs(
-                self._bucket, prefix=prefix, page_token=token, page_size=limit or 1000, fields=_LISTED, retry=None
-            )
-            page = [_info(blob) for blob in next(listing.pages, ())]
-        return page, listing.next_page_token
+            page = link.ask("GET", f"{self._path}/o", query)
+        return [_info(item) for item in page.get("items", ())], page.get("nextPageToken")
 
     def probe(self, prefix: str, *, deadline: float | None) -> None:
         """List one name: a permission for the prefix is enough."""
@@ -160,16 +164,22 @@ def _whole(answer: requests.Response, limit: int) -> bytes:
     return data
 
 
-def _info(blob: Any) -> ObjectInfo:
-    written = blob.time_created
+def _info(item: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(
-        blob.name,
-        blob.size or 0,
-        str(blob.generation),
-        blob.storage_class,
-        0.0 if written is None else written.timestamp(),
-        user_metadata=blob.metadata or {},
+        item["name"],
+        int(item.get("size", 0)),
+        item.get("generation"),
+        item.get("storageClass"),
+        _seconds(item.get("timeCreated", "")),
+        user_metadata=item.get("metadata", {}),
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _related(upload: Upload, storage_class: str) -> tuple[str, bytes]:

@@ -15,9 +15,10 @@ from tiercache.objectstore.client import user_agent
 from tiercache.objectstore.session import bind_to_deadlines
 from tiercache.objectstore.sockets import UNBOUNDED_WAIT
 
-from .errors import Answered
+from .errors import Answered, NotAStore
 from .tokens import OnceOnly, Tokens
 
+Query = dict[str, Any]
 _FOR_TOKENS = 4  # connections: few ask for a token, seldom
 
 
@@ -63,6 +64,18 @@ class Link(NamedTuple):
     client: Any
     session: Session
     url: str
+
+    def ask(self, method: str, path: str, query: Query | None = None, data: Query | None = None) -> dict[str, Any]:
+        """Make one call of the JSON API, and return what the answer holds.
+
+        The client's public methods make two: beside the first one for each bucket they ask about the bucket itself,
+        in a thread of their own, with retries, and with a permission that a cache does not need.
+        """
+        call = self.client._connection.api_request
+        answer = call(method=method, path=path, query_params=query or {}, data=data, expect_json=method != "DELETE")
+        if not isinstance(answer, (dict, bytes)):
+            raise NotAStore("JSON that is no object")
+        return answer if isinstance(answer, dict) else {}
 
 
 def build(connection: Connection) -> Link:

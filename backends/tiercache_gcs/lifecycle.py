@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 from tiercache.objectstore.lifecycle import LifecycleRules, Rule
 
@@ -29,14 +28,13 @@ class GCSLifecycle(LifecycleRules):
     def read(self, *, deadline: float | None) -> list[Rule]:
         """Get the bucket's configuration."""
         with self._calling("buckets.get", deadline) as link:
-            answer: Any = link.session.request("GET", f"{link.url}{self._path}?fields=lifecycle").json()
+            answer = link.ask("GET", self._path, {"fields": "lifecycle"})
         return [dict(rule) for rule in answer.get("lifecycle", {}).get("rule", ())]
 
     def write(self, rules: Sequence[Rule], *, deadline: float | None) -> None:
         """Replace the rules in it."""
         with self._calling("buckets.patch", deadline) as link:
-            patch = {"lifecycle": {"rule": list(rules)}}
-            link.session.request("PATCH", f"{link.url}{self._path}?fields=lifecycle", json=patch)
+            link.ask("PATCH", self._path, {"fields": "lifecycle"}, {"lifecycle": {"rule": list(rules)}})
 
     def wanted(self, prefix: str, expire_after_days: int | None) -> list[Rule]:
         """Delete what is past its custom time; and, if asked for, what was written so many days ago."""
