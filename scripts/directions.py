@@ -16,6 +16,7 @@ FOR_BACKENDS = {
     "objects",
     "mirror",
     "parallel",
+    "pricing",
     "entry",
     "envelope",
     "errors",
@@ -26,6 +27,7 @@ FOR_BACKENDS = {
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
     {"errors", "units", "fork"},
+    {"pricing"},
     {"entry", "keys", "arrays", "pool", "stats", "eviction"},
     {"extensions", "envelope", "codec", "result"},
     {"backend", "fence"},
