@@ -24,6 +24,7 @@ from tiercache.errors import (
     UnknownFormat,
 )
 from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend, check_size
+from tiercache.objectstore.faults import Refused
 from tiercache.objectstore.mirror import from_user_metadata, to_user_metadata
 from tiercache.testing import BackendContract
 
@@ -50,8 +51,9 @@ class DictStore(ObjectStore):
         found = self.objects.get(name)
         return None if found is None else found[0]
 
-    def write(self, name, body, user_metadata, *, if_absent, if_match, deadline):
+    def write(self, upload, *, if_absent, if_match, deadline):
         self.calls["PUT"] += 1
+        name, body, user_metadata = upload.name, upload.body, upload.user_metadata
         with self.lock:
             found = self.objects.get(name)
             if if_absent and found is not None:
@@ -67,11 +69,16 @@ class DictStore(ObjectStore):
         self.calls["DELETE"] += 1
         self.objects.pop(name, None)
 
-    def remove_many(self, names, *, deadline):
+    def remove_many(self, versions, *, deadline):
         self.calls["DELETE many"] += 1
-        for name in names:
-            self.objects.pop(name, None)
-        return {}
+        failed = {}
+        for name, etag in versions.items():
+            found = self.objects.get(name)
+            if etag is not None and found is not None and found[0].etag != etag:
+                failed[name] = Refused("changed")
+            else:
+                self.objects.pop(name, None)
+        return failed
 
     def list_page(self, prefix, token, *, deadline):
         self.calls["LIST"] += 1
@@ -518,7 +525,7 @@ def test_delete_many_names_the_keys_of_the_requests_that_failed_and_of_those_aft
     store.bulk_delete = 2
     answers = [{}, BackendUnavailable("down"), {}]
 
-    def remove_many(names, *, deadline):
+    def remove_many(versions, *, deadline):
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -534,7 +541,7 @@ def test_delete_many_names_the_keys_of_the_requests_that_failed_and_of_those_aft
 
 def test_clear_names_the_keys_that_could_not_be_deleted(backend, store):
     backend.put_many({key: entry(key) for key in "ab"})
-    store.remove_many = lambda names, *, deadline: {"cache/a": BackendUnavailable("busy")}
+    store.remove_many = lambda versions, *, deadline: {"cache/a": BackendUnavailable("busy")}
     with pytest.raises(PartialFailure) as caught:
         backend.clear()
     assert (list(caught.value.failed), caught.value.results) == (["a"], 1)

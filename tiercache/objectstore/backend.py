@@ -31,7 +31,7 @@ from ..errors import (
 from ..pool import DaemonPool
 from ..units import Duration, Size, parse_duration, parse_size
 from .mirror import from_user_metadata, to_user_metadata
-from .objects import ObjectInfo, ObjectStore, checked_prefix
+from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
 from .parallel import for_each
 
 T = TypeVar("T")
@@ -120,9 +120,10 @@ class ObjectStoreBackend(Backend):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes)
+        upload = Upload(name, body, mirror, stored.gone_at)
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
-            return self.objects.write(name, body, mirror, if_absent=if_absent, if_match=if_match, deadline=due)
+            return self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
 
         written = write(if_absent, if_match)
         if written or not if_absent:
@@ -157,7 +158,7 @@ class ObjectStoreBackend(Backend):
         removed, failed, waiting = 0, dict[str, BackendError](), iter(key_of)
         while names := list(islice(waiting, self.objects.bulk_delete)):
             try:
-                errors = self.objects.remove_many(names, deadline=self._due_in_bulk(deadline, len(names)))
+                errors = self._remove(names, deadline)
             except BackendError as error:
                 failed |= {key_of[name]: error for name in [*names, *waiting]}
             else:
@@ -173,10 +174,16 @@ class ObjectStoreBackend(Backend):
         """Yield key and metadata page by page (see the class for what a listing knows)."""
         for page in self._pages(prefix, deadline):
             whole = {key: info for key, info in page if key is not None}
-            if full:
-                yield from self._look_at(whole, lambda key, due: self.head(key, deadline=due), deadline).items()
-            else:
-                yield from ((key, _listed(key, info)) for key, info in whole.items())
+            known = {key: self._listed(key, info) for key, info in whole.items()}
+            unknown = [key for key, metadata in known.items() if metadata is None] if full else []
+            looked_at = self._look_at(unknown, lambda key, due: self.head(key, deadline=due), deadline)
+            now = self.clock()
+            for key, info in whole.items():
+                metadata = known[key] or looked_at.get(key)
+                if metadata is not None and metadata.is_usable(now):
+                    yield key, metadata
+                elif metadata is None and not full:
+                    yield key, _as_listed(key, info)
             cut = [info.name for key, info in page if key is None]
             for metadata in self._look_at(cut, self._read_cut, deadline).values():
                 if metadata.key.startswith(prefix):
@@ -195,7 +202,7 @@ class ObjectStoreBackend(Backend):
             key_of = {info.name: key or info.name for key, info in page}
             waiting = iter(key_of)
             while names := list(islice(waiting, self.objects.bulk_delete)):
-                errors = self.objects.remove_many(names, deadline=self._due_in_bulk(deadline, len(names)))
+                errors = self._remove(names, deadline)
                 failed |= {key_of[name]: error for name, error in errors.items()}
                 removed += len(names) - len(errors)
         if failed:
@@ -270,6 +277,10 @@ class ObjectStoreBackend(Backend):
             return due
         return time.monotonic() + self.timeout * min(10, math.ceil(count / self.concurrency))
 
+    def _remove(self, names: Sequence[str], deadline: float | None) -> Mapping[str, BackendError]:
+        due = self._due_in_bulk(deadline, len(names))
+        return self.objects.remove_many(dict.fromkeys(names), deadline=due)
+
     def _side_by_side(
         self, names: Iterable[str], operation: Callable[[str, float | None], T | None], deadline: float | None
     ) -> dict[str, T]:
@@ -311,6 +322,16 @@ class ObjectStoreBackend(Backend):
             if token is None:
                 return
 
+    def _listed(self, key: str, info: ObjectInfo) -> Metadata | None:
+        """The metadata of an entry, where the listing tells all of them."""
+        if not info.user_metadata:
+            return None
+        try:
+            mirrored = from_user_metadata(info.user_metadata, key)
+        except CorruptEntry:  # a HEAD says so to whom it may concern; a listing shows that something is there
+            return None
+        return None if mirrored is None or not mirrored.complete else _with_info(mirrored.metadata, info)
+
     def _key_in(self, name: str, prefix: str, start: str) -> str | None:
         """The key of a listed object, empty when its name was cut; None when it is not one that was asked for."""
         name = name.removeprefix(self.prefix)
@@ -326,7 +347,8 @@ def _with_info(metadata: Metadata, info: ObjectInfo) -> Metadata:
     return msgspec.structs.replace(metadata, stored_size=info.size, storage_class=info.storage_class, etag=info.etag)
 
 
-def _listed(key: str, info: ObjectInfo) -> Metadata:
+def _as_listed(key: str, info: ObjectInfo) -> Metadata:
+    """What a listing tells that shows no user metadata."""
     return Metadata(
         key=key,
         created_at=info.modified_at,
