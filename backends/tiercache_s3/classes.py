@@ -102,7 +102,8 @@ _RULES = (
         store="S3",
         name=S3StorageClass.EXPRESS_ONEZONE.value,
         prices=Prices(storage=0.11, write=0.00113, read=0.00003, retrieval=0.0006, upload=0.0032),
-        note="directory buckets only, which take no other class; one availability zone",
+        exclusive=True,
+        note="directory buckets only; one availability zone",
         sources=_EXPRESS_SOURCES,
     ),
     ClassRules(

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigurationError
 from ..pricing import DAY, GB, MONTH, Prices, billed_bytes, dollars, prices_of, storage_cost
+from ..storage_class import GRACE
 
-__all__ = ["ClassRules", "Prices", "advice", "shown_bytes", "usable"]
+__all__ = ["ClassRules", "Prices", "advice", "shown_bytes", "suits", "usable"]
 
 MILLION = 1_000_000
 YEAR = 12.0
@@ -33,6 +34,7 @@ class ClassRules:
         min_days: an object that is deleted or replaced earlier is billed until then.
         refused: why a cache cannot write to it and what to choose instead; empty when it can.
         archived: whether an object must be restored before it can be read.
+        exclusive: whether its buckets take no other class, and other buckets do not take it.
         plain: the class of the same store that bills no minimum; None: this one bills none either.
         note: what else to know before choosing it.
         sources: where the figures come from, with the date.
@@ -49,32 +51,48 @@ class ClassRules:
     min_days: int = 0
     refused: str = ""
     archived: bool = False
+    exclusive: bool = False
     plain: ClassRules | None = field(default=None, repr=False)
     note: str = ""
     sources: tuple[str, ...] = field(default=(), repr=False)
     unconfirmed: frozenset[str] = frozenset()
 
 
-def usable(rules: Mapping[str, ClassRules], name: str, option: str = "storage_class") -> ClassRules:
+def usable(
+    rules: Mapping[str, ClassRules], name: str, option: str = "storage_class", *, beside: str | None = None
+) -> ClassRules:
     """Return the rules of a class that a cache can write to.
 
     Args:
         rules: the table of the store.
         name: the class that somebody asks for.
         option: what the option is called, for the message.
+        beside: the class that the backend writes to by default, where another may be asked for.
 
     Raises:
         ConfigurationError: the store has no such class, or it cannot serve a cache; the message says what to choose.
     """
+    if not rules:
+        raise ConfigurationError(f"this store has no storage classes; leave {option} out")
     found = rules.get(name) if isinstance(name, str) else None
     if found is None:
-        store = next((known.store for known in rules.values()), "this store")
-        choices = ", ".join(known.name for known in rules.values() if not known.refused)
         shown = repr(str(name)) if isinstance(name, str) else f"a {type(name).__name__}"
-        raise ConfigurationError(f"{option}={shown} is unknown to {store}; choose one of {choices}")
+        raise ConfigurationError(f"{option}={shown} is unknown to {choices(rules)}")
     if found.refused:
         raise ConfigurationError(f"{option}={found.name!r} cannot serve a cache: {found.refused}")
+    default = found if beside is None else rules.get(beside, found)
+    if default.exclusive != found.exclusive:
+        raise ConfigurationError(
+            f"{option}={found.name!r} does not go with the backend's own class {default.name}: no bucket takes both; "
+            "make a backend for each"
+        )
     return found
+
+
+def choices(rules: Mapping[str, ClassRules]) -> str:
+    """Return the store and its classes that a cache can write to, for a message."""
+    usable_ones = [one for one in rules.values() if not one.refused]
+    return f"{usable_ones[0].store}; choose one of {', '.join(one.name for one in usable_ones)}"
 
 
 def advice(rules: ClassRules, *, ttl: float | None, size: int) -> str | None:
@@ -88,13 +106,11 @@ def advice(rules: ClassRules, *, ttl: float | None, size: int) -> str | None:
         ttl: seconds that an entry lives; None: for ever.
         size: stored bytes of an entry.
     """
-    small = billed_bytes(rules, size) > size
-    days = None if ttl is None else ttl / DAY
-    short = days is not None and days < rules.min_days
-    if not (small or short):
+    small, short = _shortfalls(rules, ttl, size)
+    if rules.prices is None or not (small or short):
         return None
     # Entries that live long are counted by the month, those that do not for the days that they live.
-    counted = days if short and days is not None else MONTH
+    counted = ttl / DAY if short and ttl is not None else MONTH
     billed = storage_cost(rules, MILLION, size, max(counted, rules.min_days) if short else MONTH)
     alone = MILLION * size / GB * prices_of(rules).storage * counted / MONTH
     about = _about(rules, "storage")
@@ -105,7 +121,17 @@ def advice(rules: ClassRules, *, ttl: float | None, size: int) -> str | None:
         f"a million entries of {shown_bytes(size)}{f' that live {_shown_days(counted)}' * short} "
         f"cost {about}{dollars(billed)}{' a month' * (not short)} to store, where their "
         f"{' and '.join(['bytes'] * small + ['days'] * short)} alone would cost {about}{dollars(alone)}. "
-    ) + _choice(rules, size, billed, counted, months=1.0 if short else YEAR if days is None else days / MONTH)
+    ) + _choice(rules, size, billed, counted, months=1.0 if short else YEAR if ttl is None else ttl / DAY / MONTH)
+
+
+def suits(rules: ClassRules, *, ttl: float | None, size: int) -> bool:
+    """Whether the class bills an entry for what it is: `advice` has nothing to say."""
+    return rules.prices is None or not any(_shortfalls(rules, ttl, size))
+
+
+def _shortfalls(rules: ClassRules, ttl: float | None, size: int) -> tuple[bool, bool]:
+    """Whether an entry is smaller than what is billed, and whether it lives shorter."""
+    return billed_bytes(rules, size) > size, ttl is not None and ttl + GRACE < rules.min_days * DAY
 
 
 def _choice(rules: ClassRules, size: int, billed: float, counted: float, *, months: float) -> str:
