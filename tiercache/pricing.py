@@ -32,6 +32,7 @@ class Prices:
         read: 1,000 reads (GET, HEAD).
         retrieval: a GB that is read.
         upload: a GB that is written.
+        monitoring: 1,000 objects for a month, of those that a class watches (`ClassRules.monitored_bytes`).
     """
 
     storage: float
@@ -39,6 +40,7 @@ class Prices:
     read: float
     retrieval: float = 0.0
     upload: float = 0.0
+    monitoring: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ class MonthlyCost:
     """What a tier costs a month, in US dollars, by what is billed.
 
     Attributes:
-        storage: what is stored, with the minimums that the class bills.
+        storage: what is stored, with the minimums that the class bills, and its monitoring.
         writes: the write requests.
         reads: the read requests.
         retrieval: the bytes that were read.
@@ -91,7 +93,7 @@ def monthly_cost(
     """Return what entries in a storage class cost a month, one object an entry.
 
     Args:
-        rules: of the class, such as `tiercache_s3.RULES["STANDARD"]`.
+        rules: of the class, such as `S3Backend.rules["STANDARD"]`.
         entries: how many are there on average.
         size: stored bytes of one of them, such as `8192` or `"8KiB"`.
         reads: hits a month, all entries together. (A miss is a read as well: S3 bills it.)
@@ -112,8 +114,11 @@ def monthly_cost(
         raise ConfigurationError("entries, reads and writes must not be negative")
     amounts = {"storage": entries, "write": writes, "upload": writes, "read": reads, "retrieval": reads}
     early = 0.0 if days is None else max(0.0, rules.min_days - days)
+    watched = entries if rules.monitored_bytes and bytes_each >= rules.monitored_bytes else 0.0
     return MonthlyCost(
-        storage=storage_cost(rules, entries, bytes_each, MONTH) + storage_cost(rules, writes, bytes_each, early),
+        storage=storage_cost(rules, entries, bytes_each, MONTH)
+        + storage_cost(rules, writes, bytes_each, early)
+        + watched / 1000 * prices.monitoring,
         writes=writes / 1000 * prices.write,
         reads=reads / 1000 * prices.read,
         retrieval=reads * bytes_each / GB * prices.retrieval,

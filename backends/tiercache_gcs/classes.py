@@ -30,7 +30,7 @@ _SOURCES = (
     "Cloud Storage price list, us-central1, flat namespace (cloud.google.com/storage/pricing), 2026-09-20",
     "minimum durations: Cloud Storage documentation, Storage classes, 2026-11",
 )
-_LEGACY = "it is a legacy class that new buckets do not take; choose STANDARD"
+_LEGACY = "it is a legacy class, kept for old buckets; choose STANDARD"
 
 _STANDARD = ClassRules(
     store="Google Cloud Storage",

@@ -90,10 +90,12 @@ _RULES = (
     ClassRules(
         store="S3",
         name=S3StorageClass.INTELLIGENT_TIERING.value,
-        prices=Prices(storage=0.023, write=0.005, read=0.0004),
+        prices=Prices(storage=0.023, write=0.005, read=0.0004, monitoring=0.0025),
+        monitored_bytes=_KB_128,
         note=(
-            "objects under 128 KiB never leave the frequent-access price and are not monitored; leave its opt-in "
-            "archive tiers off: what is in them must be restored, and is a miss"
+            "objects under 128 KiB stay at this price; larger ones are watched for $0.0025 a month per 1,000 and cost "
+            "0.0125 when nobody read them for 30 days, 0.004 after 90; leave the opt-in archive tiers off: what is in "
+            "them must be restored, and is a miss"
         ),
         sources=_SOURCES,
     ),

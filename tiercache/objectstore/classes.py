@@ -31,6 +31,7 @@ class ClassRules:
         min_billable_bytes: a smaller object is billed as if it had so many bytes.
         min_bytes_scope: where that minimum holds, if it does not hold everywhere.
         overhead_bytes: billed with each object on top of its own.
+        monitored_bytes: objects of this size and larger are watched, at `prices.monitoring`; 0: none is.
         min_days: an object that is deleted or replaced earlier is billed until then.
         refused: why a cache cannot write to it and what to choose instead; empty when it can.
         archived: whether an object must be restored before it can be read.
@@ -48,6 +49,7 @@ class ClassRules:
     min_billable_bytes: int = 0
     min_bytes_scope: str = ""
     overhead_bytes: int = 0
+    monitored_bytes: int = 0
     min_days: int = 0
     refused: str = ""
     archived: bool = False
