@@ -14,11 +14,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
 
-from tiercache.objectstore import ClassRules  # noqa: E402 - of this tree, installed or not
+from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
+from tiercache.objectstore import ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
 from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
+from tiercache.objectstore.mirror import ITEMS  # noqa: E402
 from tiercache.pricing import dollars, monthly_cost  # noqa: E402
 from tiercache_azure.classes import RULES as AZURE  # noqa: E402
 from tiercache_gcs.classes import RULES as GCS  # noqa: E402
+from tiercache_s3 import S3Backend  # noqa: E402
+from tiercache_s3.bucket import S3Bucket  # noqa: E402
 from tiercache_s3.classes import RULES as S3  # noqa: E402
 
 Table = Callable[[], str]
@@ -127,6 +131,40 @@ def class_costs() -> str:
 def warning_example() -> str:
     """What the warning says of small entries in STANDARD_IA."""
     return f"> StorageClassWarning: {advice(S3['STANDARD_IA'], ttl=None, size=8192)}"
+
+
+# Object stores. A vendor's line stands here as soon as its package does.
+
+STORES: dict[str, tuple[type[ObjectStoreBackend], type[ObjectStore]]] = {"S3": (S3Backend, S3Bucket)}
+
+
+@table("backends")
+def backends() -> str:
+    """What each store does."""
+
+    def yes(truth: bool) -> str:
+        return "yes" if truth else "no"
+
+    def usable(backend: type[ObjectStoreBackend]) -> str:
+        return ", ".join(f"`{one.name}`" for one in backend.rules.values() if not one.refused)
+
+    pairs = list(STORES.values())
+    rows = [
+        ["URL", *(f"`{backend.scheme}://`" for backend, _ in pairs)],
+        ["class", *(f"`{backend.__name__}`" for backend, _ in pairs)],
+        ["awaited calls", *("native" if backend.aget is not Backend.aget else "in threads" for backend, _ in pairs)],
+        ["storage classes", *(usable(backend) for backend, _ in pairs)],
+        ["names that one bulk delete takes", *(f"{store.bulk_delete:,}" for _, store in pairs)],
+        ["bytes of metadata beside an object", *(f"{store.mirror_bytes:,}" for _, store in pairs)],
+        ["a listing tells the metadata", *(yes(store.lists_metadata) for _, store in pairs)],
+    ]
+    return markdown(["", *STORES], rows)
+
+
+@table("metadata")
+def metadata() -> str:
+    """What the mirror holds."""
+    return markdown(["item", "what it says"], ([f"`{item}`", meaning] for item, meaning in ITEMS.items()))
 
 
 # The pages.

@@ -13,6 +13,7 @@ from tiercache.objectstore.sdk import SdkStore, took_place
 
 from .classes import ARCHIVED
 from .errors import WORDS, by_code, credentials_refused, translate
+from .lifecycle import S3Lifecycle
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,6 +34,7 @@ class S3Bucket(SdkStore["S3Client"]):
         super().__init__(client, Faults(WORDS, bucket))
         self._bucket = bucket
         self._put_options = {"ContentType": CONTENT_TYPE, **put_options}
+        self.lifecycle = S3Lifecycle(bucket, self.calling)
 
     def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
         """GET."""
@@ -114,12 +116,14 @@ class S3Bucket(SdkStore["S3Client"]):
         return failed
 
     def list_page(
-        self, prefix: str, token: str | None, *, deadline: float | None
+        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
     ) -> tuple[list[ObjectInfo], str | None]:
         """ListObjectsV2."""
         if self._bucket.endswith(_DIRECTORY_BUCKET):  # they list whole directories only; the caller filters
             prefix = prefix[: prefix.rfind("/") + 1]
         options: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
+        if limit is not None:
+            options["MaxKeys"] = limit
         with self.calling("ListObjectsV2", deadline) as client:
             answer: dict[str, Any] = {**client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)}
         page = [

@@ -41,7 +41,7 @@ WORDS = Words(
     listing="s3:ListBucket",
     readers=frozenset({"GetObject", "HeadObject"}),
 )
-_ABSENT = {"NoSuchKey", "NoSuchVersion", "InvalidObjectState"}
+_ABSENT = {"NoSuchKey", "NoSuchVersion", "InvalidObjectState", "NoSuchLifecycleConfiguration"}
 _CREDENTIALS = {
     "AuthFailure": "check them",
     "CredentialsNotSupported": "check them",

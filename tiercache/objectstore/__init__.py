@@ -8,15 +8,20 @@ Around an SDK: `sdk` lends the client for one request, `client` keeps it, `socke
 
 from .backend import CONTENT_TYPE, ObjectStoreBackend
 from .classes import ClassRules, Prices, usable
+from .lifecycle import LifecycleChange, LifecycleRules
 from .objects import ObjectInfo, ObjectStore, Upload, check_size
+from .sweep import SweepReport
 
 __all__ = [
     "CONTENT_TYPE",
     "ClassRules",
+    "LifecycleChange",
+    "LifecycleRules",
     "ObjectInfo",
     "ObjectStore",
     "ObjectStoreBackend",
     "Prices",
+    "SweepReport",
     "Upload",
     "check_size",
     "usable",

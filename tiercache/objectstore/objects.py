@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import BackendError, ConfigurationError, CorruptEntry
 from ..keys import LONGEST_NAME
+from .lifecycle import LifecycleRules
 
 MAX_PREFIX_BYTES = 1024 - LONGEST_NAME  # 1,024 is what S3 and GCS take
 
@@ -67,12 +68,14 @@ class ObjectStore(ABC):
     Attributes:
         bulk_delete: names that one `remove_many` takes.
         mirror_bytes: bytes of user metadata that an object may carry.
+        lifecycle: the bucket's lifecycle rules; None where this class cannot reach them.
         lists_metadata: whether a listing tells user metadata, so that it knows what a HEAD knows.
     """
 
     bulk_delete: int = 1000
     mirror_bytes: int = 2048
     lists_metadata: bool = False
+    lifecycle: LifecycleRules | None = None
 
     @abstractmethod
     def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
@@ -106,9 +109,16 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def list_page(
-        self, prefix: str, token: str | None, *, deadline: float | None
+        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
     ) -> tuple[Sequence[ObjectInfo], str | None]:
-        """Return one page of a listing and the token of the next, None after the last."""
+        """Return one page of a listing and the token of the next, None after the last.
+
+        Args:
+            prefix: of the names.
+            token: of the page; None: the first.
+            limit: objects at most; None: as many as a page takes.
+            deadline: seconds of `time.monotonic`, or None.
+        """
 
     @abstractmethod
     def probe(self, prefix: str, *, deadline: float | None) -> None:
