@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,11 @@ def test_a_class_that_is_cheaper_all_the_same_is_not_talked_down():
     assert "cost $1.53 a month" in said
     assert said.endswith("over their life this class is the cheaper one even so.")
     assert "choose STANDARD" in advice(S3["STANDARD_IA"], ttl=30 * DAY, size=100 * KIB)  # a month pays no dear write
+
+
+def test_a_store_of_ones_own_that_has_no_plain_class_says_what_to_keep_there():
+    said = advice(replace(S3["GLACIER_IR"], store="Ours", plain=None), ttl=None, size=KIB)
+    assert said.endswith("Keep this class for entries over 128 KiB that live 90 days or longer (see StorageClassRule).")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from moto import mock_aws
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, StorageClassRule, Tier, TierChain
 from tiercache.entry import Entry, Metadata
-from tiercache.errors import ConfigurationError
+from tiercache.errors import BackendUnavailable, ConfigurationError
 from tiercache.objectstore import ClassRules, ObjectStoreBackend, Prices, usable
 from tiercache_azure.classes import RULES as AZURE
 from tiercache_azure.classes import AzureAccessTier
@@ -92,7 +92,7 @@ def test_the_tables_need_no_sdk():
         (S3, "GLACIER", "'GLACIER' cannot serve a cache: its objects must be restored"),
         (S3, "SNOW", "choose STANDARD"),
         (S3, "glacier", "'glacier' is unknown to S3; choose one of STANDARD, STANDARD_IA"),
-        (S3, 5, "a int is unknown to S3"),
+        (S3, 5, "access_tier of type int is unknown to S3"),
         (GCS, "REGIONAL", "choose STANDARD"),
         (AZURE, "Archive", "up to 15 hours; choose Cold"),
         (AZURE, "P30", "choose Hot"),
@@ -360,6 +360,9 @@ def test_a_store_that_does_not_answer_does_not_keep_a_touch_from_the_others():
     other.break_down()
     assert cache.touch("k", "1d")
     assert cache.lookup("k").ttl > 0
+    cache.chain.strict = True
+    with pytest.raises(BackendUnavailable):
+        cache.touch("k", "1d")
 
 
 def test_a_store_that_does_not_know_the_class_uses_its_own(aws, made):
@@ -383,7 +386,7 @@ def test_a_store_that_does_not_know_the_class_uses_its_own(aws, made):
         ("SNOW", "choose STANDARD"),
         ("COLD", "unknown to S3; choose one of STANDARD"),
         ("EXPRESS_ONEZONE", "make a backend for each"),
-        (5, "not a int"),
+        (5, "not of type int"),
     ],
 )
 def test_a_class_that_no_tier_can_take_is_refused_at_once(made, name, said):

@@ -87,7 +87,7 @@ class TierChain:
             ConfigurationError: otherwise; the message says what there is to choose.
         """
         if not isinstance(name, str):
-            raise ConfigurationError(f"storage_class must be the name of a class, not a {type(name).__name__}")
+            raise ConfigurationError(f"storage_class must be the name of a class, not of type {type(name).__name__}")
         tables = [tier.classes for tier in self.tiers if tier.classes is not None]
         knowing = [tier for tier in self.tiers if tier.classes is not None and name in tier.classes]
         for tier in knowing:

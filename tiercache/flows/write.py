@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..entry import Entry
-from ..errors import EntryTooLarge
+from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..tier import FAILURES, Tier
-from .read import Found, read
+from .read import Found, raise_if_strict, read
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -180,10 +181,12 @@ async def _classes_held(chain: TierChain, key: str, found: Found) -> dict[Tier, 
             continue
         try:
             metadata = found.entry.metadata if tier is found.tier else await tier.head(key)
-            if metadata is not None and metadata.storage_class is not None:
+        except FAILURES as error:
+            raise_if_strict(chain, error)
+            continue
+        if metadata is not None and metadata.storage_class is not None:
+            with suppress(ConfigurationError):  # an archive, say: nothing is written there, so the tier's own class
                 held[tier] = tier.check_class(metadata.storage_class)
-        except FAILURES:
-            continue  # out of reach (counted and logged), or a class that nothing is written to: the tier's own then
     return held
 
 

@@ -78,8 +78,8 @@ def usable(
         raise ConfigurationError(f"this store has no storage classes; leave {option} out")
     found = rules.get(name) if isinstance(name, str) else None
     if found is None:
-        shown = repr(str(name)) if isinstance(name, str) else f"a {type(name).__name__}"
-        raise ConfigurationError(f"{option}={shown} is unknown to {choices(rules)}")
+        shown = f"={str(name)!r}" if isinstance(name, str) else f" of type {type(name).__name__}"
+        raise ConfigurationError(f"{option}{shown} is unknown to {choices(rules)}")
     if found.refused:
         raise ConfigurationError(f"{option}={found.name!r} cannot serve a cache: {found.refused}")
     default = found if beside is None else rules.get(beside, found)
@@ -141,9 +141,9 @@ def _choice(rules: ClassRules, size: int, billed: float, counted: float, *, mont
     limits = [f"over {shown_bytes(rules.min_billable_bytes)}"] * bool(rules.min_billable_bytes)
     limits += [f"that live {rules.min_days} days or longer"] * bool(rules.min_days)
     keep = f"keep this class for entries {' '.join(limits)} (see StorageClassRule)"
-    if rules.plain is None:
-        return f"{keep.capitalize()}."
     plain = rules.plain
+    if plain is None or plain.prices is None:
+        return f"K{keep[1:]}."
     here, there = (MILLION / 1000 * prices_of(one).write for one in (rules, plain))
     stored = storage_cost(plain, MILLION, size, counted)
     plainly = (
