@@ -1,4 +1,5 @@
-"""`BackendContract`: the rules of `tiercache.backend` as a pytest class. Subclass it to test a store.
+"""`BackendContract`: the rules of `tiercache.backend` as a pytest class, and `ObjectStoreContract`, which adds those of
+`tiercache.objectstore`. Subclass one to test a store.
 
     class TestMyStore(BackendContract):
         @pytest.fixture
@@ -23,7 +24,7 @@ from __future__ import annotations
 import pytest
 
 # Before these are imported: otherwise a failing case says `AssertionError` and not what was compared.
-_PARTS = ("hooks", "entries", "expiry", "keys", "damage", "threads", "async")
+_PARTS = ("hooks", "entries", "expiry", "keys", "damage", "threads", "async", "object_hooks")
 pytest.register_assert_rewrite(*(f"tiercache.testing.contract_{part}" for part in _PARTS))
 
 from .contract_async import AsyncCases  # noqa: E402
@@ -31,8 +32,13 @@ from .contract_damage import DamageCases  # noqa: E402
 from .contract_entries import EntryCases  # noqa: E402
 from .contract_expiry import ExpiryCases  # noqa: E402
 from .contract_keys import KeyCases  # noqa: E402
+from .contract_object_hooks import ObjectStoreHooks  # noqa: E402
 from .contract_threads import ThreadCases  # noqa: E402
 
 
 class BackendContract(EntryCases, ExpiryCases, KeyCases, DamageCases, ThreadCases, AsyncCases):
     """Over 200 cases, synchronous and awaited; hooks and flags are those of `ContractHooks`."""
+
+
+class ObjectStoreContract(ObjectStoreHooks, BackendContract):
+    """`BackendContract` and what object stores add to it; hooks and flags are those of `ObjectStoreHooks`, too."""
