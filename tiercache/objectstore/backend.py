@@ -338,9 +338,7 @@ class ObjectStoreBackend(Backend):
         key = keys.key_of(name)
         if key is not None:
             return key if key.startswith(prefix) else None
-        # Other slashes than those between segments: below `_meta/`, or in another backend's prefix.
-        ours = keys.is_cut(name) and "/" not in name.replace("~/", "")
-        return "" if ours and name.startswith(start) else None
+        return "" if keys.is_cut(name) and name.startswith(start) else None
 
 
 def _with_info(metadata: Metadata, info: ObjectInfo) -> Metadata:

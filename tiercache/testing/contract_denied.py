@@ -91,7 +91,7 @@ def _answering(answer: Answer) -> ThreadingHTTPServer:
             if self.command != "HEAD":
                 self.wfile.write(answer.body)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
     return ThreadingHTTPServer(("127.0.0.1", 0), Handler)

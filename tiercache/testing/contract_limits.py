@@ -52,7 +52,8 @@ class LimitCases(ObjectStoreHooks):
             cache.set("small", b"small")
             assert cache.get("large") == bytes(2000)
             counted = self.counted(cache)
-            assert (counted.skipped, counted.puts, counted.errors) == (1, 1, {})
+            assert (counted.skipped, counted.puts) == (1, 1)
+            assert counted.errors.keys() <= {"EntryTooLarge"}
             assert self.raw_names(backend, backend.prefix) == [self.name_of(backend, "ns:small")]
 
     def test_in_a_chain_the_larger_entries_of_a_batch_skip_the_tier(self, backend: ObjectStoreBackend) -> None:
@@ -77,7 +78,7 @@ class LimitCases(ObjectStoreHooks):
         """Yield a cache in memory and in the store, which takes so many bytes an entry."""
         small = self.sibling(backend, backend.prefix)
         small.max_entry_bytes = limit
-        chain = TierChain(MemoryBackend(clock=self.now), Tier(small, name="store"))
+        chain = TierChain(MemoryBackend(clock=self.now), Tier(small, name="store"), clock=self.now)
         with closing(Cache(chain, namespace="ns")) as cache:
             yield cache
 

@@ -84,7 +84,8 @@ class RaceCases(ObjectStoreHooks):
 
     def check_winner(self, backend: ObjectStoreBackend, key: str, winners: list[int]) -> None:
         """Exactly one won; payload, metadata and mirror are its."""
-        [winner] = winners
+        assert len(winners) == 1
+        winner = winners[0]
         expected, got = self.written_by(key, winner), backend.get(key)
         assert got is not None
         assert got.payload == expected.payload
