@@ -12,10 +12,11 @@ from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.objectstore import ObjectStoreBackend
 from tiercache.objectstore.address import checked_bucket, in_url, with_environment
+from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size
 
-from .classes import GCSStorageClass, usable_class
+from .classes import RULES, GCSStorageClass, usable_class
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -37,7 +38,7 @@ class GCSBackend(ObjectStoreBackend):
     Args:
         bucket: its name; it must exist.
         prefix: what the names of all objects start with; a `/` is added at its end.
-        storage_class: the class of new objects.
+        storage_class: the class of new objects that ask for none.
         project: that the SDK's client is told; reading and writing objects needs none.
         credentials: of google-auth. With neither these nor one of the next three, its search finds some:
             `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's login, the machine's service account.
@@ -49,6 +50,8 @@ class GCSBackend(ObjectStoreBackend):
         timeout: seconds for one operation, a search for credentials included; None: 60 without a byte.
         max_concurrency: requests of a batch side by side.
         max_entry_bytes: the largest payload.
+        typical_entry_bytes: stored bytes of an entry, for the figure in a `StorageClassWarning` until a hundred
+            were written.
         clock: Unix seconds; for tests.
 
     Raises:
@@ -57,6 +60,7 @@ class GCSBackend(ObjectStoreBackend):
     """
 
     scheme: ClassVar[str] = "gs"
+    rules = RULES
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class GCSBackend(ObjectStoreBackend):
         timeout: Duration | None = 2.0,
         max_concurrency: int = 16,
         max_entry_bytes: Size = "16MiB",
+        typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
         checked_bucket(bucket, self.scheme)
@@ -116,6 +121,7 @@ class GCSBackend(ObjectStoreBackend):
             timeout=timeout,
             max_concurrency=max_concurrency,
             max_entry_bytes=max_entry_bytes,
+            typical_entry_bytes=typical_entry_bytes,
             clock=clock,
         )
         self.bucket = bucket
