@@ -12,7 +12,7 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage  # type: ignore[import-untyped]
 
 from tiercache.objectstore.client import user_agent
-from tiercache.objectstore.session import bind_to_deadlines
+from tiercache.objectstore.session import bind_to_deadlines, read_environment_once
 from tiercache.objectstore.sockets import UNBOUNDED_WAIT
 
 from .errors import Answered, NotAStore
@@ -45,7 +45,6 @@ class Session(AuthorizedSession):
         super().__init__(credentials, (401,) if renewable else (), 1, auth_request=auth_request)
         bind_to_deadlines(self, connections)
         self.max_redirects = 0
-        self.auth = _as_it_is
         self.headers["User-Agent"] = user_agent()
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
@@ -94,9 +93,6 @@ def build(connection: Connection) -> Link:
         client_info=ClientInfo(user_agent=user_agent()),
         client_options={"api_endpoint": connection.endpoint_url} if connection.endpoint_url else None,
     )
-    return Link(client, session, client.api_endpoint)
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep `requests` from looking into ~/.netrc for each request, and from putting in what it finds there."""
-    return request
+    url = client.api_endpoint.rstrip("/")
+    read_environment_once(session, url)
+    return Link(client, session, url)
