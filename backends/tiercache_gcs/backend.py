@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from functools import partial
+from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult
 
 from tiercache.entry import Clock
@@ -17,9 +18,6 @@ from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size
 
 from .classes import RULES, GCSStorageClass, usable_class
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
 
 _SPARE_CONNECTIONS = 16  # for callers in threads of their own, beside both pools
 _PACKAGES = {"google", "requests", "urllib3"}
@@ -40,8 +38,8 @@ class GCSBackend(ObjectStoreBackend):
         prefix: what the names of all objects start with; a `/` is added at its end.
         storage_class: the class of new objects that ask for none.
         project: that the SDK's client is told; reading and writing objects needs none.
-        credentials: of google-auth. With neither these nor one of the next three, its search finds some:
-            `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's login, the machine's service account.
+        credentials: a `google.auth.credentials.Credentials`. With neither these nor one of the next three, google-auth
+            looks for some: `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's login, the machine's service account.
         credentials_file: a file of any kind that `GOOGLE_APPLICATION_CREDENTIALS` may name; read when needed.
         credentials_json: the key of a service account, as JSON or a dict.
         anonymous: whether to send no credentials; None: at an emulator, which is what `STORAGE_EMULATOR_HOST` or an
@@ -69,7 +67,7 @@ class GCSBackend(ObjectStoreBackend):
         prefix: str = "",
         storage_class: str = GCSStorageClass.STANDARD,
         project: str | None = None,
-        credentials: Credentials | None = None,
+        credentials: Any = None,
         credentials_file: str | os.PathLike[str] | None = None,
         credentials_json: str | Mapping[str, Any] | None = None,
         anonymous: bool | None = None,
@@ -111,7 +109,7 @@ class GCSBackend(ObjectStoreBackend):
             connections=2 * max_concurrency + _SPARE_CONNECTIONS,
         )
         client = LazyClient(
-            lambda: build(connection),
+            partial(build, connection),
             lambda link: link.client.close(),
             renewable=connection.credentials is None and not anonymous,
         )

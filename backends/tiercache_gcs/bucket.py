@@ -114,18 +114,15 @@ class GCSBucket(SdkStore[Link]):
                 data=batch.deletes(paths),
                 headers={"Content-Type": batch.CONTENT_TYPE},
             )
-            parts = dict(zip(versions, batch.outcomes(answer, len(versions)), strict=True))
-        failed: dict[str, BackendError] = {}
-        for name, part in parts.items():
-            if part.status < 300:
-                continue
-            error = by_status(part, "objects.delete", self._faults)
-            if isinstance(error, Absent):
-                self.check_container(name, deadline)
-            elif isinstance(error, BackendError):
-                failed[name] = error
-            else:
-                raise error
+            failed: dict[str, BackendError] = {}
+            for name, part in zip(versions, batch.outcomes(answer, len(versions)), strict=True):
+                error = None if part.status < 300 else by_status(part, "objects.delete", self._faults)
+                if isinstance(error, Absent):
+                    self.check_container(name, deadline)
+                elif isinstance(error, BackendError):
+                    failed[name] = error
+                elif error is not None:
+                    raise error
         return failed
 
     def list_page(
