@@ -41,16 +41,25 @@ class Session(AuthorizedSession):
     """
 
     def __init__(self, credentials: Any, auth_request: OnceOnly, connections: int) -> None:
-        renewable = not isinstance(credentials, AnonymousCredentials)
-        super().__init__(credentials, (401,) if renewable else (), 1, auth_request=auth_request)
+        # It would renew a token by itself, and leave the connection of a refused download open.
+        super().__init__(credentials, refresh_status_codes=(), auth_request=auth_request)
         bind_to_deadlines(self, connections)
         self.max_redirects = 0
         self.headers["User-Agent"] = user_agent()
+
+    def close(self) -> None:
+        """Close the connections, those to whoever gives the tokens too."""
+        self._auth_request.session.close()
+        super().close()
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
         """Send a request and return the answer; its deadline is that of the thread's operation."""
         options.setdefault("timeout", UNBOUNDED_WAIT)
         answer: requests.Response = super().request(*args, **options)
+        if answer.status_code == 401 and isinstance(self.credentials, Tokens):
+            answer.close()
+            self.credentials.refresh(self._auth_request)
+            answer = super().request(*args, **options)
         if not 200 <= answer.status_code < 300:
             with answer:
                 raise Answered.of(answer)

@@ -62,13 +62,13 @@ class Tokens(Credentials):
 
     def before_request(self, request: Any, method: str, url: str, headers: dict[str, str]) -> None:
         """Give the request its token; wait for one only where there is none that the store still takes."""
-        found = self._found
-        if found is not None and not found.valid and found.token_state is TokenState.STALE:
+        found = self._wait() if self._found is None else self._found
+        if _runs_out(found):
             self._renewal.start()
             found.apply(headers)
         else:
-            if found is None or not found.valid:
-                found = self._wait()
+            if not found.valid:
+                self._wait()
             found.before_request(self._request, method, url, headers)
         self._sent.token = found.token
 
@@ -87,6 +87,8 @@ class Tokens(Credentials):
     def _renew(self) -> None:
         if self._found is None:
             self._found = self._find()
+            if _runs_out(self._found):  # it will do for now: let nobody wait
+                return
         if not self._found.valid or self._found.token == self._refused:
             self._found.refresh(self._request)
 
@@ -101,6 +103,11 @@ class Tokens(Credentials):
             except NoToken as error:
                 raise DefaultCredentialsError(str(error)) from None
         return with_scopes_if_required(found, SCOPES)
+
+
+def _runs_out(credentials: Any) -> bool:
+    """Whether the token should be renewed, and is still taken."""
+    return not credentials.valid and credentials.token_state is TokenState.STALE
 
 
 def of_service_account(key: str | Mapping[str, Any]) -> Any:
