@@ -624,7 +624,7 @@ def batched(*statuses, body=""):
 def test_keys_that_a_batch_could_not_delete_are_named(at):
     denied = json.dumps(error(403, "objectUnderActiveHold")[1])
     answer = batched("403 Forbidden", "503 Unavailable", "404 Not Found", "204 No Content", body=denied)
-    backend = at((200, answer, BATCHED), (200, {}), prefix="p")
+    backend = at((200, answer, BATCHED), (200, {"kind": "storage#objects"}), prefix="p")
     with pytest.raises(PartialFailure) as caught:
         backend.delete_many(["a/1", "b", "c", "d"])
     failed = {key: type(error) for key, error in caught.value.failed.items()}

@@ -64,7 +64,7 @@ def taking(*names):
     def answer(asked):
         if asked.headers.get("Authorization") not in [f"Bearer {name}" for name in names]:
             return error(401, "authError")
-        return error(404, "notFound") if "/o/" in asked.path else (200, {})
+        return error(404, "notFound") if "/o/" in asked.path else (200, {"kind": "storage#objects", "generation": "1"})
 
     return answer
 

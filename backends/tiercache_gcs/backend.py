@@ -12,7 +12,7 @@ from urllib.parse import SplitResult
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.objectstore import ObjectStoreBackend
-from tiercache.objectstore.address import checked_bucket, in_url, with_environment
+from tiercache.objectstore.address import checked_bucket, checked_endpoint, in_url, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size
@@ -88,7 +88,8 @@ class GCSBackend(ObjectStoreBackend):
             raise ConfigurationError("credentials must be an object of google-auth; for a file see credentials_file")
         self.storage_class = usable_class(storage_class)
         emulator = _emulator(os.environ)
-        endpoint_url = endpoint_url or emulator
+        if endpoint_url is not None or emulator is not None:
+            endpoint_url = checked_endpoint(endpoint_url or emulator or "")
         if anonymous is None:
             plain = endpoint_url is not None and (endpoint_url == emulator or endpoint_url.startswith("http://"))
             anonymous = plain and not given

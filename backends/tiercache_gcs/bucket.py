@@ -22,7 +22,7 @@ from tiercache.objectstore.faults import Absent, Faults
 from tiercache.objectstore.sdk import SdkStore, took_place
 
 from . import batch
-from .client import Link
+from .client import Link, json_of
 from .errors import WORDS, NotAStore, by_status, credentials_refused, translate
 from .lifecycle import GCSLifecycle
 
@@ -89,7 +89,9 @@ class GCSBucket(SdkStore[Link]):
         def insert() -> None:
             with self.calling("objects.insert", deadline) as link:
                 url = f"{link.url}/upload{_API}{self._path}/o?uploadType=multipart&fields=generation{condition}"
-                link.session.request("POST", url, data=body, headers={"Content-Type": content_type})
+                answer = link.session.request("POST", url, data=body, headers={"Content-Type": content_type})
+                if "generation" not in json_of(answer):
+                    raise NotAStore("an upload without a generation")
 
         return took_place(insert)
 
@@ -129,11 +131,13 @@ class GCSBucket(SdkStore[Link]):
         self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
     ) -> tuple[list[ObjectInfo], str | None]:
         """List, with the metadata."""
-        query = {"prefix": prefix, "maxResults": limit or 1000, "fields": f"items({_ABOUT}),nextPageToken"}
+        query = {"prefix": prefix, "maxResults": limit or 1000, "fields": f"kind,items({_ABOUT}),nextPageToken"}
         if token is not None:
             query["pageToken"] = token
         with self.calling("objects.list", deadline) as link:
             page = link.ask("GET", f"{self._path}/o", query)
+            if page.get("kind") != "storage#objects":
+                raise NotAStore("a listing that is none")
         return [_info(item) for item in page.get("items", ())], page.get("nextPageToken")
 
     def probe(self, prefix: str, *, deadline: float | None) -> None:
@@ -189,7 +193,8 @@ def _related(upload: Upload, storage_class: str) -> tuple[str, bytes]:
         "metadata": dict(upload.user_metadata),
     }
     if upload.gone_at is not None:
-        about["customTime"] = datetime.fromtimestamp(min(max(upload.gone_at, 0.0), _LAST_TIME), UTC).isoformat()
+        end = datetime.fromtimestamp(min(max(upload.gone_at, 0.0), _LAST_TIME), UTC)
+        about["customTime"] = f"{end:%Y-%m-%dT%H:%M:%S.%fZ}"
     boundary = secrets.token_hex(16)
     head = f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(about)}\r\n"
     media = f"--{boundary}\r\nContent-Type: {CONTENT_TYPE}\r\n\r\n"

@@ -81,9 +81,18 @@ class Link(NamedTuple):
         """
         call = self.client._connection.api_request
         answer = call(method=method, path=path, query_params=query or {}, data=data, expect_json=method != "DELETE")
-        if not isinstance(answer, (dict, bytes)):
-            raise NotAStore("JSON that is no object")
-        return answer if isinstance(answer, dict) else {}
+        return {} if isinstance(answer, bytes) else _object(answer)
+
+
+def json_of(answer: requests.Response) -> dict[str, Any]:
+    """Return what an answer of the API holds."""
+    return _object(answer.json())
+
+
+def _object(content: object) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise NotAStore("JSON that is no object")
+    return content
 
 
 def build(connection: Connection) -> Link:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import ConfigurationError
 
@@ -14,6 +14,18 @@ def checked_bucket(bucket: str, scheme: str) -> str:
     if not isinstance(bucket, str) or not bucket or "/" in bucket:
         raise ConfigurationError(f"bucket must be the name of a bucket, without '{scheme}://' and path; see prefix")
     return bucket
+
+
+def checked_endpoint(url: str) -> str:
+    """Return the URL of an endpoint without a slash at its end; refuse what is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, AttributeError):  # AttributeError: it is no text
+        usable = False
+    if not usable:
+        raise ConfigurationError("endpoint_url must be http://host:port or https://host")
+    return url.rstrip("/")
 
 
 def in_url(url: SplitResult, see: str) -> dict[str, str]:
