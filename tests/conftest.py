@@ -28,8 +28,8 @@ _NOT_FOR_TESTS = (
     "TIERCACHE_",
     "REDIS_",
 )
-_FOR_TESTS = {"TIERCACHE_SERVERS_DIR"}
-for _name in [name for name in os.environ if name.startswith(_NOT_FOR_TESTS) and name not in _FOR_TESTS]:
+_FOR_TESTS = ("TIERCACHE_SERVERS_DIR", "TIERCACHE_TEST_")
+for _name in [name for name in os.environ if name.startswith(_NOT_FOR_TESTS) and not name.startswith(_FOR_TESTS)]:
     del os.environ[_name]
 _NOWHERE = os.path.join(tempfile.gettempdir(), f"tiercache-no-such-directory-{os.getpid()}")
 os.environ |= {
