@@ -30,7 +30,8 @@ from rich.table import Table
 
 from tiercache.testing import servers
 
-ENV_FILE = Path(__file__).parent.parent.parent / ".servers" / "env"
+INSTALLED = Path(__file__).parent.parent.parent / ".servers"
+ENV_FILE = INSTALLED / "env"
 BUCKET = "tiercache"
 LOOK_SECONDS = 1.0
 PREPARE_SECONDS = 30.0
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--env-file", type=Path, default=ENV_FILE, help="where to write what to export")
     parser.add_argument("--at", type=Path, metavar="FILE", help="start nothing: make the buckets that FILE names")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("TIERCACHE_SERVERS_DIR", str(INSTALLED))
     os.environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if options.at:
