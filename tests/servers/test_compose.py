@@ -28,9 +28,16 @@ def test_it_has_the_servers_that_make_servers_has(services):
     assert set(services) == {"valkey", "seaweedfs", "fake-gcs-server", "azurite"}
 
 
-def test_every_image_is_pinned_to_a_version(services):
+def test_every_server_is_pinned_to_a_version(services):
     for service in services.values():
-        assert re.fullmatch(r"[a-z0-9./-]+:\d+\.\d+(\.\d+)?(-alpine)?", service["image"])
+        package = [word for word in service["command"] if word.startswith("--package=")]
+        pinned = package[0] if package else service["image"]
+        assert re.fullmatch(r"[a-z0-9./=-]+[:@]\d+\.\d+(\.\d+)?(-alpine)?", pinned)
+
+
+def test_no_image_names_a_registry(services):
+    for service in services.values():
+        assert "." not in service["image"].split("/")[0].partition(":")[0]
 
 
 def test_no_port_is_open_to_others(services):
@@ -69,6 +76,7 @@ def test_each_program_knows_the_options_it_is_given(services, service, programs,
         lack(f"no {service}; make install-servers")
     help_text = subprocess.run([*found[0], *asked], capture_output=True, text=True, check=False, timeout=60)
     given = [word.partition("=")[0] for word in services[service]["command"] if word.startswith("-")]
+    given = [option for option in given if option not in ("--yes", "--package")]  # those are npx's
     known = set(re.findall(r"(?<![\w-])--?[a-z][\w.-]*", help_text.stdout + help_text.stderr, re.IGNORECASE))
     assert given
     assert [option for option in given if option not in known] == []
