@@ -5,10 +5,8 @@ import uuid
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from tiercache import keys
-from tiercache.testing import BackendContract
+from tests.contract.s3 import S3Contract
 from tiercache_s3 import S3Backend
 
 BUCKET = f"contract-{uuid.uuid4().hex[:12]}"  # one for all: each bucket of SeaweedFS takes volumes of its own
@@ -28,14 +26,13 @@ def client(s3_server):
     client.close()
 
 
-class TestS3OnSeaweedFS(BackendContract):
-    scan_knows_expiry = False
-    many = 1100  # a listing answers in pages of 1,000
+class TestS3OnSeaweedFS(S3Contract):
+    supports_protection = True
     seconds_later = 0.0
 
     @pytest.fixture
     def backend(self, s3_server, client):
-        self.client = client
+        self.client, self.bucket = client, BUCKET
         self.secrets = (s3_server.secret_key,)
         # A machine under load may pause for longer than the two seconds of everyday use.
         backend = S3Backend(
@@ -56,15 +53,3 @@ class TestS3OnSeaweedFS(BackendContract):
 
     def advance(self, seconds):
         self.seconds_later += seconds
-
-    def raw_get(self, backend, key):
-        try:
-            answer = self.client.get_object(Bucket=BUCKET, Key=backend.prefix + keys.object_name(key))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            return None
-        return answer["Body"].read()
-
-    def raw_put(self, backend, key, data):
-        self.client.put_object(Bucket=BUCKET, Key=backend.prefix + keys.object_name(key), Body=data)
