@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import ClientError
 
-from tiercache.testing import ObjectStoreContract
-from tiercache.testing.contract_object_hooks import Answer, RawObject
+from tiercache.testing import Answer, ObjectStoreHooks, RawObject
 from tiercache_s3 import S3Backend
 
 DENIED = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -16,7 +15,7 @@ DENIED = b"""<?xml version="1.0" encoding="UTF-8"?>
 <RequestId>4442587FB7D0A2F9</RequestId><HostId>host</HostId></Error>"""
 
 
-class S3Contract(ObjectStoreContract):
+class S3Hooks(ObjectStoreHooks):
     # S3's own answer to a read without s3:ListBucket. The servers say 404, or deny everything.
     denied_answer = Answer(403, {"Content-Type": "application/xml", "x-amz-request-id": "4442587FB7D0A2F9"}, DENIED)
     read_permission = "s3:GetObject"

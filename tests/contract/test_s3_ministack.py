@@ -6,7 +6,8 @@ import uuid
 import boto3
 import pytest
 
-from tests.contract.s3 import S3Contract
+from tests.contract.s3 import S3Hooks
+from tiercache.testing import ObjectStoreContract
 from tiercache.testing.contract_archive import ArchiveCases
 from tiercache_s3 import S3Backend
 
@@ -24,7 +25,7 @@ def client(ministack):
     client.close()
 
 
-class OnMinistack(S3Contract):
+class OnMinistack(S3Hooks):
     supports_archive = True
     seconds_later = 0.0
 
@@ -53,15 +54,23 @@ class OnMinistack(S3Contract):
         self.seconds_later += seconds
 
 
-class TestArchiveOnMinistack(OnMinistack):
-    """These in every run, the others in the long ones."""
-
-
-for name in dir(S3Contract):
-    if name.startswith("test_") and not hasattr(ArchiveCases, name):
-        setattr(TestArchiveOnMinistack, name, None)
+class TestArchiveOnMinistack(OnMinistack, ArchiveCases):
+    def test_an_entry_that_is_being_restored_is_a_miss_and_served_when_it_is_back(self, backend):
+        key = self.archived(backend)
+        where = {"Bucket": self.bucket, "Key": self.name_of(backend, key)}
+        order = {"Days": 1, "GlacierJobParameters": {"Tier": "Expedited"}}
+        self.client.restore_object(**where, RestoreRequest=order)
+        assert "true" in self.client.head_object(**where)["Restore"]
+        assert (backend.head(key), backend.get(key)) == (None, None)
+        until = time.monotonic() + 60
+        while "true" in self.client.head_object(**where)["Restore"]:
+            assert time.monotonic() < until
+        head = backend.head(key)
+        assert head is not None
+        assert head == backend.get(key).metadata
+        assert head.storage_class == "GLACIER"
 
 
 @pytest.mark.slow
-class TestS3OnMinistack(OnMinistack):
+class TestS3OnMinistack(OnMinistack, ObjectStoreContract):
     pass

@@ -6,7 +6,8 @@ import uuid
 import boto3
 import pytest
 
-from tests.contract.s3 import S3Contract
+from tests.contract.s3 import S3Hooks
+from tiercache.testing import ObjectStoreContract
 from tiercache_s3 import S3Backend
 
 BUCKET = f"contract-{uuid.uuid4().hex[:12]}"  # one for all: each bucket of SeaweedFS takes volumes of its own
@@ -26,7 +27,7 @@ def client(s3_server):
     client.close()
 
 
-class TestS3OnSeaweedFS(S3Contract):
+class TestS3OnSeaweedFS(S3Hooks, ObjectStoreContract):
     supports_protection = True
     seconds_later = 0.0
 
@@ -53,3 +54,8 @@ class TestS3OnSeaweedFS(S3Contract):
 
     def advance(self, seconds):
         self.seconds_later += seconds
+
+    @pytest.mark.xfail(strict=True, reason="SeaweedFS lets an administrator's bulk delete pass by the bucket's policy")
+    @pytest.mark.parametrize("operation", ["delete_many", "clear"])
+    def test_an_entry_that_cannot_be_deleted_is_named_and_the_others_are_gone(self, backend, operation):
+        super().test_an_entry_that_cannot_be_deleted_is_named_and_the_others_are_gone(backend, operation)
