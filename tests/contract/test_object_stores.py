@@ -15,11 +15,12 @@ from tests.conftest import FakeClock
 from tests.test_objectstore import DictStore
 from tiercache.errors import AccessDenied, BackendUnavailable, ConfigurationError, CorruptEntry, PartialFailure
 from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, ObjectStoreBackend
-from tiercache.testing import Answer, BackendContract, ObjectStoreContract, RawObject
+from tiercache.testing import BackendContract, ObjectStoreContract
 from tiercache.testing.contract_archive import READS
 from tiercache.testing.contract_denied import DENIED
 from tiercache.testing.contract_foreign import CONTENTS, NO_KEYS
 from tiercache.testing.contract_mirror import TOO_LARGE, UNUSUAL
+from tiercache.testing.contract_object_hooks import Answer, RawObject
 from tiercache.testing.contract_requests import ONE_REQUEST
 
 
