@@ -26,6 +26,7 @@ resource "azurerm_storage_account" "cache" {
   allow_nested_items_to_be_public   = false
   cross_tenant_replication_enabled  = false
   infrastructure_encryption_enabled = true
+  public_network_access_enabled     = var.public_network_access
 
   # Without a delete_retention_policy, neither blobs nor containers are kept after their deletion: what expired
   # would still be billed.

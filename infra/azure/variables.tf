@@ -97,6 +97,13 @@ variable "principal_ids" {
   }
 }
 
+variable "public_network_access" {
+  description = "Whether addresses outside of private endpoints reach the account; each still needs a token."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "allowed_subnet_ids" {
   description = "Subnets that reach the account. With these and allowed_ip_ranges empty, every address does that has a token."
   type        = set(string)
