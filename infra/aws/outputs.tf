@@ -1,5 +1,13 @@
 # What a client is configured with.
 
+locals {
+  arguments = join(", ", concat(
+    [jsonencode(aws_s3_bucket.cache.bucket), "prefix=${jsonencode(local.prefix)}", "region=${jsonencode(aws_s3_bucket.cache.bucket_region)}"],
+    var.storage_class == "STANDARD" ? [] : ["storage_class=${jsonencode(var.storage_class)}"],
+  ))
+  path = join("/", [for part in split("/", local.prefix) : replace(urlencode(part), "+", "%20")])
+}
+
 output "bucket" {
   description = "Name of the bucket."
   value       = aws_s3_bucket.cache.bucket
@@ -28,10 +36,7 @@ output "tier_chain" {
 
     chain = TierChain(
         MemoryBackend("256MiB"),
-        S3Backend(${join(", ", concat(
-  [jsonencode(aws_s3_bucket.cache.bucket), "prefix=${jsonencode(local.prefix)}", "region=${jsonencode(aws_s3_bucket.cache.bucket_region)}"],
-  var.storage_class == "STANDARD" ? [] : ["storage_class=${jsonencode(var.storage_class)}"],
-))}),
+        S3Backend(${local.arguments}),
     )
   EOT
 }
@@ -39,7 +44,7 @@ output "tier_chain" {
 output "url" {
   description = "The same tier as an address, for TierChain.from_urls."
   value = join("", [
-    "s3://${aws_s3_bucket.cache.bucket}/${join("/", [for part in split("/", local.prefix) : replace(urlencode(part), "+", "%20")])}",
+    "s3://${aws_s3_bucket.cache.bucket}/${local.path}",
     "?region=${aws_s3_bucket.cache.bucket_region}",
     var.storage_class == "STANDARD" ? "" : "&storage_class=${var.storage_class}",
   ])

@@ -1,5 +1,14 @@
 # What a client is configured with.
 
+locals {
+  arguments = join(", ", concat(
+    [jsonencode(azurerm_storage_container.cache.name), "account_url=${jsonencode(local.account_url)}", "prefix=${jsonencode(local.prefix)}"],
+    var.access_tier == "Hot" ? [] : ["access_tier=${jsonencode(var.access_tier)}"],
+  ))
+  path        = join("/", [for part in split("/", local.prefix) : replace(urlencode(part), "+", "%20")])
+  account_url = trimsuffix(azurerm_storage_account.cache.primary_blob_endpoint, "/")
+}
+
 output "account_url" {
   description = "Address of the account's blobs."
   value       = local.account_url
@@ -33,10 +42,7 @@ output "tier_chain" {
 
     chain = TierChain(
         MemoryBackend("256MiB"),
-        AzureBlobBackend(${join(", ", concat(
-  [jsonencode(azurerm_storage_container.cache.name), "account_url=${jsonencode(local.account_url)}", "prefix=${jsonencode(local.prefix)}"],
-  var.access_tier == "Hot" ? [] : ["access_tier=${jsonencode(var.access_tier)}"],
-))}),
+        AzureBlobBackend(${local.arguments}),
     )
   EOT
 }
@@ -44,11 +50,7 @@ output "tier_chain" {
 output "url" {
   description = "The same tier as an address, for TierChain.from_urls."
   value = join("", [
-    "az://${azurerm_storage_account.cache.name}/${azurerm_storage_container.cache.name}/${join("/", [for part in split("/", local.prefix) : replace(urlencode(part), "+", "%20")])}",
+    "az://${azurerm_storage_account.cache.name}/${azurerm_storage_container.cache.name}/${local.path}",
     var.access_tier == "Hot" ? "" : "?access_tier=${var.access_tier}",
   ])
-}
-
-locals {
-  account_url = trimsuffix(azurerm_storage_account.cache.primary_blob_endpoint, "/")
 }

@@ -36,7 +36,7 @@ class Terraform:
     def format_problems(self) -> str:
         """Return what `terraform fmt` would change; empty when nothing."""
         done = self._cli.fmt(write=False, diff=True, recursive=True)
-        return str(done.value or done.error if done.retcode else done.value).strip()
+        return str(done.error if done.retcode else done.value).strip()
 
     def problems(self) -> list[str]:
         """Return what `terraform validate` says against the configuration."""

@@ -1,5 +1,13 @@
 # What a client is configured with.
 
+locals {
+  arguments = join(", ", concat(
+    [jsonencode(google_storage_bucket.cache.name), "prefix=${jsonencode(local.prefix)}"],
+    var.storage_class == "STANDARD" ? [] : ["storage_class=${jsonencode(var.storage_class)}"],
+  ))
+  path = join("/", [for part in split("/", local.prefix) : replace(urlencode(part), "+", "%20")])
+}
+
 output "bucket" {
   description = "Name of the bucket."
   value       = google_storage_bucket.cache.name
@@ -28,10 +36,7 @@ output "tier_chain" {
 
     chain = TierChain(
         MemoryBackend("256MiB"),
-        GCSBackend(${join(", ", concat(
-  [jsonencode(google_storage_bucket.cache.name), "prefix=${jsonencode(local.prefix)}"],
-  var.storage_class == "STANDARD" ? [] : ["storage_class=${jsonencode(var.storage_class)}"],
-))}),
+        GCSBackend(${local.arguments}),
     )
   EOT
 }
@@ -39,7 +44,7 @@ output "tier_chain" {
 output "url" {
   description = "The same tier as an address, for TierChain.from_urls."
   value = join("", [
-    "gs://${google_storage_bucket.cache.name}/${join("/", [for part in split("/", local.prefix) : replace(urlencode(part), "+", "%20")])}",
+    "gs://${google_storage_bucket.cache.name}/${local.path}",
     var.storage_class == "STANDARD" ? "" : "?storage_class=${var.storage_class}",
   ])
 }
