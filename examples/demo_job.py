@@ -1,9 +1,9 @@
-"""One process of the demo: embeds texts through memory -> Redis -> S3, twice, and writes down what happened.
+"""One process of the demo: embeds texts through memory -> Redis -> an object store, twice, and notes what happened.
 
     python demo_job.py texts.json result        # writes result.json and result.npy
 
-The servers come from the environment, as in production: `TIERCACHE_S3_BUCKET`, `AWS_ENDPOINT_URL_S3`, …, and
-`TIERCACHE_REDIS_URL` (without it there is no Redis tier).
+The servers come from the environment, as in production: `TIERCACHE_S3_BUCKET`, `AWS_ENDPOINT_URL_S3`, … (`DEMO_TIER`
+says which cloud), and `TIERCACHE_REDIS_URL` (without it there is no Redis tier).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from tiercache import Cache, MemoryBackend, Tier, TierChain
+from tiercache.config import find_backend
 from tiercache.errors import TiercacheError
 from tiercache.llm import EmbeddingCache
 from tiercache_redis import RedisBackend
-from tiercache_s3 import S3Backend
 
 Vectors = NDArray[np.float32]
 BATCH = 10
@@ -75,12 +75,13 @@ def main(texts_path: Path, result: Path) -> None:
 
 
 def chain_from_env() -> TierChain:
-    """Return memory -> Redis -> S3, on the servers that the environment names."""
+    """Return memory -> Redis -> object store, on the servers that the environment names."""
     tiers: list[MemoryBackend | Tier] = [MemoryBackend(max_bytes="64MiB", eviction="lru")]
     # Patient timeouts: a deadline missed on a busy laptop would be a miss, and the figures below another day's.
     if "TIERCACHE_REDIS_URL" in os.environ:
         tiers.append(Tier(RedisBackend.from_env(), timeout="10s"))
-    tiers.append(Tier(S3Backend.from_env(), timeout="60s"))
+    store: Any = find_backend(os.environ["DEMO_TIER"])
+    tiers.append(Tier(store.from_env(), timeout="60s"))
     return TierChain(*tiers)
 
 

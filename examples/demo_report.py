@@ -1,4 +1,4 @@
-"""What the demo prints: progress, a table per tier, objects in S3; plain text when no terminal reads it."""
+"""What the demo prints: progress, a table per tier, objects as HEADs show them; plain when no terminal reads it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def print_model(console: Console, act: Mapping[str, Any]) -> None:
 
 
 def print_objects(console: Console, objects: Mapping[str, Mapping[str, Any]], *, shown: int) -> None:
-    """Print some S3 objects as a HEAD describes them, and one of these answers in full."""
+    """Print some objects as a HEAD describes them, and one of these answers in full."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("object", style="bold", no_wrap=True)
     table.add_column("size", justify="right")
@@ -72,7 +72,9 @@ def print_objects(console: Console, objects: Mapping[str, Mapping[str, Any]], *,
             console.print(Text(f"    {field:19}{value}"), soft_wrap=True)
 
 
-def print_total(console: Console, acts: Sequence[Mapping[str, Any]], objects: Mapping[str, Mapping[str, Any]]) -> None:
+def print_total(
+    console: Console, acts: Sequence[Mapping[str, Any]], objects: Mapping[str, Mapping[str, Any]], *, store: str
+) -> None:
     """Print what all processes together asked, spent and saved, and what they left behind."""
     fields = acts[0]["model"]
     model = {field: sum(act["model"][field] for act in acts) for field in fields}
@@ -81,7 +83,7 @@ def print_total(console: Console, acts: Sequence[Mapping[str, Any]], objects: Ma
     console.print(f"  asked for  {model['inputs']} texts: {model['computed']} computed, {model['hits']} from the cache")
     console.print(f"  the model  {model['calls']} calls, {duration(model['seconds'])}")
     console.print(f"  saved      {spared} calls, {duration(model['seconds_saved'])}")
-    console.print(f"  S3 holds   {len(objects)} objects, {size(stored)}")
+    console.print(f"  {store} holds {len(objects)} objects, {size(stored)}")
 
 
 def attributes(head: Mapping[str, Any]) -> dict[str, Any]:

@@ -265,7 +265,7 @@ def damaged(act: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str,
 
 def test_good_acts_pass(example: Callable[[str], ModuleType], checks: Any) -> None:
     example("demo_checks").check_first(checks, first_act(), known=100)
-    example("demo_checks").check_second(checks, second_act(), first_act(), NEW)
+    example("demo_checks").check_second(checks, second_act(), first_act(), NEW, store="S3")
 
     assert checks.failed == []
 
@@ -311,14 +311,14 @@ def test_anything_wrong_in_act_1_is_noticed(
 def test_anything_wrong_in_act_2_is_noticed(
     example: Callable[[str], ModuleType], checks: Any, path: tuple[Any, ...], value: Any
 ) -> None:
-    example("demo_checks").check_second(checks, damaged(second_act(), path, value), first_act(), NEW)
+    example("demo_checks").check_second(checks, damaged(second_act(), path, value), first_act(), NEW, store="S3")
 
     assert checks.finish() == 1
 
 
 GOOD_HEAD = {
     "StorageClass": "STANDARD_IA",
-    "Metadata": {"codec": "ndarray;<f4;384", "attributes": '{"model":"multilingual-e5-small-q4"}'},
+    "Metadata": {"codec": "ndarray;<f4;384", "model": "multilingual-e5-small-q4"},
 }
 
 
@@ -336,7 +336,7 @@ def test_good_objects_pass(example: Callable[[str], ModuleType], checks: Any) ->
         {"Metadata": GOOD_HEAD["Metadata"]},
         GOOD_HEAD | {"Metadata": {}},
         damaged(GOOD_HEAD, ("Metadata", "codec"), "bytes"),
-        damaged(GOOD_HEAD, ("Metadata", "attributes"), '{"model":"another"}'),
+        damaged(GOOD_HEAD, ("Metadata", "model"), "another"),
     ],
 )
 def test_one_odd_object_is_noticed(example: Callable[[str], ModuleType], checks: Any, odd: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,8 @@ from tiercache.errors import (
     UnknownFormat,
 )
 from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend, check_size
-from tiercache.objectstore.mirror import from_user_metadata, to_user_metadata
+from tiercache.objectstore.faults import Refused
+from tiercache.objectstore.mirror import ITEMS, from_user_metadata, to_user_metadata
 from tiercache.testing import BackendContract
 
 
@@ -50,8 +52,9 @@ class DictStore(ObjectStore):
         found = self.objects.get(name)
         return None if found is None else found[0]
 
-    def write(self, name, body, user_metadata, *, if_absent, if_match, deadline):
+    def write(self, upload, *, if_absent, if_match, deadline):
         self.calls["PUT"] += 1
+        name, body, user_metadata = upload.name, upload.body, upload.user_metadata
         with self.lock:
             found = self.objects.get(name)
             if if_absent and found is not None:
@@ -67,17 +70,23 @@ class DictStore(ObjectStore):
         self.calls["DELETE"] += 1
         self.objects.pop(name, None)
 
-    def remove_many(self, names, *, deadline):
+    def remove_many(self, versions, *, deadline):
         self.calls["DELETE many"] += 1
-        for name in names:
-            self.objects.pop(name, None)
-        return {}
+        failed = {}
+        for name, etag in versions.items():
+            found = self.objects.get(name)
+            if etag is not None and found is not None and found[0].etag != etag:
+                failed[name] = Refused("changed")
+            else:
+                self.objects.pop(name, None)
+        return failed
 
-    def list_page(self, prefix, token, *, deadline):
+    def list_page(self, prefix, token, *, limit=None, deadline):
         self.calls["LIST"] += 1
         names = sorted(name for name in list(self.objects) if name.startswith(prefix) and name > (token or ""))
-        page = [replace(self.objects[name][0], user_metadata=None) for name in names[:100]]
-        return page, names[99] if len(names) > 100 else None
+        size = min(limit or 100, 100)
+        page = [replace(self.objects[name][0], user_metadata=None) for name in names[:size]]
+        return page, names[size - 1] if len(names) > size else None
 
     def probe(self, prefix, *, deadline):
         self.calls["LIST"] += 1
@@ -376,6 +385,13 @@ def test_the_mirror_tells_the_metadata_in_readable_items(backend, store):
     }
 
 
+def test_the_model_stands_in_an_item_of_its_own(backend, store):
+    backend.put("k", entry("k", attributes={"model": "gpt-4o", "price": 0.5}))
+    mirror = store.objects["cache/k"][0].user_metadata
+    assert (mirror["model"], mirror["attributes"]) == ("gpt-4o", '{"model":"gpt-4o","price":0.5}')
+    assert backend.head("k").attributes == {"model": "gpt-4o", "price": 0.5}
+
+
 def test_tags_too_large_for_the_mirror_are_left_out_of_it_and_head_reads_the_envelope(backend, store):
     tags = tuple(f"document:{number}" for number in range(300))
     backend.put("k", entry("k", tags=tags, attributes={"model": "m"}))
@@ -437,6 +453,25 @@ metadata = st.builds(
     ),
     key_id=st.none() | texts.filter(bool),
 )
+
+
+def test_the_documented_items_are_those_that_are_written():
+    everything = Metadata(
+        key="k",
+        created_at=1.0,
+        expires_at=2.0,
+        stale_until=3.0,
+        as_of=0.5,
+        codec="bytes",
+        encoding="zstd",
+        size=1,
+        tags=("t",),
+        attributes={"model": "m"},
+        key_id="1",
+    )
+    written = to_user_metadata(everything, 2048).keys() | to_user_metadata(everything, 1024).keys()
+    too_much = msgspec.structs.replace(everything, tags=("t" * 3000,))
+    assert set(ITEMS) == written | to_user_metadata(too_much, 2048).keys()
 
 
 @given(metadata, st.sampled_from([1024, 2048, 8192]))
@@ -518,7 +553,7 @@ def test_delete_many_names_the_keys_of_the_requests_that_failed_and_of_those_aft
     store.bulk_delete = 2
     answers = [{}, BackendUnavailable("down"), {}]
 
-    def remove_many(names, *, deadline):
+    def remove_many(versions, *, deadline):
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -534,7 +569,7 @@ def test_delete_many_names_the_keys_of_the_requests_that_failed_and_of_those_aft
 
 def test_clear_names_the_keys_that_could_not_be_deleted(backend, store):
     backend.put_many({key: entry(key) for key in "ab"})
-    store.remove_many = lambda names, *, deadline: {"cache/a": BackendUnavailable("busy")}
+    store.remove_many = lambda versions, *, deadline: {"cache/a": BackendUnavailable("busy")}
     with pytest.raises(PartialFailure) as caught:
         backend.clear()
     assert (list(caught.value.failed), caught.value.results) == (["a"], 1)

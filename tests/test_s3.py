@@ -289,8 +289,8 @@ def test_other_endpoints_than_amazons_get_paths_and_only_the_checksums_that_must
 def test_one_client_is_made_however_many_threads_come_first(make, monkeypatch):
     import tiercache_s3.client as module
 
-    made, build = [], module._build
-    monkeypatch.setattr(module, "_build", lambda *arguments: made.append(1) or build(*arguments))
+    made, build = [], module.build
+    monkeypatch.setattr(module, "build", lambda *arguments: made.append(1) or build(*arguments))
     backend, start = make(), threading.Barrier(8)
 
     def first():
@@ -559,7 +559,7 @@ def test_a_denied_action_is_named(answering, operation, action):
     call = {
         "put_object": lambda: backend.put("k", entry("k")),
         "head_object": lambda: backend.head("k"),
-        "delete_objects": lambda: backend.objects.remove_many(["k"], deadline=None),
+        "delete_objects": lambda: backend.objects.remove_many({"k": None}, deadline=None),
     }[operation]
     assert action in str(failure(call))
 
@@ -710,7 +710,7 @@ def test_no_secret_is_in_a_repr_a_log_or_an_error(caplog, free_port):
         repr(backend),
         repr(backend.objects),
         repr(backend.objects._client),
-        repr(backend.objects._client._connection),
+        repr(backend.objects._client._build),
     ]
     for call in (backend.get, backend.head, backend.delete, backend.clear):
         seen.append(str(failure(call, "confidential")))
@@ -864,7 +864,7 @@ def test_a_host_with_many_dead_addresses_costs_one_timeout(monkeypatch):
         threading.Event().wait(self.gettimeout())
         raise TimeoutError
 
-    import tiercache_s3.sockets as module
+    import tiercache.objectstore.sockets as module
 
     monkeypatch.setattr(module.DeadlineSocket, "connect", hang, raising=False)
     error, seconds = timed(to(1).get, "k")

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, unquote
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.objectstore import ObjectStoreBackend
+from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size
 
 from .classes import S3StorageClass, usable_class
@@ -84,7 +85,7 @@ class S3Backend(ObjectStoreBackend):
         put_options = {"StorageClass": usable_class(storage_class).value, **_encryption(sse, kms_key_id)}
         try:
             from .bucket import S3Bucket
-            from .client import Connection
+            from .client import Connection, build
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
                 raise
@@ -100,8 +101,11 @@ class S3Backend(ObjectStoreBackend):
             checksums=checksums or ("when_required" if compatible else "when_supported"),
             connections=2 * max_concurrency + _SPARE_CONNECTIONS,
         )
+        client = LazyClient(
+            lambda: build(connection, self.timeout), lambda client: client.close(), renewable=access_key_id is None
+        )
         super().__init__(
-            S3Bucket(bucket, connection, put_options, lambda: self.timeout),
+            S3Bucket(bucket, client, put_options),
             prefix=prefix,
             timeout=timeout,
             max_concurrency=max_concurrency,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tiercache.errors import AccessDenied, BackendError, BackendTimeout, TiercacheError
-from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, ObjectStore, check_size
+from tiercache.errors import BackendError, TiercacheError
+from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
+from tiercache.objectstore.client import LazyClient
+from tiercache.objectstore.faults import Absent, Faults
+from tiercache.objectstore.sdk import SdkStore, took_place
 
 from .classes import ARCHIVED
-from .client import Connection, LazyClient
-from .errors import Absent, Conflict, Refused, by_code, credentials_refused, translate
-from .sockets import until
+from .errors import WORDS, by_code, credentials_refused, translate
+from .lifecycle import S3Lifecycle
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,32 +21,25 @@ if TYPE_CHECKING:
 _DIRECTORY_BUCKET = "--x-s3"
 
 
-class S3Bucket(ObjectStore):
+class S3Bucket(SdkStore["S3Client"]):
     """One bucket.
 
     Args:
         bucket: its name.
-        connection: how to reach it.
+        client: where the client comes from.
         put_options: arguments of every `put_object`: storage class, encryption.
-        timeout: asked when the client is made, for the SDK's own timeouts.
     """
 
-    def __init__(
-        self,
-        bucket: str,
-        connection: Connection,
-        put_options: Mapping[str, str],
-        timeout: Callable[[], float | None],
-    ) -> None:
+    def __init__(self, bucket: str, client: LazyClient[S3Client], put_options: Mapping[str, str]) -> None:
+        super().__init__(client, Faults(WORDS, bucket))
         self._bucket = bucket
         self._put_options = {"ContentType": CONTENT_TYPE, **put_options}
-        self._client = LazyClient(connection, timeout)
-        self._seen = False
+        self.lifecycle = S3Lifecycle(bucket, self.calling)
 
     def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
         """GET."""
         try:
-            with self._calling("GetObject", deadline) as client:
+            with self.calling("GetObject", deadline) as client:
                 answer = client.get_object(Bucket=self._bucket, Key=name)
                 body, size = answer["Body"], answer.get("ContentLength")
                 if size is not None and size > limit:
@@ -61,11 +54,10 @@ class S3Bucket(ObjectStore):
     def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
         """HEAD; a 404 does not tell which of object and bucket is missing, so the first one is looked into."""
         try:
-            with self._calling("HeadObject", deadline) as client:
+            with self.calling("HeadObject", deadline) as client:
                 answer = client.head_object(Bucket=self._bucket, Key=name)
         except Absent:
-            if not self._seen:
-                self._check_bucket(name, deadline)
+            self.check_container(name, deadline)
             return None
         return ObjectInfo(
             name,
@@ -77,50 +69,46 @@ class S3Bucket(ObjectStore):
             answer.get("Metadata", {}),
         )
 
-    def write(
-        self,
-        name: str,
-        body: bytes,
-        user_metadata: Mapping[str, str],
-        *,
-        if_absent: bool,
-        if_match: str | None,
-        deadline: float | None,
-    ) -> bool:
+    def write(self, upload: Upload, *, if_absent: bool, if_match: str | None, deadline: float | None) -> bool:
         """PUT; a conflict with another conditional write is tried once more, then it has lost."""
         options: dict[str, Any] = dict(self._put_options)
+        if upload.storage_class is not None:
+            options["StorageClass"] = upload.storage_class
         if if_absent:
             options["IfNoneMatch"] = "*"
         if if_match is not None:
             options["IfMatch"] = if_match
-        for _ in range(2):
-            try:
-                with self._calling("PutObject", deadline) as client:
-                    client.put_object(Bucket=self._bucket, Key=name, Body=body, Metadata=dict(user_metadata), **options)
-                return True
-            except (Refused, Absent):
-                return False
-            except Conflict:
-                continue
-        return False
+
+        def put() -> None:
+            with self.calling("PutObject", deadline) as client:
+                client.put_object(
+                    Bucket=self._bucket,
+                    Key=upload.name,
+                    Body=upload.body,
+                    Metadata=dict(upload.user_metadata),
+                    **options,
+                )
+
+        return took_place(put)
 
     def remove(self, name: str, *, deadline: float | None) -> None:
         """DELETE; of an absent object, too, S3 says that it is done."""
         try:
-            with self._calling("DeleteObject", deadline) as client:
+            with self.calling("DeleteObject", deadline) as client:
                 client.delete_object(Bucket=self._bucket, Key=name)
         except Absent:
             return
 
-    def remove_many(self, names: Sequence[str], *, deadline: float | None) -> dict[str, BackendError]:
+    def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> dict[str, BackendError]:
         """DeleteObjects; it answers 200 with the names that failed inside."""
-        with self._calling("DeleteObjects", deadline) as client:
-            answer = client.delete_objects(
-                Bucket=self._bucket, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True}
-            )
+        objects: list[Any] = [
+            {"Key": name} if etag is None else {"Key": name, "ETag": etag} for name, etag in versions.items()
+        ]
+        with self.calling("DeleteObjects", deadline) as client:
+            answer = client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
         failed: dict[str, BackendError] = {}
         for item in answer.get("Errors", ()):
-            error = by_code(item.get("Code", ""), "DeleteObjects", self._bucket)
+            error = by_code(item.get("Code", ""), "DeleteObjects", self._faults)
             if not isinstance(error, BackendError):
                 raise error
             if not isinstance(error, Absent):
@@ -128,13 +116,15 @@ class S3Bucket(ObjectStore):
         return failed
 
     def list_page(
-        self, prefix: str, token: str | None, *, deadline: float | None
+        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
     ) -> tuple[list[ObjectInfo], str | None]:
         """ListObjectsV2."""
         if self._bucket.endswith(_DIRECTORY_BUCKET):  # they list whole directories only; the caller filters
             prefix = prefix[: prefix.rfind("/") + 1]
         options: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
-        with self._calling("ListObjectsV2", deadline) as client:
+        if limit is not None:
+            options["MaxKeys"] = limit
+        with self.calling("ListObjectsV2", deadline) as client:
             answer: dict[str, Any] = {**client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)}
         page = [
             ObjectInfo(
@@ -151,42 +141,16 @@ class S3Bucket(ObjectStore):
 
     def probe(self, prefix: str, *, deadline: float | None) -> None:
         """List one name: unlike HeadBucket it says what is wrong, and a permission for the prefix is enough."""
-        with self._calling("ListObjectsV2", deadline) as client:
+        with self.calling("ListObjectsV2", deadline) as client:
             client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+    def translate(self, error: Exception, operation: str, deadline: float | None) -> TiercacheError | None:
+        """Map what boto3 raises (`tiercache_s3.errors`)."""
+        return translate(error, operation, self._faults, deadline)
 
-    def _check_bucket(self, name: str, deadline: float | None) -> None:
-        try:
-            self.probe(name, deadline=deadline)
-        except AccessDenied:  # it is there
-            self._seen = True
-
-    @contextmanager
-    def _calling(self, operation: str, deadline: float | None) -> Iterator[S3Client]:
-        """Lend the client for one request that ends by the deadline; map what it raises."""
-        try:
-            client = self._client.get()
-            _check_time(deadline)  # making the client takes a while
-            with until(deadline):
-                yield client
-        except TiercacheError:
-            raise
-        except Exception as error:
-            mapped = translate(error, operation, self._bucket, deadline)
-            if mapped is None:
-                raise
-            if credentials_refused(error):
-                self._client.forget()
-            raise mapped from None
-        self._seen = True
-
-
-def _check_time(deadline: float | None) -> None:
-    if deadline is not None and deadline <= time.monotonic():
-        raise BackendTimeout("the deadline passed before the request was sent")
+    def spoils_credentials(self, error: Exception) -> bool:
+        """Whether a renewed session token may help."""
+        return credentials_refused(error)
 
 
 def _is_archived(answer: Mapping[str, Any]) -> bool:

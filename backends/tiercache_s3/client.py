@@ -1,35 +1,32 @@
-"""The boto3 client: made at the first request, made again in a forked child, never shared with other code."""
+"""The boto3 client: how it is set up, and what of botocore's habits it is rid of."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import threading
-import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
+from botocore.awsrequest import AWSHTTPConnectionPool, AWSHTTPSConnectionPool
 from botocore.config import Config
 from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 from botocore.utils import parse_timestamp
 
-from tiercache.errors import CacheClosed
+from tiercache.objectstore.client import user_agent
+from tiercache.objectstore.sockets import UNBOUNDED_WAIT, pool_classes
 
-from .errors import UnusableSettings, no_credentials
-from .sockets import UNBOUNDED_WAIT, bind_to_deadlines
+from .errors import NoCredentials, UnusableSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_POOLS = pool_classes(AWSHTTPConnectionPool, AWSHTTPSConnectionPool)
 Checksums = Literal["when_supported", "when_required"]
 
 
@@ -48,65 +45,14 @@ class Connection:
     connections: int
 
 
-class LazyClient:
-    """Holds the client of one backend.
-
-    Args:
-        connection: how to reach the bucket.
-        timeout: asked when the client is made, for the SDK's own timeouts.
-    """
-
-    def __init__(self, connection: Connection, timeout: Callable[[], float | None]) -> None:
-        self._connection = connection
-        self._timeout = timeout
-        self._closed = False
-        self._lock = threading.Lock()
-        self._client: S3Client | None = None
-        _clients.add(self)
-
-    def get(self) -> S3Client:
-        """Return the client.
-
-        Raises:
-            AccessDenied: there are no credentials.
-            CacheClosed: `close` was called.
-        """
-        client = self._client
-        if client is None:
-            with self._lock:
-                if self._closed:
-                    raise CacheClosed("this S3 client")
-                client = self._client
-                if client is None:
-                    client = self._client = _build(self._connection, self._timeout())
-        return client
-
-    def forget(self) -> None:
-        """Make another client for the next request, which reads the credentials again where they can change."""
-        if self._connection.access_key_id is None:
-            self._client = None
-
-    def close(self) -> None:
-        """Close the connections; for good."""
-        with self._lock:
-            self._closed = True
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def reset(self) -> None:
-        """Start anew, without a word to the connections of the process that was forked."""
-        self._lock = threading.Lock()
-        self._client = None
-
-
 @cache
 def _models(data_path: str | None) -> Loader:
     """The SDK's description of the S3 API: 0.1 s of CPU to read, so that all clients share it."""
     return create_loader(data_path)
 
 
-def _build(connection: Connection, timeout: float | None) -> S3Client:
+def build(connection: Connection, timeout: float | None) -> S3Client:
+    """Return a client that keeps deadlines; `timeout` is for the SDK's own, which are a second line behind them."""
     core = get_session()
     core.register_component("data_loader", _models(core.get_config_variable("data_path")))
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time_of)
@@ -119,7 +65,7 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         profile_name=connection.profile,
     )
     if session.get_credentials() is None:
-        raise no_credentials("none found")
+        raise NoCredentials
     seconds = UNBOUNDED_WAIT if timeout is None else timeout
     config = Config(
         connect_timeout=seconds,
@@ -127,7 +73,7 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         retries={"total_max_attempts": 1, "mode": "standard"},  # the chain decides what to try again
         max_pool_connections=connection.connections,
         tcp_keepalive=True,
-        user_agent_extra=f"tiercache/{_version()}",
+        user_agent_extra=user_agent(),
         s3={"addressing_style": "path" if connection.path_style else "auto"},
         request_checksum_calculation=connection.checksums,
         response_checksum_validation="when_required",  # the envelope has a checksum of its own
@@ -136,12 +82,24 @@ def _build(connection: Connection, timeout: float | None) -> S3Client:
         client: S3Client = session.client("s3", endpoint_url=connection.endpoint_url, config=config)
     except ValueError:  # botocore's own for a bad URL
         raise UnusableSettings from None
-    bind_to_deadlines(client)
+    _bind_to_deadlines(client)
     client.meta.events.register_last("before-parameter-build.s3", _stay_in_region)
     client.meta.events.register_last("before-call.s3", _send_at_once)
     if connection.checksums == "when_required":
         client.meta.events.register_last("before-call.s3.DeleteObjects", _sign_with_md5)
     return client
+
+
+def _bind_to_deadlines(client: Any) -> None:
+    """Make a botocore client connect through sockets that keep deadlines.
+
+    It reaches into the client, for want of a public way. A botocore that is built otherwise keeps its own sockets
+    and its own timeouts, which bound each wait, not the sum; tests of this package fail then.
+    """
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    classes = getattr(session, "_pool_classes_by_scheme", None)
+    if isinstance(classes, dict):
+        classes.update(_POOLS)
 
 
 def _stay_in_region(context: dict[str, Any], **_: Any) -> None:
@@ -172,22 +130,3 @@ def _time_of(value: Any) -> datetime:
         return parse_timestamp(value)
     except ValueError:
         raise ResponseParserError("a time cannot be read") from None
-
-
-def _version() -> str:
-    try:
-        return version("tiercache")
-    except PackageNotFoundError:  # run from a source tree
-        return "0"
-
-
-_clients: weakref.WeakSet[LazyClient] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for client in list(_clients):
-        client.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -1,7 +1,4 @@
-"""The one place where what S3 and its SDK report becomes an error of tiercache.
-
-No message of theirs is passed on: they hold object names, and with them keys. What stands in ours is the code.
-"""
+"""The one place where what S3 and its SDK report becomes an error of tiercache."""
 
 from __future__ import annotations
 
@@ -13,42 +10,38 @@ from botocore import exceptions as sdk
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from tiercache.errors import (
-    AccessDenied,
-    BackendError,
-    BackendTimeout,
-    BackendUnavailable,
-    ConfigurationError,
-    EntryTooLarge,
-    TiercacheError,
-)
+from tiercache.errors import ConfigurationError, TiercacheError
+from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words
 
 
 class UnusableSettings(sdk.BotoCoreError):
     """The SDK cannot make a client of these settings, such as an endpoint_url that is no URL."""
 
 
-class Absent(BackendError):
-    """There is no such object, or it is archived. Never leaves this package."""
+class NoCredentials(sdk.BotoCoreError):
+    """The SDK finds no credentials anywhere."""
 
 
-class Refused(BackendError):
-    """The condition of a write does not hold. Never leaves this package."""
-
-
-class Conflict(BackendError):
-    """Another write to the same name was under way: try again. Never leaves this package."""
-
-
-_ACTIONS = {
-    "GetObject": "s3:GetObject",
-    "HeadObject": "s3:GetObject",
-    "PutObject": "s3:PutObject",
-    "DeleteObject": "s3:DeleteObject",
-    "DeleteObjects": "s3:DeleteObject",
-    "ListObjectsV2": "s3:ListBucket",
-}
-_ABSENT = {"NoSuchKey", "NoSuchVersion", "InvalidObjectState"}
+WORDS = Words(
+    store="S3",
+    container="bucket",
+    endpoint="endpoint_url",
+    credentials="give access_key_id and secret_access_key, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a"
+    " profile, or run with a role",
+    permissions={
+        "GetObject": "s3:GetObject",
+        "HeadObject": "s3:GetObject",
+        "PutObject": "s3:PutObject",
+        "DeleteObject": "s3:DeleteObject",
+        "DeleteObjects": "s3:DeleteObject",
+        "ListObjectsV2": "s3:ListBucket",
+        "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+        "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    },
+    listing="s3:ListBucket",
+    readers=frozenset({"GetObject", "HeadObject"}),
+)
+_ABSENT = {"NoSuchKey", "NoSuchVersion", "InvalidObjectState", "NoSuchLifecycleConfiguration"}
 _CREDENTIALS = {
     "AuthFailure": "check them",
     "CredentialsNotSupported": "check them",
@@ -58,7 +51,7 @@ _CREDENTIALS = {
     "InvalidSecurity": "check them",
     "InvalidToken": "renew the session token",
     "NotSignedUp": "sign the account up for S3",
-    "RequestTimeTooSkewed": "set this machine's clock",
+    "RequestTimeTooSkewed": WORDS.clock,
     "SignatureDoesNotMatch": "check the secret access key, and the region",
     "TokenRefreshRequired": "renew the session token",
     "UnrecognizedClientException": "check them",
@@ -83,6 +76,7 @@ _WRONG_REGION = {
 }
 _REGION = re.compile(r"expecting '([a-z0-9-]+)'")
 _NO_CREDENTIALS = (
+    NoCredentials,
     sdk.NoCredentialsError,
     sdk.PartialCredentialsError,
     sdk.CredentialRetrievalError,
@@ -103,52 +97,39 @@ _SETTINGS = (
 )
 
 
-def translate(error: Exception, operation: str, bucket: str, deadline: float | None) -> TiercacheError | None:
+def translate(error: Exception, operation: str, faults: Faults, deadline: float | None) -> TiercacheError | None:
     """Return the error to raise instead; None for one that is not the SDK's.
 
     Args:
         error: what the SDK raised.
         operation: the API operation, such as `GetObject`.
-        bucket: its name, for the message.
+        faults: the errors of the bucket.
         deadline: when the operation had to end.
     """
     if isinstance(error, sdk.ClientError):
-        return _answered(error, operation, bucket)
+        return _answered(error, operation, faults)
     if not isinstance(error, (sdk.BotoCoreError, ResponseParserError, HTTPError, OSError)):
         return None
     kind = type(error).__name__
     if isinstance(error, _NO_CREDENTIALS):
-        return no_credentials(kind)
+        return faults.no_credentials(kind)
     if isinstance(error, ResponseParserError):
-        return not_a_store(kind)
+        return faults.not_a_store(kind)
     if isinstance(error, _SETTINGS):
         return ConfigurationError(f"the SDK refuses the settings ({kind}): check bucket, region, endpoint_url, profile")
     late = deadline is not None and time.monotonic() >= deadline
     if late or isinstance(error, (sdk.ConnectTimeoutError, sdk.ReadTimeoutError, TimeoutError)):
-        return BackendTimeout(f"S3 did not answer {operation} in time ({kind})")
-    return BackendUnavailable(f"S3 cannot be reached for {operation} ({kind}): check the network and endpoint_url")
+        return faults.timed_out(operation, kind)
+    return faults.unreachable(operation, kind)
 
 
-def no_credentials(what: str) -> AccessDenied:
-    """Return the error about credentials that the SDK cannot find."""
-    return AccessDenied(
-        f"no usable credentials for S3 ({what}): give access_key_id and secret_access_key, set AWS_ACCESS_KEY_ID and"
-        " AWS_SECRET_ACCESS_KEY, name a profile, or run with a role"
-    )
-
-
-def not_a_store(what: str) -> ConfigurationError:
-    """Return the error about an endpoint that talks HTTP, but not S3."""
-    return ConfigurationError(f"the endpoint does not answer like S3 ({what}): check endpoint_url")
-
-
-def by_code(code: str, operation: str, bucket: str, status: int = 0) -> TiercacheError:
+def by_code(code: str, operation: str, faults: Faults, status: int = 0) -> TiercacheError:
     """Return the error for a code of the S3 API, as an answer or one key of a bulk delete carries it.
 
     Args:
         code: such as `SlowDown`; the HTTP status as text where the answer had no body, as for HEAD.
         operation: the API operation.
-        bucket: its name, for the message.
+        faults: the errors of the bucket.
         status: the HTTP status, 0 when there is none of its own.
     """
     what = f"{code}, HTTP {status}" if status and code != str(status) else code
@@ -159,28 +140,25 @@ def by_code(code: str, operation: str, bucket: str, status: int = 0) -> Tiercach
     if code == "ConditionalRequestConflict":
         return Conflict(what)
     if code == "NoSuchBucket":
-        return ConfigurationError(f"bucket {bucket!r} does not exist; create it or fix the name")
+        return faults.no_container()
     if code == "RequestTimeout":
-        return BackendTimeout(f"S3 stopped waiting for the data of {operation} ({what})")
+        return faults.timed_out(operation, what)
     if code in _BUSY or status >= 500 or status == 429:
         # Without a code of S3 it came from something before S3, or from something that is not S3.
-        hint = ", and check endpoint_url if that does not help" if code == str(status) else ""
-        return BackendUnavailable(f"S3 cannot serve {operation} for now ({what}); try again later{hint}")
+        return faults.busy(operation, what, explained=code != str(status))
     if code in _CREDENTIALS:
-        return AccessDenied(f"S3 refuses the credentials ({what}): {_CREDENTIALS[code]}")
+        return faults.bad_credentials(what, _CREDENTIALS[code])
     if code in ("AccessDenied", "AllAccessDisabled", "AccountProblem") or status in (401, 403):
-        return _denied(what, operation, bucket)
+        return faults.denied(operation, what)
     if code in ("EntityTooLarge", "MaxMessageLengthExceeded"):
-        return EntryTooLarge(f"S3 refuses an object of this size ({what}); lower max_entry_bytes")
+        return faults.too_large(what)
     if code == "InvalidStorageClass":
         return ConfigurationError(
-            f"bucket {bucket!r} does not take this storage_class: directory buckets take EXPRESS_ONEZONE, others do not"
+            f"{faults.where} does not take this storage_class: directory buckets take EXPRESS_ONEZONE, others do not"
         )
     if code in ("NotImplemented", "MethodNotAllowed") or code == str(status):
-        return not_a_store(what)
-    return ConfigurationError(
-        f"S3 refuses {operation} on bucket {bucket!r} ({what}): check prefix, sse, kms_key_id and checksums"
-    )
+        return faults.not_a_store(what)
+    return faults.refused(operation, what, "check prefix, sse, kms_key_id and checksums")
 
 
 def credentials_refused(error: Exception) -> bool:
@@ -188,14 +166,7 @@ def credentials_refused(error: Exception) -> bool:
     return isinstance(error, sdk.ClientError) and error.response.get("Error", {}).get("Code") in _CREDENTIALS
 
 
-def _denied(what: str, operation: str, bucket: str) -> AccessDenied:
-    hint = ""
-    if operation in ("GetObject", "HeadObject"):
-        hint = "; without s3:ListBucket, S3 answers this for a missing key, too"
-    return AccessDenied(f"S3 denies {_ACTIONS[operation]} on bucket {bucket!r} ({what}): allow it in the policy{hint}")
-
-
-def _answered(error: sdk.ClientError, operation: str, bucket: str) -> TiercacheError:
+def _answered(error: sdk.ClientError, operation: str, faults: Faults) -> TiercacheError:
     answer: dict[str, Any] = dict(error.response)
     details: dict[str, Any] = answer.get("Error", {})
     envelope: dict[str, Any] = answer.get("ResponseMetadata", {})
@@ -209,5 +180,5 @@ def _answered(error: sdk.ClientError, operation: str, bucket: str) -> TiercacheE
         where = (
             f"is in region {region!r}; pass region={region!r}" if region else "is in another region; pass its region"
         )
-        return ConfigurationError(f"bucket {bucket!r} {where}")
-    return by_code(code, operation, bucket, status)
+        return ConfigurationError(f"{faults.where} {where}")
+    return by_code(code, operation, faults, status)

@@ -11,9 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
-
-import msgspec
+from typing import Any, TypeVar
 
 from .. import envelope, keys
 from ..backend import Backend
@@ -30,9 +28,12 @@ from ..errors import (
 )
 from ..pool import DaemonPool
 from ..units import Duration, Size, parse_duration, parse_size
+from .lifecycle import LifecycleChange, apply
+from .listing import Listed, guessed, known, ours, with_info
 from .mirror import from_user_metadata, to_user_metadata
-from .objects import ObjectInfo, ObjectStore, checked_prefix
+from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
 from .parallel import for_each
+from .sweep import Sweep, SweepReport
 
 T = TypeVar("T")
 
@@ -88,12 +89,12 @@ class ObjectStoreBackend(Backend):
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included, with one GET; None when it is absent, expired or archived."""
-        entry = self._fetch(self._name(key), key, self._due(deadline))
+        entry = self._fetch(self._name(key), key, self.due(deadline))
         return entry if entry is not None and entry.metadata.is_usable(self.clock()) else None
 
     def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
         """Return the metadata from the mirror, or from the envelope where the mirror is incomplete."""
-        due = self._due(deadline)
+        due = self.due(deadline)
         info = self.objects.stat(self._name(key), deadline=due)
         metadata = None if info is None else self._describe(info, key, due)
         return metadata if metadata is not None and metadata.is_usable(self.clock()) else None
@@ -110,7 +111,7 @@ class ObjectStoreBackend(Backend):
         """Store the entry with one PUT and return whether it was written (see `Backend.put`)."""
         if if_absent and if_match is not None:
             raise ConfigurationError("put takes if_absent or if_match, not both")
-        name, due = self._name(key), self._due(deadline)
+        name, due = self._name(key), self.due(deadline)
         if len(entry.payload) > self.max_entry_bytes:
             raise EntryTooLarge(
                 f"the payload has {len(entry.payload):,} bytes, this tier takes {self.max_entry_bytes:,}"
@@ -120,9 +121,10 @@ class ObjectStoreBackend(Backend):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes)
+        upload = Upload(name, body, mirror, stored.gone_at)
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
-            return self.objects.write(name, body, mirror, if_absent=if_absent, if_match=if_match, deadline=due)
+            return self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
 
         written = write(if_absent, if_match)
         if written or not if_absent:
@@ -134,7 +136,7 @@ class ObjectStoreBackend(Backend):
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
         """Remove the object (HEAD, DELETE) and return whether it held an entry that could still be read."""
-        name, due = self._name(key), self._due(deadline)
+        name, due = self._name(key), self.due(deadline)
         info = self.objects.stat(name, deadline=due)
         if info is None:
             return False
@@ -144,20 +146,20 @@ class ObjectStoreBackend(Backend):
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
         """Return the entries that are there, with parallel GETs; on a deadline, `PartialFailure` carries the rest."""
-        return self._side_by_side(keys, lambda key, due: self.get(key, deadline=due), deadline)
+        return self.side_by_side(keys, lambda key, due: self.get(key, deadline=due), deadline)
 
     def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
         """Store the entries with parallel PUTs; the `results` of a `PartialFailure` are the keys that were stored."""
-        self._side_by_side(entries, lambda key, due: self.put(key, entries[key], deadline=due), deadline)
+        self.side_by_side(entries, lambda key, due: self.put(key, entries[key], deadline=due), deadline)
 
     def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
         """Remove the objects with bulk deletes and return how many of these keys are now absent."""
-        self._due(deadline)
+        self.due(deadline)
         key_of = {self._name(key): key for key in keys}
         removed, failed, waiting = 0, dict[str, BackendError](), iter(key_of)
         while names := list(islice(waiting, self.objects.bulk_delete)):
             try:
-                errors = self.objects.remove_many(names, deadline=self._due_in_bulk(deadline, len(names)))
+                errors = self._remove(names, deadline)
             except BackendError as error:
                 failed |= {key_of[name]: error for name in [*names, *waiting]}
             else:
@@ -173,10 +175,16 @@ class ObjectStoreBackend(Backend):
         """Yield key and metadata page by page (see the class for what a listing knows)."""
         for page in self._pages(prefix, deadline):
             whole = {key: info for key, info in page if key is not None}
-            if full:
-                yield from self._look_at(whole, lambda key, due: self.head(key, deadline=due), deadline).items()
-            else:
-                yield from ((key, _listed(key, info)) for key, info in whole.items())
+            told = {key: known(key, info) for key, info in whole.items()}
+            unknown = [key for key, metadata in told.items() if metadata is None] if full else []
+            looked_at = self._look_at(unknown, lambda key, due: self.head(key, deadline=due), deadline)
+            now = self.clock()
+            for key, info in whole.items():
+                metadata = told[key] or looked_at.get(key)
+                if metadata is not None and metadata.is_usable(now):
+                    yield key, metadata
+                elif metadata is None and not full:
+                    yield key, guessed(key, info)
             cut = [info.name for key, info in page if key is None]
             for metadata in self._look_at(cut, self._read_cut, deadline).values():
                 if metadata.key.startswith(prefix):
@@ -195,16 +203,74 @@ class ObjectStoreBackend(Backend):
             key_of = {info.name: key or info.name for key, info in page}
             waiting = iter(key_of)
             while names := list(islice(waiting, self.objects.bulk_delete)):
-                errors = self.objects.remove_many(names, deadline=self._due_in_bulk(deadline, len(names)))
+                errors = self._remove(names, deadline)
                 failed |= {key_of[name]: error for name, error in errors.items()}
                 removed += len(names) - len(errors)
         if failed:
             raise PartialFailure(failed, removed)
         return removed
 
+    def sweep(
+        self,
+        prefix: str = "",
+        *,
+        max_requests: int | None = None,
+        resume: str | None = None,
+        progress: Callable[[SweepReport], None] | None = None,
+        deadline: float | None = None,
+    ) -> SweepReport:
+        """Delete the objects of expired entries whose keys start with `prefix`, in bulk.
+
+        It costs the listing and the bulk deletes, and a HEAD for each object where a listing tells no metadata (S3).
+        What was written again since it was looked at stays, so several machines may sweep at the same time.
+
+        Args:
+            prefix: of the keys, at most 800 encoded bytes.
+            max_requests: the budget; the report says where it stopped.
+            resume: the `resume` of an earlier report.
+            progress: called with the report so far, after each page of at most 1,000 objects.
+            deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
+
+        Raises:
+            PartialFailure: some objects could not be looked at or deleted; `results` is the report.
+            BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
+        """
+        return Sweep(self, prefix, max_requests, resume).run(progress, deadline)
+
+    async def asweep(self, prefix: str = "", **options: Any) -> SweepReport:
+        """`sweep`, awaited; `progress` is called in a thread of the backend."""
+        return await self._offload(self.sweep, prefix, **options)
+
+    def apply_lifecycle(
+        self, *, expire_after: Duration | None = None, dry_run: bool = False, deadline: float | None = None
+    ) -> LifecycleChange:
+        """Make the bucket's lifecycle rules delete what is expired below this backend's prefix.
+
+        Rules of others are kept. Called again with the same arguments, it changes nothing. It reads and replaces the
+        whole configuration, so that another tool which changes it at the same moment may undo this, or be undone.
+
+        Args:
+            expire_after: how long after its writing an object goes, rounded up to days: the longest ttl, and
+                stale_for, or more. GCS deletes by each entry's own expiry without it.
+            dry_run: say what would change, and change nothing.
+            deadline: seconds of `time.monotonic`; None: each request has `timeout`.
+
+        Raises:
+            ConfigurationError: the store needs `expire_after`, or its rules cannot be reached from here.
+            AccessDenied: the credentials of a cache client do not allow it (they should not); use an operator's.
+        """
+        if self.objects.lifecycle is None:
+            raise ConfigurationError(f"the lifecycle rules of {self.scheme}:// cannot be reached from here")
+        due = self.due(deadline)
+        return apply(self.objects.lifecycle, self.prefix, expire_after, dry_run=dry_run, deadline=due)
+
+    async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
+        """`apply_lifecycle`, awaited."""
+        return await self._offload(self.apply_lifecycle, **options)
+
     def ping(self, *, deadline: float | None = None) -> None:
         """Return when the bucket can be listed; raise what keeps it from serving."""
-        self.objects.probe(self.prefix, deadline=self._due(deadline))
+        self.objects.probe(self.prefix, deadline=self.due(deadline))
 
     def close(self) -> None:
         """Release connections and threads; requests under way end by themselves."""
@@ -225,7 +291,7 @@ class ObjectStoreBackend(Backend):
             return None
         info, body = found
         entry = envelope.decode(body, key, max_payload=self.max_entry_bytes)
-        return Entry(entry.payload, _with_info(entry.metadata, info), entry.wire)
+        return Entry(entry.payload, with_info(entry.metadata, info), entry.wire)
 
     def _describe(self, info: ObjectInfo, key: str, due: float | None, *, times_only: bool = False) -> Metadata | None:
         """The metadata of the entry in an object, expired or not; None when it is archived."""
@@ -233,7 +299,7 @@ class ObjectStoreBackend(Backend):
             return None
         mirrored = from_user_metadata(info.user_metadata or {}, key)
         if mirrored is not None and (mirrored.complete or times_only):
-            return _with_info(mirrored.metadata, info)
+            return with_info(mirrored.metadata, info)
         entry = self._fetch(info.name, key, due)
         return None if entry is None else entry.metadata
 
@@ -249,7 +315,7 @@ class ObjectStoreBackend(Backend):
 
     # Batches and listings
 
-    def _due(self, deadline: float | None) -> float | None:
+    def due(self, deadline: float | None) -> float | None:
         """When an operation that begins now must end."""
         if self._closed:
             raise CacheClosed(f"this {type(self).__name__}")
@@ -260,20 +326,25 @@ class ObjectStoreBackend(Backend):
 
     def _due_of_one(self, deadline: float | None) -> float | None:
         """When one operation of a batch must end: it has `timeout`, and no more than the batch has left."""
-        due = self._due(None)
+        due = self.due(None)
         return due if deadline is None else deadline if due is None else min(due, deadline)
 
-    def _due_in_bulk(self, deadline: float | None, count: int) -> float | None:
+    def due_in_bulk(self, deadline: float | None, count: int) -> float | None:
         """When one request about this many objects must end: it may take as long as ten about one."""
-        due = self._due(deadline)
+        due = self.due(deadline)
         if deadline is not None or self.timeout is None:
             return due
         return time.monotonic() + self.timeout * min(10, math.ceil(count / self.concurrency))
 
-    def _side_by_side(
+    def _remove(self, names: Sequence[str], deadline: float | None) -> Mapping[str, BackendError]:
+        due = self.due_in_bulk(deadline, len(names))
+        return self.objects.remove_many(dict.fromkeys(names), deadline=due)
+
+    def side_by_side(
         self, names: Iterable[str], operation: Callable[[str, float | None], T | None], deadline: float | None
     ) -> dict[str, T]:
-        self._due(deadline)
+        """Perform an operation for each name in this backend's threads (see `tiercache.objectstore.parallel`)."""
+        self.due(deadline)
 
         def one(name: str) -> T | None:
             return operation(name, self._due_of_one(deadline))
@@ -283,9 +354,9 @@ class ObjectStoreBackend(Backend):
     def _look_at(
         self, names: Iterable[str], look: Callable[[str, float | None], Metadata | None], deadline: float | None
     ) -> dict[str, Metadata]:
-        """`_side_by_side` for a scan, which leaves out what is no intact entry."""
+        """`side_by_side` for a scan, which leaves out what is no intact entry."""
         try:
-            return self._side_by_side(names, look, deadline)
+            return self.side_by_side(names, look, deadline)
         except PartialFailure as failure:
             if not all(isinstance(error, CorruptEntry) for error in failure.failed.values()):
                 raise
@@ -299,39 +370,11 @@ class ObjectStoreBackend(Backend):
             return None
         return entry.metadata
 
-    def _pages(
-        self, prefix: str, deadline: float | None, *, archived: bool = False
-    ) -> Iterator[list[tuple[str | None, ObjectInfo]]]:
-        """The listing: our objects with their keys (None where the name was cut), and nobody else's."""
-        start, token = keys.listing_prefix(prefix), None
+    def _pages(self, prefix: str, deadline: float | None, *, archived: bool = False) -> Iterator[list[Listed]]:
+        """The listing, page by page: entries of ours, the archived ones only when asked for."""
+        start, token = self.prefix + keys.listing_prefix(prefix), None
         while True:
-            page, token = self.objects.list_page(self.prefix + start, token, deadline=self._due(deadline))
-            found = ((self._key_in(info.name, prefix, start), info) for info in page if archived or not info.archived)
-            yield [(key or None, info) for key, info in found if key is not None]
+            page, token = self.objects.list_page(start, token, deadline=self.due(deadline))
+            yield ours((info for info in page if archived or not info.archived), self.prefix, prefix)
             if token is None:
                 return
-
-    def _key_in(self, name: str, prefix: str, start: str) -> str | None:
-        """The key of a listed object, empty when its name was cut; None when it is not one that was asked for."""
-        name = name.removeprefix(self.prefix)
-        key = keys.key_of(name)
-        if key is not None:
-            return key if key.startswith(prefix) else None
-        # Other slashes than those between segments: below `_meta/`, or in another backend's prefix.
-        ours = keys.is_cut(name) and "/" not in name.replace("~/", "")
-        return "" if ours and name.startswith(start) else None
-
-
-def _with_info(metadata: Metadata, info: ObjectInfo) -> Metadata:
-    return msgspec.structs.replace(metadata, stored_size=info.size, storage_class=info.storage_class, etag=info.etag)
-
-
-def _listed(key: str, info: ObjectInfo) -> Metadata:
-    return Metadata(
-        key=key,
-        created_at=info.modified_at,
-        size=info.size,
-        stored_size=info.size,
-        storage_class=info.storage_class,
-        etag=info.etag,
-    )

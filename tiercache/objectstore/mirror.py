@@ -4,14 +4,13 @@ With it a HEAD, a console or an inventory tells what an entry is, without its bo
 what does not fit into a store's limit (tags and attributes, most often) is left out of the mirror and named by its
 `omitted` item, so that a reader who needs it knows to open the envelope.
 
-    tiercache-version 1         key-digest  BLAKE2b-128 of the key: an object copied to another name is found out
-    created, expires, stale-until, as-of    Unix seconds          size        bytes of the payload, uncompressed
-    codec, encoding, key-id                 as in the envelope    tags, attributes    JSON, ASCII
+`ITEMS` lists what it holds.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
@@ -21,6 +20,24 @@ import msgspec
 from ..entry import AttributeValue, Metadata
 from ..envelope import VERSION
 from ..errors import CorruptEntry, UnknownFormat
+
+ITEMS = {
+    "tiercache-version": "version of the format, 1",
+    "key-digest": "BLAKE2b-128 of the key: an object copied to another name is found out",
+    "size": "bytes of the payload, uncompressed",
+    "created": "when the entry was made, Unix seconds",
+    "expires": "when it stops being fresh, Unix seconds; missing: never",
+    "stale-until": "until when it may be served stale, Unix seconds",
+    "as-of": "when the load that made it began, Unix seconds",
+    "codec": "how the payload becomes a value, such as `msgpack` or `ndarray;<f4;384`",
+    "encoding": "compression of the payload: `zstd`, or missing",
+    "key-id": "the encryption key that protects the payload",
+    "tags": "JSON list",
+    "attributes": "JSON object: model, tokens, price, tenant …",
+    "model": "the attribute of that name once more, for people",
+    "omitted": "items that were too large for the store or hold what no header carries; the envelope has them",
+}
+"""The mirror's items and what they mean, as the documentation shows them."""
 
 _HEADER_BYTES = len("x-amz-meta-")  # the longest prefix of the clouds; whether it counts, they do not all say
 _MARKER_BYTES = _HEADER_BYTES + len("omittedcodec,encoding,key-id,tags,attributes")
@@ -64,11 +81,14 @@ def to_user_metadata(metadata: Metadata, limit: int) -> dict[str, str]:
     for name, text in optional.items():
         if not text:
             continue
-        if _cost(name, text) <= room and text.isascii() and text.isprintable() and text == text.strip():
+        if _cost(name, text) <= room and _is_plain(text):
             mirror[name] = text
             room -= _cost(name, text)
         else:
             omitted.append(name)
+    model = metadata.attributes.get("model")
+    if isinstance(model, str) and _is_plain(model) and _cost("model", model) <= room:
+        mirror["model"] = model
     if omitted:
         mirror["omitted"] = ",".join(omitted)
     return mirror
@@ -110,11 +130,35 @@ def from_user_metadata(mirror: Mapping[str, str], key: str) -> Mirrored | None:
     return Mirrored(metadata, "omitted" not in items)
 
 
+def gone_at(mirror: Mapping[str, str]) -> float | None:
+    """Return when the entry of a mirror may be deleted; None: never.
+
+    Raises:
+        CorruptEntry: there is no mirror, it is damaged, or a later release wrote it.
+    """
+    items = {name.lower(): text for name, text in mirror.items()}
+    if items.get("tiercache-version") != str(VERSION):
+        raise CorruptEntry("the object carries no metadata that this release reads")
+    try:
+        float(items["created"])
+        end = _time(items.get("stale-until", items.get("expires")))
+    except (KeyError, ValueError):
+        raise CorruptEntry("the object's metadata cannot be read") from None
+    if end is not None and not math.isfinite(end):
+        raise CorruptEntry("the object's times are not finite numbers")
+    return end
+
+
 def _json(value: tuple[str, ...] | dict[str, AttributeValue]) -> str:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False) if value else ""
     except ValueError:  # NaN has no form in JSON
         return _UNPRINTABLE
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a header can carry the text unchanged."""
+    return text.isascii() and text.isprintable() and text == text.strip() and text != ""
 
 
 def _time(text: str | None) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import BackendError, ConfigurationError, CorruptEntry
 from ..keys import LONGEST_NAME
+from .lifecycle import LifecycleRules
 
 MAX_PREFIX_BYTES = 1024 - LONGEST_NAME  # 1,024 is what S3 and GCS take
 
@@ -38,6 +39,26 @@ class ObjectInfo:
     user_metadata: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An object to be written.
+
+    Attributes:
+        name: the whole name, with the backend's prefix.
+        body: its bytes.
+        user_metadata: the mirror.
+        gone_at: when the object may be deleted, Unix seconds; None: never. Where a store can keep it beside the
+            object (GCS: `customTime`), a lifecycle rule goes by it.
+        storage_class: the class to write it to; None: the backend's.
+    """
+
+    name: str
+    body: bytes
+    user_metadata: Mapping[str, str]
+    gone_at: float | None = None
+    storage_class: str | None = None
+
+
 class ObjectStore(ABC):
     """A bucket, as its vendor's SDK sees it.
 
@@ -47,10 +68,14 @@ class ObjectStore(ABC):
     Attributes:
         bulk_delete: names that one `remove_many` takes.
         mirror_bytes: bytes of user metadata that an object may carry.
+        lifecycle: the bucket's lifecycle rules; None where this class cannot reach them.
+        lists_metadata: whether a listing tells user metadata, so that it knows what a HEAD knows.
     """
 
     bulk_delete: int = 1000
     mirror_bytes: int = 2048
+    lists_metadata: bool = False
+    lifecycle: LifecycleRules | None = None
 
     @abstractmethod
     def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
@@ -65,16 +90,7 @@ class ObjectStore(ABC):
         """Return what a HEAD tells; None when it is absent."""
 
     @abstractmethod
-    def write(
-        self,
-        name: str,
-        body: bytes,
-        user_metadata: Mapping[str, str],
-        *,
-        if_absent: bool,
-        if_match: str | None,
-        deadline: float | None,
-    ) -> bool:
+    def write(self, upload: Upload, *, if_absent: bool, if_match: str | None, deadline: float | None) -> bool:
         """Write an object with one PUT; False when its condition does not hold."""
 
     @abstractmethod
@@ -82,14 +98,27 @@ class ObjectStore(ABC):
         """Delete an object; one that is absent is no error."""
 
     @abstractmethod
-    def remove_many(self, names: Sequence[str], *, deadline: float | None) -> Mapping[str, BackendError]:
-        """Delete up to `bulk_delete` objects and return the errors of those that could not be deleted."""
+    def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> Mapping[str, BackendError]:
+        """Delete up to `bulk_delete` objects and return the errors of those that could not be deleted.
+
+        Args:
+            versions: the names, each with the etag that the object must still have; None: whatever it is. One that
+                was changed meanwhile stays, as `Refused`, where the store takes conditional deletes.
+            deadline: seconds of `time.monotonic`, or None.
+        """
 
     @abstractmethod
     def list_page(
-        self, prefix: str, token: str | None, *, deadline: float | None
+        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
     ) -> tuple[Sequence[ObjectInfo], str | None]:
-        """Return one page of a listing and the token of the next, None after the last."""
+        """Return one page of a listing and the token of the next, None after the last.
+
+        Args:
+            prefix: of the names.
+            token: of the page; None: the first.
+            limit: objects at most; None: as many as a page takes.
+            deadline: seconds of `time.monotonic`, or None.
+        """
 
     @abstractmethod
     def probe(self, prefix: str, *, deadline: float | None) -> None:

@@ -1,8 +1,8 @@
 """Deadlines that hold: sockets that wait no longer than the operation of their thread has left.
 
 An SDK's timeouts bound each wait for a byte, so a peer that sends one byte at a time keeps a call for ever. Here each
-wait is bounded by what is left of the whole operation: name lookup, connecting, TLS, sending and receiving. The
-SDK's connection pools are told to make these connections through `URLLib3Session._pool_classes_by_scheme`.
+wait is bounded by what is left of the whole operation: name lookup, connecting, TLS, sending and receiving. All three
+SDKs send through urllib3; `pool_classes` makes connection pools of it that connect through these sockets.
 """
 
 from __future__ import annotations
@@ -13,23 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.awsrequest import (
-    AWSHTTPConnection,
-    AWSHTTPConnectionPool,
-    AWSHTTPSConnection,
-    AWSHTTPSConnectionPool,
-)
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from ..pool import DaemonPool
 
-from tiercache.pool import DaemonPool
+if TYPE_CHECKING:  # urllib3 comes with each of the SDKs, and not with the core
+    from urllib3.connection import HTTPConnection
 
 UNBOUNDED_WAIT = 60.0
 """Seconds without a byte after which an operation without a deadline gives up (the SDK's default)."""
 
-_resolvers = DaemonPool(4, "tiercache-s3-dns")  # a name lookup has no timeout: it is waited for beside itself
+_resolvers = DaemonPool(4, "tiercache-dns")  # a name lookup has no timeout: it is waited for beside itself
 
 
 class _Operation(threading.local):
@@ -98,6 +92,8 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
 def _dial(connection: HTTPConnection) -> socket.socket:
     """Connect to the first of a host's addresses that answers, and report problems as urllib3 does."""
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
     host = connection._dns_host.strip("[]")
     try:
         lookup = _resolvers.submit(socket.getaddrinfo, host, connection.port, 0, socket.SOCK_STREAM)
@@ -124,36 +120,29 @@ def _dial(connection: HTTPConnection) -> socket.socket:
     raise NewConnectionError(connection, f"cannot connect: {problem}") from None
 
 
-class _Connection(AWSHTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self)
+def pool_classes(http: type[Any], https: type[Any]) -> dict[str, type[Any]]:
+    """Return connection pools, by scheme, whose every wait is bounded (`until`).
 
-
-class _TLSConnection(AWSHTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self)
-
-    def connect(self) -> None:
-        if self.ssl_context is not None:
-            self.ssl_context.sslsocket_class = DeadlineTLSSocket
-        super().connect()
-
-
-class _Pool(AWSHTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(AWSHTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
-
-
-def bind_to_deadlines(client: Any) -> None:
-    """Make a botocore client connect through these sockets.
-
-    It reaches into the client, for want of a public way. A botocore that is built otherwise keeps its own sockets
-    and its own timeouts, which bound each wait, not the sum; tests of this package fail then.
+    Args:
+        http: urllib3's `HTTPConnectionPool`, or a class of an SDK that extends it.
+        https: the same for TLS.
     """
-    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    classes = getattr(session, "_pool_classes_by_scheme", None)
-    if isinstance(classes, dict):
-        classes.update(http=_Pool, https=_TLSPool)
+
+    plain_connection: Any = http.ConnectionCls
+    tls_connection: Any = https.ConnectionCls
+
+    class Connection(plain_connection):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            return _dial(self)
+
+    class TLSConnection(tls_connection):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            return _dial(self)
+
+        def connect(self) -> None:
+            if self.ssl_context is not None:
+                self.ssl_context.sslsocket_class = DeadlineTLSSocket
+            super().connect()
+
+    plain = type("DeadlinePool", (http,), {"ConnectionCls": Connection})
+    return {"http": plain, "https": type("DeadlineTLSPool", (https,), {"ConnectionCls": TLSConnection})}

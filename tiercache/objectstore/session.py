@@ -1,0 +1,37 @@
+"""A `requests` session whose requests end by their deadline; Google's and Microsoft's SDKs send through one.
+
+Only those backends import this module: requests comes with their SDKs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from .sockets import pool_classes
+
+_POOLS = pool_classes(HTTPConnectionPool, HTTPSConnectionPool)
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """Sends through sockets that keep the deadline of the running operation (`tiercache.objectstore.sockets`)."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of direct connections."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """Return the pools of connections through a proxy."""
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+def bind_to_deadlines(session: requests.Session, connections: int) -> None:
+    """Let a session send through such sockets, without retries, keeping at most so many idle connections."""
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0))

@@ -1,0 +1,167 @@
+"""`sweep`: expired objects are deleted, a page of the listing at a time, within a budget of requests.
+
+An expired entry is a miss at once; its bytes stay, and are paid for, until something deletes them: a lifecycle rule
+(`apply_lifecycle`, free of charge, a day late) or this. Each delete names the version that was seen to be expired, so
+that an entry which another machine writes meanwhile stays, and any number of machines may sweep at the same time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from .. import keys
+from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
+from .faults import Conflict, Refused
+from .listing import ours
+from .mirror import gone_at
+from .objects import ObjectInfo
+
+if TYPE_CHECKING:
+    from .backend import ObjectStoreBackend
+
+Progress = Callable[["SweepReport"], None]
+LEAST_BUDGET = 3
+"""Requests that make any progress possible: list one object, look at it, delete it."""
+_PAGE = 1000
+_WRITTEN_AGAIN = (Refused, Conflict)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep did, so far or in all.
+
+    Attributes:
+        examined: objects of ours that were looked at.
+        deleted: expired ones that are gone now.
+        freed: bytes that these took.
+        changed: objects that were written again between look and delete: they stay.
+        unknown: objects whose expiry cannot be told without reading them (copied without their metadata, damaged, or
+            of a later release): they stay.
+        requests: requests that were sent to the store.
+        failed: objects that could not be looked at or deleted, by kind of error.
+        resume: what `sweep(resume=…)` goes on from; None when the whole listing was seen.
+    """
+
+    examined: int = 0
+    deleted: int = 0
+    freed: int = 0
+    changed: int = 0
+    unknown: int = 0
+    requests: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    resume: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole listing was seen."""
+        return self.resume is None
+
+    def __str__(self) -> str:
+        failed = "".join(f", {count:,} failed ({kind})" for kind, count in sorted(self.failed.items()))
+        return (
+            f"{self.deleted:,} of {self.examined:,} objects deleted, {self.freed:,} bytes freed, "
+            f"{self.changed + self.unknown:,} left alone{failed}; {self.requests:,} requests"
+            f"{'' if self.complete else '; stopped at its budget, resume to go on'}"
+        )
+
+
+class Sweep:
+    """One run over the objects of a backend.
+
+    Args:
+        backend: whose objects.
+        prefix: of the keys that are looked at.
+        budget: requests at most; None: no bound.
+        resume: where an earlier run stopped; None: at the beginning.
+    """
+
+    def __init__(self, backend: ObjectStoreBackend, prefix: str, budget: int | None, resume: str | None) -> None:
+        if budget is not None and (type(budget) is not int or budget < LEAST_BUDGET):
+            raise ConfigurationError(f"max_requests must be {LEAST_BUDGET} at least, or None for no bound")
+        if prefix and keys.key_of(keys.listing_prefix(prefix)) != prefix:
+            raise ConfigurationError("prefix is longer than a listing can tell apart; give its first part")
+        self._backend = backend
+        self._prefix = prefix
+        self._budget = budget
+        self.report = SweepReport(resume=resume)
+
+    def run(self, progress: Progress | None, deadline: float | None) -> SweepReport:
+        """Sweep until the end, the budget or the deadline; see `ObjectStoreBackend.sweep`."""
+        while (limit := self._affordable()) > 0:
+            after = self._page(limit, deadline)
+            self.report = replace(self.report, resume=after)
+            if progress is not None:
+                progress(self.report)
+            if after is None:
+                break
+        if self.report.failed:
+            failed = {kind: BackendError(f"{count:,} objects") for kind, count in self.report.failed.items()}
+            raise PartialFailure(failed, self.report)
+        return self.report
+
+    def _affordable(self) -> int:
+        """Objects that the next page may have, so that what it shows can be looked at and deleted."""
+        if self._budget is None:
+            return _PAGE
+        left = self._budget - self.report.requests
+        if self._backend.objects.lists_metadata:
+            deletes = -(-_PAGE // self._backend.objects.bulk_delete)
+            return _PAGE if left > deletes else max(0, left - 1) * self._backend.objects.bulk_delete
+        return min(_PAGE, left - 2)
+
+    def _page(self, limit: int, deadline: float | None) -> str | None:
+        """Look at one page, delete what is expired, and return the token of the next."""
+        backend = self._backend
+        start = backend.prefix + keys.listing_prefix(self._prefix)
+        page, after = backend.objects.list_page(start, self.report.resume, limit=limit, deadline=backend.due(deadline))
+        found = [listed.info for listed in ours(page, backend.prefix, self._prefix)]
+        self._count(requests=1, examined=len(found))
+        self._delete([info for info in self._described(found, deadline) if self._is_expired(info)], deadline)
+        return after
+
+    def _described(self, found: list[ObjectInfo], deadline: float | None) -> Iterator[ObjectInfo]:
+        """The objects with their user metadata: from the listing, or with a HEAD each."""
+        if self._backend.objects.lists_metadata:
+            yield from found
+            return
+        self._count(requests=len(found))
+        names = [info.name for info in found]
+        looked: dict[str, ObjectInfo] = {}
+        try:
+            looked = self._backend.side_by_side(
+                names, lambda name, due: self._backend.objects.stat(name, deadline=due), deadline
+            )
+        except PartialFailure as failure:
+            looked = failure.results
+            self._fail(failure.failed.values())
+        yield from looked.values()
+
+    def _is_expired(self, info: ObjectInfo) -> bool:
+        try:
+            end = gone_at(info.user_metadata or {})
+        except CorruptEntry:
+            self._count(unknown=1)
+            return False
+        return end is not None and end <= self._backend.clock()
+
+    def _delete(self, expired: list[ObjectInfo], deadline: float | None) -> None:
+        waiting = iter(expired)
+        while some := {info.name: info for info in islice(waiting, self._backend.objects.bulk_delete)}:
+            versions = {name: info.etag for name, info in some.items()}
+            due = self._backend.due_in_bulk(deadline, len(some))
+            errors = self._backend.objects.remove_many(versions, deadline=due)
+            gone = [info for name, info in some.items() if name not in errors]
+            changed = sum(isinstance(error, _WRITTEN_AGAIN) for error in errors.values())
+            self._count(requests=1, deleted=len(gone), freed=sum(info.size for info in gone), changed=changed)
+            self._fail(error for error in errors.values() if not isinstance(error, _WRITTEN_AGAIN))
+
+    def _count(self, **more: int) -> None:
+        self.report = replace(self.report, **{name: getattr(self.report, name) + n for name, n in more.items()})
+
+    def _fail(self, errors: Iterable[BackendError]) -> None:
+        failed = Counter(self.report.failed) + Counter(type(error).__name__ for error in errors)
+        self.report = replace(self.report, failed=dict(failed))
