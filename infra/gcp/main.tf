@@ -49,6 +49,7 @@ resource "google_storage_bucket" "cache" {
         days_since_custom_time              = lifecycle_rule.value.days_since_custom_time
         send_days_since_custom_time_if_zero = lifecycle_rule.value.days_since_custom_time == 0
         matches_prefix                      = compact([local.prefix])
+        with_state                          = lifecycle_rule.value.with_state
       }
     }
   }
