@@ -144,7 +144,8 @@ def lines(found: dict[str, object]) -> str:
     resources = found["resources"]
     assert isinstance(resources, dict)
     each = ",\n".join(f'"{kind}": {json.dumps(known, sort_keys=True)}' for kind, known in resources.items())
-    return json.dumps({**found, "resources": {}}, sort_keys=True).replace('"resources": {}', f'"resources": {{\n{each}\n}}')
+    rest = json.dumps({**found, "resources": {}}, sort_keys=True)
+    return rest.replace('"resources": {}', f'"resources": {{\n{each}\n}}')
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ output "tier_chain" {
 output "url" {
   description = "The same tier as an address, for TierChain.from_urls."
   value = join("", [
-    "az://${azurerm_storage_account.cache.name}/${azurerm_storage_container.cache.name}/${local.path}",
-    var.access_tier == "Hot" ? "" : "?access_tier=${var.access_tier}",
+    "az://${azurerm_storage_container.cache.name}/${local.path}?account_url=${local.account_url}",
+    var.access_tier == "Hot" ? "" : "&access_tier=${var.access_tier}",
   ])
 }

@@ -106,7 +106,7 @@ def serving() -> Iterator[str]:
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         servers.append(server)
-        attached[f"registry.terraform.io/{known['source']}"] = {
+        attached[known["source"]] = {
             "Protocol": "grpc",
             "ProtocolVersion": 5,
             "Pid": os.getpid(),

@@ -60,7 +60,9 @@ class Terraform:
             "errors": [],
             "outputs": {name: output.get("value") for name, output in planned.get("outputs", {}).items()},
             "resources": {
-                resource["address"]: resource["values"] for module in modules for resource in module.get("resources", ())
+                resource["address"]: resource["values"]
+                for module in modules
+                for resource in module.get("resources", ())
             },
         }
 

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,7 +33,7 @@ class ClientPermissions:
     """Runs `BackendContract` against a server that speaks this cloud's protocol."""
     container: ClassVar[str]
     """The bucket or container of the plan."""
-    outside: ClassVar[list[Need]]
+    outside: ClassVar[Sequence[Need]]
     """What the role must not allow."""
     members: ClassVar[dict[str, list[str]]] = {}
     """The variables that give the role to somebody."""
@@ -67,8 +68,7 @@ class ClientPermissions:
         recorded = json.loads(notes.read_text())
         assert not recorded["unknown"], f"add these to permissions.py: {recorded['unknown']}"
         return {
-            Need(permission, cls.container, _OF_ONE_TEST.sub(PREFIX, name))
-            for permission, _, name in recorded["needs"]
+            Need(permission, cls.container, _OF_ONE_TEST.sub(PREFIX, name)) for permission, _, name in recorded["needs"]
         }
 
     def test_the_role_grants_exactly_what_the_client_asks_for(self, planned, needs):

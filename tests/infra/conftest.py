@@ -42,6 +42,7 @@ class Planner:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self._known: dict[str, Plan] = {}
 
     def __call__(self, module: str, **variables: object) -> Plan:
         """Plan a module with what it needs and these variables."""
@@ -53,9 +54,11 @@ class Planner:
         """Plan a module that may be refused."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = {"module": module, "variables": NEEDED.get(module, {}) | variables}
-        print(json.dumps(asked), file=self._process.stdin, flush=True)
-        return Plan(json.loads(self._process.stdout.readline()))
+        asked = json.dumps({"module": module, "variables": NEEDED.get(module, {}) | variables})
+        if asked not in self._known:
+            print(asked, file=self._process.stdin, flush=True)
+            self._known[asked] = Plan(json.loads(self._process.stdout.readline()))
+        return self._known[asked]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from html import unescape
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+T = TypeVar("T")
 
 
 class Request(NamedTuple):
@@ -18,7 +21,7 @@ class Request(NamedTuple):
 
     method: str
     target: str
-    headers: Mapping[str, str] = {}  # noqa: RUF012
+    headers: Mapping[str, str] = {}
     body: bytes = b""
 
     @property
@@ -101,7 +104,7 @@ def of_s3(request: Request) -> Iterator[Need]:
     permission = _look_up(S3, (request.method, "object" if key else "bucket", asks))
     if asks == "delete":
         names = re.findall(r"<Key>([^<]*)</Key>", request.body.decode())
-        yield from (Need(permission, bucket, unquote(name)) for name in names)
+        yield from (Need(permission, bucket, unescape(name)) for name in names)
     else:
         yield Need(permission, bucket, key or query.get("prefix", ""))
     yield from (Need(more, bucket, key) for header, more in S3_HEADERS.items() if header in request.headers)
@@ -144,7 +147,7 @@ def of_azure(request: Request) -> Iterator[Need]:
 OF = {"aws": of_s3, "gcp": of_gcs, "azure": of_azure}
 
 
-def _look_up(table, kind):
+def _look_up(table: Mapping[Any, T], kind: tuple[str, ...]) -> T:
     try:
         return table[kind]
     except KeyError:

@@ -19,19 +19,14 @@ from tiercache_s3 import S3Backend
 
 def s3_rules(plan: Plan) -> list[dict[str, Any]]:
     """The rules as S3's API spells them."""
-    return [
-        {
-            "ID": rule["id"],
-            "Filter": {"Prefix": rule["filter"][0]["prefix"]},
-            "Status": rule["status"],
-            **{"Expiration": {"Days": expiration["days"]} for expiration in rule["expiration"]},
-            **{
-                "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": abort["days_after_initiation"]}
-                for abort in rule["abort_incomplete_multipart_upload"]
-            },
-        }
-        for rule in plan.resources["aws_s3_bucket_lifecycle_configuration.cache"]["rule"]
-    ]
+    rules = []
+    for rule in plan.resources["aws_s3_bucket_lifecycle_configuration.cache"]["rule"]:
+        (filtered,), (abort,) = rule["filter"], rule["abort_incomplete_multipart_upload"]
+        said = {"ID": rule["id"], "Filter": {"Prefix": filtered["prefix"]}, "Status": rule["status"]}
+        for expiration in rule["expiration"]:
+            said["Expiration"] = {"Days": expiration["days"]}
+        rules.append(said | {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": abort["days_after_initiation"]}})
+    return rules
 
 
 def gcs_rules(plan: Plan) -> list[dict[str, Any]]:

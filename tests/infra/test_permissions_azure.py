@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tests.infra.client_permissions import ClientPermissions
 from tests.infra.conftest import NEEDED, Plan
 from tests.infra.permissions import CONTAINERS, Need
@@ -13,9 +15,9 @@ class TestAzure(ClientPermissions):
     cloud = "azure"
     contract = "tests/contract/test_azure_azurite.py"
     container = CONTAINER
-    members = {"principal_ids": ["00000000-0000-0000-0000-000000000001"]}
+    members: ClassVar = {"principal_ids": ["00000000-0000-0000-0000-000000000001"]}
     # Azure's roles end at the container: what is below another prefix in it is not outside.
-    outside = [
+    outside = (
         Need(CONTAINERS + "blobs/read", "another", "tiercache/key"),
         Need(CONTAINERS + "blobs/write", f"{CONTAINER}-2", "tiercache/key"),
         Need(CONTAINERS + "blobs/delete", "another", "tiercache/key"),
@@ -23,7 +25,7 @@ class TestAzure(ClientPermissions):
         Need(CONTAINERS + "write", CONTAINER, ""),
         Need(CONTAINERS + "delete", CONTAINER, ""),
         Need(CONTAINERS + "read", CONTAINER, ""),
-    ]
+    )
 
     def granted(self, planned: Plan) -> set[str]:
         role = planned.resources["azurerm_role_definition.client"]

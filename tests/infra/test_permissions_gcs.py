@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from tests.infra.client_permissions import ClientPermissions
 from tests.infra.conftest import NEEDED, Plan
@@ -15,8 +16,8 @@ class TestGCS(ClientPermissions):
     cloud = "gcp"
     contract = "tests/contract/test_gcs_fake.py"
     container = BUCKET
-    members = {"members": ["serviceAccount:client@example-project.iam.gserviceaccount.com"]}
-    outside = [
+    members: ClassVar = {"members": ["serviceAccount:client@example-project.iam.gserviceaccount.com"]}
+    outside = (
         Need("storage.objects.get", BUCKET, "other/key"),
         Need("storage.objects.create", BUCKET, "tiercache-2/key"),
         Need("storage.objects.delete", "another-bucket", "tiercache/key"),
@@ -24,7 +25,7 @@ class TestGCS(ClientPermissions):
         Need("storage.objects.update", BUCKET, "tiercache/key"),
         Need("storage.buckets.get", BUCKET, ""),
         Need("storage.buckets.update", BUCKET, ""),
-    ]
+    )
 
     def granted(self, planned: Plan) -> set[str]:
         return {permission for binding in bindings(planned) for permission in permissions(planned, binding["role"])}

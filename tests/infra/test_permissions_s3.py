@@ -16,7 +16,7 @@ class TestS3(ClientPermissions):
     cloud = "aws"
     contract = "tests/contract/test_s3_seaweedfs.py"
     container = BUCKET
-    outside = [
+    outside = (
         Need("s3:GetObject", BUCKET, "other/key"),
         Need("s3:PutObject", BUCKET, "tiercache-2/key"),
         Need("s3:DeleteObject", "another-bucket", "tiercache/key"),
@@ -25,7 +25,7 @@ class TestS3(ClientPermissions):
         Need("s3:ListBucket", "another-bucket", "tiercache/"),
         Need("s3:PutLifecycleConfiguration", BUCKET, ""),
         Need("s3:GetObjectVersion", BUCKET, "tiercache/key"),
-    ]
+    )
 
     def granted(self, planned: Plan) -> set[str]:
         return {action for statement in statements(planned) for action in statement["Action"]}

@@ -6,6 +6,8 @@ import pytest
 
 from tests.infra.permissions import CONTAINERS, Need, Request, UnknownRequest, of_azure, of_gcs, of_s3
 
+DELETES = b"<Delete><Object><Key>p/%31</Key></Object><Object><Key>&amp;</Key></Object></Delete>"
+BATCH = b"--=\r\n\r\nDELETE /storage/v1/b/b/o/p%2Fk HTTP/1.1\r\n\r\n--=--"
 UPLOAD = b'--=b\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{"name": "p/k%2F1", "metadata": {}}\r\n--=b\r\n'
 
 
@@ -21,8 +23,8 @@ UPLOAD = b'--=b\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{"name":
         ),
         (Request("DELETE", "/b/p/k"), [Need("s3:DeleteObject", "b", "p/k")]),
         (
-            Request("POST", "/b?delete", body=b"<Delete><Object><Key>p/1</Key></Object><Object><Key>p/2</Key></Object>"),
-            [Need("s3:DeleteObject", "b", "p/1"), Need("s3:DeleteObject", "b", "p/2")],
+            Request("POST", "/b?delete", body=DELETES),
+            [Need("s3:DeleteObject", "b", "p/%31"), Need("s3:DeleteObject", "b", "&")],
         ),
         (Request("GET", "/b?list-type=2&prefix=p%2F&max-keys=1"), [Need("s3:ListBucket", "b", "p/")]),
         (Request("GET", "/b?lifecycle"), [Need("s3:GetLifecycleConfiguration", "b", "")]),
@@ -50,7 +52,7 @@ def test_s3(request_, needs):
         (Request("PUT", "/upload/storage/v1/b/b/o?uploadType=resumable&upload_id=1"), []),
         (Request("PATCH", "/storage/v1/b/b/o/k"), [Need("storage.objects.update", "b", "k")]),
         (
-            Request("POST", "/batch/storage/v1", body=b"--=\r\n\r\nDELETE /storage/v1/b/b/o/p%2Fk HTTP/1.1\r\n\r\n--=--"),
+            Request("POST", "/batch/storage/v1", body=BATCH),
             [Need("storage.objects.delete", "b", "p/k")],
         ),
         (Request("GET", "/storage/v1/b/b"), [Need("storage.buckets.get", "b", "")]),
@@ -67,7 +69,10 @@ def test_cloud_storage(request_, needs):
         (Request("GET", "/c?restype=container&comp=list&prefix=p%2F"), [Need("blobs/read", "c", "p/")]),
         (Request("PUT", "/c/p/k"), [Need("blobs/write", "c", "p/k")]),
         (Request("PUT", "/c/p/k?comp=blocklist"), [Need("blobs/write", "c", "p/k")]),
-        (Request("PUT", "/c/k", {"x-ms-tags": "a=b"}), [Need("blobs/write", "c", "k"), Need("blobs/tags/write", "c", "k")]),
+        (
+            Request("PUT", "/c/k", {"x-ms-tags": "a=b"}),
+            [Need("blobs/write", "c", "k"), Need("blobs/tags/write", "c", "k")],
+        ),
         (Request("DELETE", "/c/k"), [Need("blobs/delete", "c", "k")]),
         (
             Request("POST", "/c?restype=container&comp=batch", body=b"--x\r\n\r\nDELETE /c/p/k? HTTP/1.1\r\n\r\n--x--"),
