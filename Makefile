@@ -58,6 +58,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/python scripts/packaging.py
+	$(BIN)/python scripts/infra.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
