@@ -11,11 +11,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from time import perf_counter_ns
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from .backend import Backend
-from .chain import TierChain, TierHealth
+from .chain import TierChain
 from .codec import decode
 from .decorator import CachedFunction, Decorator
 from .disk import DiskBackend
@@ -27,9 +26,10 @@ from .flows.values import CACHE_TTL, ValueFlows
 from .keys import check_key, check_namespace
 from .memory import MemoryBackend, Slot
 from .result import Result
-from .stats import CacheCounters, Stats, TierCounters
-from .tier import FAILURES, Tier
+from .stats import TierCounters
+from .tier import Tier
 from .units import Duration, parse_duration
+from .upkeep import Upkeep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ DEFAULT_MEMORY = "256MiB"
 _TAKE_EVERY = 63  # a mask: 1 hit in 64 is timed
 
 
-class Cache:
+class Cache(Upkeep):
     """A cache of values in a chain of tiers.
 
     Args:
@@ -83,6 +83,7 @@ class Cache:
         self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._advise()
 
     # One key.
 
@@ -151,6 +152,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """Store the value in all tiers, replacing what was there.
 
@@ -161,13 +163,15 @@ class Cache:
             stale_for: how long after its ttl a stale copy is kept.
             tags: labels, stored with the entry.
             attributes: what people want to see later, such as model and price; stored with the entry.
+            storage_class: the class that object stores keep it in, such as `"GLACIER_IR"`; left out: as the tier's
+                `storage_classes` rules or the backend say. Tiers that have no such class go by those as well.
 
         Raises:
             UncacheableValue: no codec gives this value back unchanged. (A TypeError; names the path inside it.)
-            InvalidKey, ConfigurationError: the key or the ttl is none. (ValueErrors.)
+            InvalidKey, ConfigurationError: the key, the ttl or the class is none. (ValueErrors.)
         """
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         drive(self._flows.set(full, self._flows.entry(full, value, options)))
 
     async def aset(
@@ -179,10 +183,11 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """`set`, awaited; a caller that is cancelled leaves no half-done write behind."""
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         await self._detached(self._flows.set(full, self._flows.entry(full, value, options)))
 
     def get_or_set(
@@ -194,6 +199,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         type: type[Any] | None = None,
     ) -> Any:
         """Return the value; if no tier has it, compute it once for all who ask, and store it.
@@ -204,7 +210,7 @@ class Cache:
         Args:
             key: text of up to 64 KiB, its namespace included.
             factory: makes the value; runs in this thread. (`aget_or_set`: async, or sync in a worker thread.)
-            ttl, stale_for, tags, attributes: as for `set`.
+            ttl, stale_for, tags, attributes, storage_class: as for `set`.
             type: as for `get`.
 
         Raises:
@@ -219,7 +225,7 @@ class Cache:
             except CorruptEntry:
                 self._uncount_hit()
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         return drive(self._flows.get_or_set(full, factory, options, type))
 
     async def aget_or_set(
@@ -231,6 +237,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         type: type[Any] | None = None,
     ) -> Any:
         """`get_or_set`, awaited; cancelling the caller does not cancel the computation that others wait for."""
@@ -241,7 +248,7 @@ class Cache:
             except CorruptEntry:
                 self._uncount_hit()
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         return await adrive(self._flows.get_or_set(full, factory, options, type))
 
     def delete(self, key: str) -> bool:
@@ -271,7 +278,10 @@ class Cache:
         return found and found[0]
 
     def touch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
-        """Let the value expire `ttl` from now (left out: the cache's; None: never); False on a miss."""
+        """Let the value expire `ttl` from now (left out: the cache's; None: never); False on a miss.
+
+        The entry is written again, with the tags, attributes and storage class that it has.
+        """
         return drive(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
 
     async def atouch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
@@ -304,9 +314,10 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """Store all values, one batch a tier. If one of them cannot be stored, none is. Arguments as for `set`."""
-        drive(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes)))
+        drive(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes, storage_class)))
 
     async def aset_many(
         self,
@@ -316,9 +327,12 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """`set_many`, awaited."""
-        await self._detached(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes)))
+        await self._detached(
+            self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes, storage_class))
+        )
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove the values; return how many of these keys are now in no tier."""
@@ -396,6 +410,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         key: Callable[..., str] | None = None,
         type: type[Any] | None = None,
     ) -> Decorator: ...
@@ -408,6 +423,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         key: Callable[..., str] | None = None,
         type: type[Any] | None = None,
     ) -> Any:
@@ -415,90 +431,25 @@ class Cache:
 
         Args:
             function: the function, for `@cache.cached` without parentheses.
-            ttl, stale_for, tags, attributes, type: as for `get_or_set`.
+            ttl, stale_for, tags, attributes, storage_class, type: as for `get_or_set`.
             key: makes the key from the call's arguments; left out: a digest of the function and of all arguments,
                 which must be made of plain data. An edited function is another one; one that closes over variables
                 keeps its values to itself and for its own lifetime.
 
         The decorated function has `.key(…)`, `.invalidate(…)`, `.ainvalidate(…)` and `.stats()`.
         """
-        tags = self._flows.options(ttl, stale_for, tags, attributes).tags  # what is wrong is refused now, not at a call
-        options = {"ttl": ttl, "stale_for": stale_for, "tags": tags, "attributes": attributes, "type": type}
+        # What is wrong is refused now, not at a call.
+        tags = self._flows.options(ttl, stale_for, tags, attributes, storage_class).tags
+        options = {
+            "ttl": ttl,
+            "stale_for": stale_for,
+            "tags": tags,
+            "attributes": attributes,
+            "storage_class": storage_class,
+            "type": type,
+        }
         decorator = Decorator(self, options, key)
         return decorator if function is None else decorator(function)
-
-    # The whole.
-
-    def stats(self) -> Stats:
-        """Return the counters of this cache and of its tiers."""
-        counters = self._counters
-        return Stats(
-            hits=counters.hits,
-            misses=counters.misses,
-            puts=counters.puts,
-            deletes=counters.deletes,
-            computed=counters.computed,
-            uncacheable=counters.uncacheable,
-            tiers={tier.label: tier.snapshot() for tier in self.chain.tiers},
-        )
-
-    async def astats(self) -> Stats:
-        """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""
-        return await asyncio.to_thread(self.stats)
-
-    def reset_stats(self) -> None:
-        """Start all counters at zero again, those of the tiers too."""
-        self._counters = self._flows.counters = CacheCounters()
-        for tier in self.chain.tiers:
-            tier.reset()
-
-    def health(self) -> dict[str, TierHealth]:
-        """Ask every tier whether it serves; never raises for a tier."""
-        return self.chain.health()
-
-    async def ahealth(self) -> dict[str, TierHealth]:
-        """`health`, awaited."""
-        return await self.chain.ahealth()
-
-    def check(self) -> None:
-        """Return when all tiers serve; raise what keeps one from it (wrong credentials, a missing bucket …)."""
-        self.chain.check()
-
-    async def acheck(self) -> None:
-        """`check`, awaited."""
-        await self.chain.acheck()
-
-    def drain(self, timeout: float = 5.0) -> bool:
-        """Wait for copies that are still being written in the background; return whether all are."""
-        return self.chain.drain(timeout)
-
-    async def adrain(self, timeout: float = 5.0) -> bool:
-        """`drain`, awaited."""
-        return await self.chain.adrain(timeout)
-
-    def close(self) -> None:
-        """Finish what is being written and close the tiers; afterwards every operation raises `CacheClosed`."""
-        self.chain.close()
-
-    async def aclose(self) -> None:
-        """`close`, awaited."""
-        await self.chain.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<Cache {self.namespace!r} on {self.chain!r}>"
@@ -537,18 +488,21 @@ class Cache:
         stale_for: Duration | None,
         tags: Iterable[str],
         attributes: Mapping[str, AttributeValue] | None,
+        storage_class: str | None = None,
     ) -> dict[str, Entry]:
         if not isinstance(items, Mapping):
             raise TypeError(f"items must map keys to values, as a dict does, not a {items.__class__.__name__}")
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         fulls = {self._flows.full(key): value for key, value in items.items()}
         return {full: self._flows.entry(full, value, options) for full, value in fulls.items()}
 
-    def _leave_out(self, tier: Tier, error: Exception) -> None:
-        """Go on without a tier that failed, unless the chain is strict or the cache is closed."""
-        failure = tier.failed(error)
-        if self.chain.strict or not isinstance(failure, FAILURES):
-            raise failure from failure.__cause__
+    def _advise(self) -> None:
+        """Let object stores say, now that the TTL is known, whether their storage class suits it."""
+        for tier in self.chain.tiers:
+            advise = getattr(tier.backend, "advise", None)
+            if advise is not None and tier.write != "never":
+                lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
+                advise(min(lives, default=None))
 
     async def _detached(self, flow: Flow[T]) -> T:
         """Run a mutation in a task of its own, which goes on when its caller is cancelled."""

@@ -11,10 +11,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import TypeVar
 
 from .. import envelope, keys
-from ..backend import Backend
 from ..entry import Clock, Entry, Metadata
 from ..errors import (
     BackendError,
@@ -27,13 +27,15 @@ from ..errors import (
     UnknownFormat,
 )
 from ..pool import DaemonPool
+from ..storage_class import remaining_life
 from ..units import Duration, Size, parse_duration, parse_size
-from .lifecycle import LifecycleChange, apply
+from .advice import TYPICAL_ENTRY, Advisor
+from .classes import ClassRules, usable
 from .listing import Listed, guessed, known, ours, with_info
 from .mirror import from_user_metadata, to_user_metadata
 from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
 from .parallel import for_each
-from .sweep import Sweep, SweepReport
+from .upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ CONTENT_TYPE = "application/vnd.tiercache.entry"
 _ENVELOPE_OVERHEAD = envelope.MAX_HEADER_BYTES + 256
 
 
-class ObjectStoreBackend(Backend):
+class ObjectStoreBackend(Upkeep):
     """Entries as objects in a bucket.
 
     - `get` is one GET, `put` one PUT. `put(if_absent=True)` onto an object that is expired or damaged costs a HEAD
@@ -61,9 +63,13 @@ class ObjectStoreBackend(Backend):
         objects: the vendor's calls.
         prefix: what the names of all objects start with; empty or ending in `/`.
         max_entry_bytes: the largest payload that is written or read.
+        rules: the vendor's storage classes, by name; empty when the store has none.
+        storage_class: the class of entries that ask for none; None: as the bucket does by default.
     """
 
     persistent = True
+    rules: Mapping[str, ClassRules] = MappingProxyType({})
+    storage_class: str | None = None
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class ObjectStoreBackend(Backend):
         timeout: Duration | None = 2.0,
         max_concurrency: int = 16,
         max_entry_bytes: Size = "16MiB",
+        typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
@@ -83,6 +90,7 @@ class ObjectStoreBackend(Backend):
         self.concurrency = max_concurrency
         self.max_entry_bytes = parse_size(max_entry_bytes, "max_entry_bytes")
         self.clock = clock
+        self._advisor = Advisor(parse_size(typical_entry_bytes, "typical_entry_bytes"))
         self._closed = False
         # Not the pool of the a-twins: a batch that waits in that one for its own threads would wait for ever.
         self._batches = DaemonPool(max_concurrency, f"tiercache-{self.scheme}-batch")
@@ -108,7 +116,11 @@ class ObjectStoreBackend(Backend):
         if_match: str | None = None,
         deadline: float | None = None,
     ) -> bool:
-        """Store the entry with one PUT and return whether it was written (see `Backend.put`)."""
+        """Store the entry with one PUT and return whether it was written (see `Backend.put`).
+
+        Raises:
+            ConfigurationError: it asks for a storage class that the store has not, or that cannot serve a cache.
+        """
         if if_absent and if_match is not None:
             raise ConfigurationError("put takes if_absent or if_match, not both")
         name, due = self._name(key), self.due(deadline)
@@ -121,10 +133,14 @@ class ObjectStoreBackend(Backend):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes)
-        upload = Upload(name, body, mirror, stored.gone_at)
+        upload = Upload(name, body, mirror, stored.gone_at, self._class_of(entry))
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
-            return self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
+            written = self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
+            if written:
+                rules = self.rules.get(upload.storage_class or self.storage_class or "")
+                self._advisor.wrote(rules, remaining_life(stored, self.clock()), len(body))
+            return written
 
         written = write(if_absent, if_match)
         if written or not if_absent:
@@ -210,67 +226,21 @@ class ObjectStoreBackend(Backend):
             raise PartialFailure(failed, removed)
         return removed
 
-    def sweep(
-        self,
-        prefix: str = "",
-        *,
-        max_requests: int | None = None,
-        resume: str | None = None,
-        progress: Callable[[SweepReport], None] | None = None,
-        deadline: float | None = None,
-    ) -> SweepReport:
-        """Delete the objects of expired entries whose keys start with `prefix`, in bulk.
-
-        It costs the listing and the bulk deletes, and a HEAD for each object where a listing tells no metadata (S3).
-        What was written again since it was looked at stays, so several machines may sweep at the same time.
-
-        Args:
-            prefix: of the keys, at most 800 encoded bytes.
-            max_requests: the budget; the report says where it stopped.
-            resume: the `resume` of an earlier report.
-            progress: called with the report so far, after each page of at most 1,000 objects.
-            deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
-
-        Raises:
-            PartialFailure: some objects could not be looked at or deleted; `results` is the report.
-            BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
-        """
-        return Sweep(self, prefix, max_requests, resume).run(progress, deadline)
-
-    async def asweep(self, prefix: str = "", **options: Any) -> SweepReport:
-        """`sweep`, awaited; `progress` is called in a thread of the backend."""
-        return await self._offload(self.sweep, prefix, **options)
-
-    def apply_lifecycle(
-        self, *, expire_after: Duration | None = None, dry_run: bool = False, deadline: float | None = None
-    ) -> LifecycleChange:
-        """Make the bucket's lifecycle rules delete what is expired below this backend's prefix.
-
-        Rules of others are kept. Called again with the same arguments, it changes nothing. It reads and replaces the
-        whole configuration, so that another tool which changes it at the same moment may undo this, or be undone.
-
-        Args:
-            expire_after: how long after its writing an object goes, rounded up to days: the longest ttl, and
-                stale_for, or more. GCS deletes by each entry's own expiry without it.
-            dry_run: say what would change, and change nothing.
-            deadline: seconds of `time.monotonic`; None: each request has `timeout`.
-
-        Raises:
-            ConfigurationError: the store needs `expire_after`, or its rules cannot be reached from here.
-            AccessDenied: the credentials of a cache client do not allow it (they should not); use an operator's.
-        """
-        if self.objects.lifecycle is None:
-            raise ConfigurationError(f"the lifecycle rules of {self.scheme}:// cannot be reached from here")
-        due = self.due(deadline)
-        return apply(self.objects.lifecycle, self.prefix, expire_after, dry_run=dry_run, deadline=due)
-
-    async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
-        """`apply_lifecycle`, awaited."""
-        return await self._offload(self.apply_lifecycle, **options)
-
     def ping(self, *, deadline: float | None = None) -> None:
         """Return when the bucket can be listed; raise what keeps it from serving."""
         self.objects.probe(self.prefix, deadline=self.due(deadline))
+
+    def advise(self, ttl: float | None) -> None:
+        """Give the one `StorageClassWarning` of this backend, if its class does not suit entries of this life.
+
+        A `Cache` calls this when it is made; otherwise the first `put` that shows it gives the warning.
+
+        Args:
+            ttl: seconds that entries live; None: for ever.
+        """
+        rules = self.rules.get(self.storage_class or "")
+        if rules is not None:
+            self._advisor.before(rules, ttl)
 
     def close(self) -> None:
         """Release connections and threads; requests under way end by themselves."""
@@ -283,6 +253,12 @@ class ObjectStoreBackend(Backend):
 
     def _name(self, key: str) -> str:
         return self.prefix + keys.object_name(keys.check_key(key))
+
+    def _class_of(self, entry: Entry) -> str | None:
+        """The class that the entry asks for; None: the backend's own."""
+        if entry.storage_class is None:
+            return None
+        return usable(self.rules, entry.storage_class, beside=self.storage_class).name
 
     def _fetch(self, name: str, key: str | None, due: float | None) -> Entry | None:
         """The entry in an object, expired or not."""
