@@ -2,7 +2,8 @@
 
 It watches all HTTP requests of the process and picks those whose user agent says `tiercache/`: what the tests do
 beside the backend, with clients of their own, is not the client's. A request is noted before it is sent, however it
-ends. `RECORD_CLOUD` says whose requests they are, `RECORD_TO` where the notes go (see client_permissions.py).
+ends. Noted too are the prefixes of the backends, below which their requests must stay.
+`RECORD_CLOUD` says whose requests they are, `RECORD_TO` where the notes go (see client_permissions.py).
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from typing import Any
 import urllib3.connection
 from permissions import OF, Need, Request, UnknownRequest
 
+from tiercache.objectstore import ObjectStoreBackend
+
 needs: set[Need] = set()
 unknown: set[str] = set()
+backends: list[tuple[ObjectStoreBackend, str]] = []
 
 
 def note(method: str, target: str, headers: Any, body: Any) -> None:
@@ -62,11 +66,28 @@ def _watch_aiohttp() -> None:
     ClientSession._request = request  # type: ignore[method-assign]
 
 
+def _watch_backends() -> None:
+    """Also those that are copies of others with a prefix of their own."""
+
+    def set_attribute(self: ObjectStoreBackend, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name == "prefix":
+            backends.append((self, value))
+
+    ObjectStoreBackend.__setattr__ = set_attribute  # type: ignore[method-assign, assignment]
+
+
+def _container(backend: Any) -> str:
+    return str(getattr(backend, "bucket", None) or getattr(backend, "container", None))
+
+
 def pytest_configure() -> None:
     _watch_urllib3()
     _watch_aiohttp()
+    _watch_backends()
 
 
 def pytest_unconfigure() -> None:
     with open(os.environ["RECORD_TO"], "w") as file:
-        json.dump({"needs": sorted(needs), "unknown": sorted(unknown)}, file)
+        prefixes = sorted({(_container(backend), prefix) for backend, prefix in backends})
+        json.dump({"needs": sorted(needs), "unknown": sorted(unknown), "prefixes": prefixes}, file)
