@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3.connection
 from permissions import OF, Need, Request, UnknownRequest
@@ -22,14 +23,14 @@ unknown: set[str] = set()
 backends: list[tuple[ObjectStoreBackend, str]] = []
 
 
-def note(method: str, target: str, headers: Any, body: Any) -> None:
+def note(host: str, method: str, target: str, headers: Any, body: Any) -> None:
     """Note a request, if it is one of ours."""
     read = {_text(name).lower(): _text(value) for name, value in dict(headers or {}).items()}
     if "tiercache/" not in read.get("user-agent", ""):
         return
     data = body.encode() if isinstance(body, str) else bytes(body) if isinstance(body, bytes | bytearray) else b""
     try:
-        needs.update(OF[os.environ["RECORD_CLOUD"]](Request(method, target, read, data)))
+        needs.update(OF[os.environ["RECORD_CLOUD"]](Request(method, target, read, data, host)))
     except UnknownRequest as error:
         unknown.add(str(error))
 
@@ -44,7 +45,7 @@ def _watch_urllib3() -> None:
     send = connection.request
 
     def request(self: Any, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> Any:
-        note(method, url, headers, body)
+        note(self.host, method, url, headers, body)
         return send(self, method, url, body=body, headers=headers, **options)
 
     connection.request = request  # type: ignore[method-assign]
@@ -59,8 +60,9 @@ def _watch_aiohttp() -> None:
     send = ClientSession._request
 
     async def request(self: Any, method: str, url: Any, **options: Any) -> Any:
-        target = "/" + str(url).split("://", 1)[-1].partition("/")[2]
-        note(method, target, options.get("headers"), options.get("data"))
+        parts = urlsplit(str(url))
+        target = f"{parts.path}?{parts.query}"
+        note(parts.hostname or "", method, target, options.get("headers"), options.get("data"))
         return await send(self, method, url, **options)
 
     ClientSession._request = request  # type: ignore[method-assign]
