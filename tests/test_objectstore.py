@@ -267,6 +267,10 @@ def test_a_larger_payload_than_allowed_is_not_decompressed(backend, store):
 # Writes
 
 
+def test_sixteen_mebibytes_are_taken_unless_another_limit_is_given(store):
+    assert ObjectStoreBackend(store).max_entry_bytes == 16 * 2**20
+
+
 def test_a_larger_payload_is_refused_before_any_request(backend, store):
     with pytest.raises(EntryTooLarge, match="max_entry_bytes"):
         backend.put("k", entry("k", bytes(2**20 + 1)))

@@ -100,10 +100,6 @@ class TestDictStore(ObjectStoreContract):
     def advance(self, seconds):
         self.clock.advance(seconds)
 
-    def entry(self, key, *arguments, **fields):
-        self.__dict__.setdefault("clock", FakeClock())
-        return super().entry(key, *arguments, **fields)
-
     def raw_object(self, backend, name):
         store = backend.objects
         if name not in store.objects:

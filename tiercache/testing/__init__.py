@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contract import BackendContract, ObjectStoreContract
+    from .contract import Answer, BackendContract, ObjectStoreContract, ObjectStoreHooks, RawObject
 
-__all__ = ["BackendContract", "ObjectStoreContract"]
+__all__ = ["Answer", "BackendContract", "ObjectStoreContract", "ObjectStoreHooks", "RawObject"]
 
 
 def __getattr__(name: str) -> Any:  # only the contract suite needs pytest

@@ -41,9 +41,12 @@ from .contract_keys import KeyCases  # noqa: E402
 from .contract_limits import LimitCases  # noqa: E402
 from .contract_mirror import MirrorCases  # noqa: E402
 from .contract_names import NameCases  # noqa: E402
+from .contract_object_hooks import Answer, ObjectStoreHooks, RawObject  # noqa: E402
 from .contract_races import PartialCases, RaceCases  # noqa: E402
 from .contract_requests import RequestCases  # noqa: E402
 from .contract_threads import ThreadCases  # noqa: E402
+
+__all__ = ["Answer", "BackendContract", "ObjectStoreContract", "ObjectStoreHooks", "RawObject"]
 
 
 class BackendContract(EntryCases, ExpiryCases, KeyCases, DamageCases, ThreadCases, AsyncCases):

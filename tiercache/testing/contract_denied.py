@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ..entry import Entry, Metadata
 from ..errors import AccessDenied, PartialFailure
 from ..objectstore import ObjectStoreBackend
 from .contract_hooks import needs
@@ -34,7 +36,7 @@ class DeniedCases(ObjectStoreHooks):
         """Yield a backend whose every request the store denies."""
         assert self.denied_answer is not None
         with _answering(self.denied_answer) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             try:
                 with closing(self.backend_at(f"http://127.0.0.1:{server.server_port}")) as backend:
                     yield backend
@@ -48,7 +50,7 @@ class DeniedCases(ObjectStoreHooks):
     ) -> None:
         key = self.key("confidential")
         with self.sent(denied) as requests, pytest.raises(AccessDenied) as caught:
-            operation(denied, key, self.entry(key))
+            operation(denied, key, Entry(b"payload", Metadata(key=key, created_at=time.time(), size=7)))
         assert len(requests) == 1
         assert "confidential" not in str(caught.value)
 
