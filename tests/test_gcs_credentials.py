@@ -283,10 +283,16 @@ def test_a_file_is_read_when_it_is_needed_and_again_when_it_was_refused(make, ke
     assert backend.get("k") is None
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", CANARY, f'["{CANARY}"]', f'{{"type": "{CANARY}"}}', f'{{"type": "service_account", "a": "{CANARY}"}}'],
-)
+NO_CREDENTIALS = [
+    "",
+    CANARY,
+    f'["{CANARY}"]',
+    f'{{"type": "{CANARY}"}}',
+    f'{{"type": "service_account", "a": "{CANARY}"}}',
+]
+
+
+@pytest.mark.parametrize("content", NO_CREDENTIALS)
 def test_a_file_that_holds_no_credentials_is_named_and_not_quoted(make, tmp_path, content):
     path = tmp_path / "canary.json"
     path.write_text(content)
@@ -300,6 +306,16 @@ def test_the_environments_file_is_found_without_being_named(make, key_of, tmp_pa
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     backend = make([taking("one")], [taking()], credentials_json=None, anonymous=False)
     assert backend.get("k") is None
+
+
+@pytest.mark.parametrize("content", NO_CREDENTIALS)
+def test_an_environments_file_that_holds_none_is_named_and_not_quoted(make, tmp_path, monkeypatch, content):
+    path = tmp_path / "canary.json"
+    path.write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    found = failure(make([taking()], [taking()], credentials_json=None, anonymous=False).get, "k")
+    assert isinstance(found, (ConfigurationError, AccessDenied))
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(found)
 
 
 def test_without_credentials_the_error_says_how_to_give_them(make):

@@ -139,8 +139,9 @@ def _no_bucket(answer: Answered, faults: Faults, what: str) -> ConfigurationErro
 def _without_token(error: auth.GoogleAuthError, operation: str, faults: Faults) -> TiercacheError:
     if isinstance(error, NoTokenYet):
         return faults.timed_out(operation, "its credentials are still being looked for or renewed")
-    if isinstance(error, NoToken):
-        return BackendUnavailable(f"no token for {WORDS.store} can be fetched ({error}): check the network")
+    if isinstance(error, (NoToken, auth.TransportError)):
+        what = str(error) if isinstance(error, NoToken) else type(error).__name__
+        return BackendUnavailable(f"no token for {WORDS.store} can be fetched ({what}): check the network")
     if not isinstance(error, auth.RefreshError):
         return faults.no_credentials(type(error).__name__)
     text = str(error)

@@ -93,15 +93,7 @@ class Tokens(Credentials):
             self._found.refresh(self._request)
 
     def _find(self) -> Any:
-        if self._given is not None:
-            found: Any = self._given
-        elif self._file is not None:
-            found = _from_file(self._file, self._request)
-        else:
-            try:
-                found, _ = google.auth.default(scopes=SCOPES, request=self._request)
-            except NoToken as error:
-                raise DefaultCredentialsError(str(error)) from None
+        found = _found(self._file, self._request) if self._given is None else self._given
         return with_scopes_if_required(found, SCOPES)
 
 
@@ -129,12 +121,19 @@ def of_service_account(key: str | Mapping[str, Any]) -> Any:
         ) from None
 
 
-def _from_file(path: str, request: OnceOnly) -> Any:
+def _found(file: str | None, request: OnceOnly) -> Any:
+    """The credentials in a file, or where google-auth looks for some."""
     try:
+        if file is None:
+            return google.auth.default(scopes=SCOPES, request=request)[0]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of files that one's users may have written
-            return google.auth.load_credentials_from_file(path, scopes=SCOPES, request=request)[0]
+            return google.auth.load_credentials_from_file(file, scopes=SCOPES, request=request)[0]
+    except NoToken as error:  # nor is there a metadata server
+        raise DefaultCredentialsError(str(error)) from None
     except (OSError, ValueError, TypeError, AttributeError, DefaultCredentialsError) as error:
+        if file is None and isinstance(error, DefaultCredentialsError):
+            raise
         raise ConfigurationError(
             f"credentials_file (or GOOGLE_APPLICATION_CREDENTIALS) cannot be used ({type(error).__name__}): it must"
             " be the JSON file of a service account's key, or another that google-auth reads"
