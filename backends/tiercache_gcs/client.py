@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ from google.api_core.client_info import ClientInfo
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage  # type: ignore[import-untyped]
+from requests.adapters import BaseAdapter
 
 from tiercache.objectstore.client import user_agent
 from tiercache.objectstore.session import bind_to_deadlines, read_environment_once
@@ -95,6 +98,11 @@ def _object(content: object) -> dict[str, Any]:
     return content
 
 
+def _close(adapters: Iterable[BaseAdapter]) -> None:
+    for adapter in adapters:
+        adapter.close()
+
+
 def build(connection: Connection) -> Link:
     """Return a client; it asks for credentials when the first request is sent."""
     plain = requests.Session()
@@ -104,6 +112,8 @@ def build(connection: Connection) -> Link:
     if not connection.anonymous:
         credentials = Tokens(connection.credentials, connection.credentials_file, auth_request)
     session = Session(credentials, auth_request, connection.connections)
+    # One that was forgotten is closed by nobody, and used no more when it goes.
+    weakref.finalize(session, _close, [*session.adapters.values(), *plain.adapters.values()]).atexit = False
     client: Any = storage.Client(
         project=connection.project,
         credentials=credentials,

@@ -58,13 +58,9 @@ class LazyClient(Generic[C]):
         Args:
             client: the one that was refused; another thread may have made another since.
         """
-        if not self._renewable:
-            return
         with self._lock:
-            if self._client is not client:
-                return
-            self._client = None
-        self._close(client)  # its requests under way end by themselves
+            if self._renewable and self._client is client:
+                self._client = None  # not closed: other threads may be using it
 
     def close(self) -> None:
         """Close the connections; for good."""
