@@ -525,6 +525,7 @@ def test_a_huge_foreign_object_is_refused_by_its_length_and_the_backend_stays_us
         (error(400, "invalid"), ConfigurationError, "HTTP 400 invalid.*storage_class"),
         (error(400, "confidential!"), ConfigurationError, "HTTP 400[^!]*check"),
         ((400, "<html>Bad request"), ConfigurationError, "endpoint_url"),
+        ((403, "canary does not have access", {"Content-Type": "text/html"}), AccessDenied, "storage.objects.get"),
         ((405, {"error": "canary"}), ConfigurationError, "endpoint_url"),
         ((404, {"error": "canary"}), ConfigurationError, "endpoint_url.*bucket 'bucket' is missing|endpoint_url"),
         (error(404, "notFound"), ConfigurationError, "bucket 'bucket' does not exist; create it"),

@@ -118,7 +118,7 @@ def by_status(answer: Answered, operation: str, faults: Faults) -> TiercacheErro
         return faults.busy(operation, what, explained=answer.explained)
     if status == 401:
         return faults.bad_credentials(what, f"they are missing, expired or revoked; {WORDS.credentials}")
-    if status == 403:
+    if status == 403 and (answer.explained or operation == "objects.get"):  # a download explains nothing
         return faults.denied(operation, what)
     if status == 413:
         return faults.too_large(what)

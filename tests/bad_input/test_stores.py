@@ -17,7 +17,8 @@ from moto import mock_aws
 from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain, envelope
 from tiercache.backend import Backend
 from tiercache.errors import AccessDenied, BackendUnavailable, ConfigurationError
-from tiercache.testing.servers import S3Server
+from tiercache.testing.servers import GCSServer, S3Server
+from tiercache_gcs import GCSBackend
 from tiercache_redis import RedisBackend
 from tiercache_s3 import S3Backend
 
@@ -131,6 +132,29 @@ class TestS3:
     def test_a_class_that_cannot_serve_a_cache_is_refused_with_what_to_choose(self, name: str) -> None:
         with pytest.raises(ConfigurationError, match=r"choose|one of"):
             S3Backend("b", storage_class=name)
+
+
+class TestGCS:
+    def test_a_missing_bucket(self, gcs_server: GCSServer, caplog: pytest.LogCaptureFixture) -> None:
+        cache = on_memory_and(GCSBackend("missing-bucket", endpoint_url=gcs_server.endpoint_url, timeout=30))
+        still_works(cache)
+        with pytest.raises(ConfigurationError, match=r"missing-bucket.*create it"):
+            cache.check()
+        assert not cache.health()["gs"].ok
+        errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert len(errors) == 1, "said once, and loudly"
+
+    def test_an_endpoint_where_nobody_listens(self) -> None:
+        cache = on_memory_and(GCSBackend("b", endpoint_url=f"http://127.0.0.1:{free_port()}"))
+        still_works(cache)
+        with pytest.raises(BackendUnavailable):
+            cache.check()
+
+    def test_an_endpoint_that_is_another_store(self, s3_server: S3Server) -> None:
+        cache = on_memory_and(GCSBackend("b", endpoint_url=s3_server.endpoint_url, timeout=30))
+        still_works(cache)
+        with pytest.raises(ConfigurationError, match="endpoint_url"):
+            cache.check()
 
 
 class TestRedis:
