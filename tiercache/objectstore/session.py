@@ -35,3 +35,14 @@ def bind_to_deadlines(session: requests.Session, connections: int) -> None:
     """Let a session send through such sockets, without retries, keeping at most so many idle connections."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, DeadlineAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0))
+
+
+def read_environment_once(session: requests.Session, url: str) -> None:
+    """Take proxies and certificates for requests to `url` from the environment now, and never again.
+
+    requests looks for them with each request, which costs a tenth of a GET or more, and takes credentials from a
+    `.netrc` besides, in place of the SDK's.
+    """
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = found["proxies"], found["verify"]
+    session.trust_env = False

@@ -43,13 +43,18 @@ def until(deadline: float | None) -> Iterator[None]:
         _operation.deadline = before
 
 
-def _left() -> float:
+def left() -> float:
+    """Return the seconds that the operation of this thread has left; `UNBOUNDED_WAIT` where it has no deadline.
+
+    Raises:
+        TimeoutError: its deadline passed.
+    """
     if _operation.deadline is None:
         return UNBOUNDED_WAIT
-    left = _operation.deadline - time.monotonic()
-    if left <= 0:
+    seconds = _operation.deadline - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError("the operation's deadline passed")
-    return left
+    return seconds
 
 
 class DeadlineSocket(socket.socket):
@@ -57,17 +62,17 @@ class DeadlineSocket(socket.socket):
 
     def recv_into(self, *args: Any, **options: Any) -> int:
         """Receive into a buffer; `http.client` reads this way."""
-        self.settimeout(_left())
+        self.settimeout(left())
         return super().recv_into(*args, **options)
 
     def recv(self, *args: Any) -> bytes:
         """Receive bytes."""
-        self.settimeout(_left())
+        self.settimeout(left())
         return super().recv(*args)
 
     def sendall(self, *args: Any) -> None:
         """Send all of the data; the timeout counts for the whole of it."""
-        self.settimeout(_left())
+        self.settimeout(left())
         super().sendall(*args)
 
 
@@ -76,17 +81,17 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         """Agree on keys."""
-        self.settimeout(_left())
+        self.settimeout(left())
         super().do_handshake(block)
 
     def read(self, *args: Any, **options: Any) -> Any:
         """Receive; `recv` and `recv_into` come here."""
-        self.settimeout(_left())
+        self.settimeout(left())
         return super().read(*args, **options)
 
     def send(self, *args: Any, **options: Any) -> int:
         """Send one record; `sendall` comes here."""
-        self.settimeout(_left())
+        self.settimeout(left())
         return super().send(*args, **options)
 
 
@@ -97,7 +102,7 @@ def _dial(connection: HTTPConnection) -> socket.socket:
     host = connection._dns_host.strip("[]")
     try:
         lookup = _resolvers.submit(socket.getaddrinfo, host, connection.port, 0, socket.SOCK_STREAM)
-        addresses = lookup.result(_left())
+        addresses = lookup.result(left())
     except socket.gaierror as error:
         raise NameResolutionError(host, connection, error) from None
     except TimeoutError:
@@ -108,7 +113,7 @@ def _dial(connection: HTTPConnection) -> socket.socket:
         try:
             for option in connection.socket_options or ():
                 sock.setsockopt(*option)
-            sock.settimeout(_left())
+            sock.settimeout(left())
             sock.connect(address)
         except OSError as error:
             sock.close()

@@ -1,0 +1,80 @@
+"""The SDK's client of a container: how it is set up, and what of its habits it is rid of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import requests
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential, TokenCredential
+from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import ContainerClient
+
+from tiercache.objectstore.client import user_agent
+from tiercache.objectstore.session import bind_to_deadlines, read_environment_once
+from tiercache.objectstore.sockets import UNBOUNDED_WAIT
+
+from .credential import PatientCredential, default_credential
+from .errors import NotBlobStorage, UnusableSettings
+
+Credential: TypeAlias = str | AzureNamedKeyCredential | AzureSasCredential | TokenCredential
+_LARGEST_PUT = 5000 * 2**20  # bytes that one Put Blob takes
+LARGEST_ENTRY = _LARGEST_PUT - 2**24
+"""Bytes of the largest payload: an envelope has to go with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the container; either `connection_string` or `account_url` is given."""
+
+    container: str
+    connection_string: str | None = field(repr=False)
+    account_url: str | None = field(repr=False)  # it may hold a SAS token
+    credential: Credential | None = field(repr=False)  # None: what the others hold, or the default credential
+    connections: int
+
+
+def build(connection: Connection, timeout: float | None) -> ContainerClient:
+    """Return a client that keeps deadlines; `timeout` is for the SDK's own, which are a second line behind them."""
+    session = requests.Session()
+    bind_to_deadlines(session, connection.connections)
+    seconds = UNBOUNDED_WAIT if timeout is None else timeout
+    transport = RequestsTransport(session=session, connection_timeout=seconds, read_timeout=seconds)
+    options: dict[str, Any] = {
+        "transport": transport,
+        "retry_total": 0,  # the chain decides what to try again
+        "permit_redirects": False,
+        "max_single_put_size": _LARGEST_PUT,  # one request for each write
+        "max_single_get_size": _LARGEST_PUT,  # and for each read; what is too large is not read (see `container`)
+        "user_agent": user_agent(),
+        "raw_response_hook": check_origin,
+    }
+    try:
+        client = _client(connection, options)
+    except (ValueError, TypeError) as error:
+        raise UnusableSettings(type(error).__name__) from None
+    read_environment_once(session, client.primary_endpoint)
+    transport.connection_config.verify = session.verify
+    return client
+
+
+def _client(connection: Connection, options: Mapping[str, Any]) -> ContainerClient:
+    credential: Any = connection.credential
+    if hasattr(credential, "get_token"):
+        credential = PatientCredential(credential)
+    url = connection.account_url
+    if url is None:
+        return ContainerClient.from_connection_string(
+            connection.connection_string or "", connection.container, credential, **options
+        )
+    if credential is None and "sig=" not in url:
+        credential = PatientCredential(default_credential())
+    return ContainerClient(url, connection.container, credential, **options)
+
+
+def check_origin(answer: PipelineResponse[Any, Any]) -> None:
+    """Raise when a success was answered by something else than Blob Storage: a web page, a proxy's login."""
+    if answer.http_response.status_code < 300 and "x-ms-request-id" not in answer.http_response.headers:
+        raise NotBlobStorage("no request id")
