@@ -16,6 +16,7 @@ FOR_BACKENDS = {
     "objects",
     "mirror",
     "parallel",
+    "pricing",
     "entry",
     "envelope",
     "errors",
@@ -26,8 +27,9 @@ FOR_BACKENDS = {
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
     {"errors", "units", "fork"},
+    {"pricing"},
     {"entry", "keys", "arrays", "pool", "stats", "eviction"},
-    {"extensions", "envelope", "codec", "result"},
+    {"extensions", "envelope", "codec", "result", "storage_class"},
     {"backend", "fence"},
     {"flow"},
     {"memory", "disk", "objectstore"},

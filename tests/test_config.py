@@ -188,6 +188,7 @@ S3_OPTIONS = {
     "timeout": ("3", "3"),
     "max_concurrency": ("4", 4),
     "max_entry_bytes": ("64MiB", "64MiB"),
+    "typical_entry_bytes": ("12KiB", "12KiB"),
 }
 
 
@@ -210,7 +211,9 @@ def test_no_option_was_forgotten_here():
         return set(inspect.signature(target).parameters) - {"clock", *others}
 
     assert {name for name, _ in MEMORY.values()} == options(MemoryBackend)
-    assert {name for name, _ in TIER.values()} == options(Tier, "backend")
+    assert {name for name, _ in TIER.values()} == options(
+        Tier, "backend", "storage_classes"
+    )  # rules have no form as text
     assert set(S3_OPTIONS) == options(S3Backend, "bucket", "prefix")
     assert options(DiskBackend) == {"path", "max_bytes"}
     assert options(RedisBackend) == {"url", "prefix", "timeout", "max_connections"}

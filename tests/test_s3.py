@@ -373,7 +373,7 @@ def test_more_than_a_page_is_listed_whole(backend, aws):
 
 
 def test_an_object_has_the_class_the_type_and_the_metadata_of_its_entry(make, aws):
-    backend = make(prefix="cache", storage_class="ONEZONE_IA")
+    backend = make(prefix="cache", storage_class="ONEZONE_IA", typical_entry_bytes="1MiB")
     backend.put("a/b", entry("a/b", tags=("doc:7",), attributes={"model": "m"}))
     raw = aws.head_object(Bucket=BUCKET, Key="cache/a%2Fb")
     assert raw["StorageClass"] == "ONEZONE_IA"
@@ -428,7 +428,7 @@ def test_a_bulk_delete_carries_the_checksum_that_every_store_knows(real):
 
 
 def test_the_storage_class_stands_on_the_object_of_a_real_server(make_real):
-    backend = make_real(storage_class="STANDARD_IA")
+    backend = make_real(storage_class="STANDARD_IA", typical_entry_bytes="1MiB")
     backend.put("k", entry("k"))
     raw = client_of(backend).head_object(Bucket=backend.bucket, Key=backend.prefix + "k")
     assert raw["StorageClass"] == "STANDARD_IA"

@@ -5,11 +5,12 @@ from .cache import Cache
 from .chain import TierChain, TierHealth
 from .disk import DiskBackend
 from .entry import Entry, Metadata
-from .errors import TiercacheError
+from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
 from .memory import MemoryBackend
 from .result import Result
 from .stats import Stats, TierStats
+from .storage_class import StorageClassRule
 from .tier import Tier
 
 __version__ = "0.1.0"
@@ -24,6 +25,8 @@ __all__ = [
     "Metadata",
     "Result",
     "Stats",
+    "StorageClassRule",
+    "StorageClassWarning",
     "Tier",
     "TierChain",
     "TierHealth",

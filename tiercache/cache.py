@@ -83,6 +83,7 @@ class Cache:
         self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._advise()
 
     # One key.
 
@@ -151,6 +152,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """Store the value in all tiers, replacing what was there.
 
@@ -161,13 +163,15 @@ class Cache:
             stale_for: how long after its ttl a stale copy is kept.
             tags: labels, stored with the entry.
             attributes: what people want to see later, such as model and price; stored with the entry.
+            storage_class: the class that object stores keep it in, such as `"GLACIER_IR"`; left out: as the tier's
+                `storage_classes` rules or the backend say. Tiers that have no such class go by those as well.
 
         Raises:
             UncacheableValue: no codec gives this value back unchanged. (A TypeError; names the path inside it.)
-            InvalidKey, ConfigurationError: the key or the ttl is none. (ValueErrors.)
+            InvalidKey, ConfigurationError: the key, the ttl or the class is none. (ValueErrors.)
         """
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         drive(self._flows.set(full, self._flows.entry(full, value, options)))
 
     async def aset(
@@ -179,10 +183,11 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """`set`, awaited; a caller that is cancelled leaves no half-done write behind."""
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         await self._detached(self._flows.set(full, self._flows.entry(full, value, options)))
 
     def get_or_set(
@@ -194,6 +199,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         type: type[Any] | None = None,
     ) -> Any:
         """Return the value; if no tier has it, compute it once for all who ask, and store it.
@@ -204,7 +210,7 @@ class Cache:
         Args:
             key: text of up to 64 KiB, its namespace included.
             factory: makes the value; runs in this thread. (`aget_or_set`: async, or sync in a worker thread.)
-            ttl, stale_for, tags, attributes: as for `set`.
+            ttl, stale_for, tags, attributes, storage_class: as for `set`.
             type: as for `get`.
 
         Raises:
@@ -219,7 +225,7 @@ class Cache:
             except CorruptEntry:
                 self._uncount_hit()
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         return drive(self._flows.get_or_set(full, factory, options, type))
 
     async def aget_or_set(
@@ -231,6 +237,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         type: type[Any] | None = None,
     ) -> Any:
         """`get_or_set`, awaited; cancelling the caller does not cancel the computation that others wait for."""
@@ -241,7 +248,7 @@ class Cache:
             except CorruptEntry:
                 self._uncount_hit()
         full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         return await adrive(self._flows.get_or_set(full, factory, options, type))
 
     def delete(self, key: str) -> bool:
@@ -271,7 +278,10 @@ class Cache:
         return found and found[0]
 
     def touch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
-        """Let the value expire `ttl` from now (left out: the cache's; None: never); False on a miss."""
+        """Let the value expire `ttl` from now (left out: the cache's; None: never); False on a miss.
+
+        The entry is written again, with the tags, attributes and storage class that it has.
+        """
         return drive(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
 
     async def atouch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
@@ -304,9 +314,10 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """Store all values, one batch a tier. If one of them cannot be stored, none is. Arguments as for `set`."""
-        drive(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes)))
+        drive(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes, storage_class)))
 
     async def aset_many(
         self,
@@ -316,9 +327,12 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
     ) -> None:
         """`set_many`, awaited."""
-        await self._detached(self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes)))
+        await self._detached(
+            self._flows.set_many(self._entries(items, ttl, stale_for, tags, attributes, storage_class))
+        )
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove the values; return how many of these keys are now in no tier."""
@@ -396,6 +410,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         key: Callable[..., str] | None = None,
         type: type[Any] | None = None,
     ) -> Decorator: ...
@@ -408,6 +423,7 @@ class Cache:
         stale_for: Duration | None = None,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
+        storage_class: str | None = None,
         key: Callable[..., str] | None = None,
         type: type[Any] | None = None,
     ) -> Any:
@@ -415,15 +431,23 @@ class Cache:
 
         Args:
             function: the function, for `@cache.cached` without parentheses.
-            ttl, stale_for, tags, attributes, type: as for `get_or_set`.
+            ttl, stale_for, tags, attributes, storage_class, type: as for `get_or_set`.
             key: makes the key from the call's arguments; left out: a digest of the function and of all arguments,
                 which must be made of plain data. An edited function is another one; one that closes over variables
                 keeps its values to itself and for its own lifetime.
 
         The decorated function has `.key(…)`, `.invalidate(…)`, `.ainvalidate(…)` and `.stats()`.
         """
-        tags = self._flows.options(ttl, stale_for, tags, attributes).tags  # what is wrong is refused now, not at a call
-        options = {"ttl": ttl, "stale_for": stale_for, "tags": tags, "attributes": attributes, "type": type}
+        # What is wrong is refused now, not at a call.
+        tags = self._flows.options(ttl, stale_for, tags, attributes, storage_class).tags
+        options = {
+            "ttl": ttl,
+            "stale_for": stale_for,
+            "tags": tags,
+            "attributes": attributes,
+            "storage_class": storage_class,
+            "type": type,
+        }
         decorator = Decorator(self, options, key)
         return decorator if function is None else decorator(function)
 
@@ -537,12 +561,21 @@ class Cache:
         stale_for: Duration | None,
         tags: Iterable[str],
         attributes: Mapping[str, AttributeValue] | None,
+        storage_class: str | None = None,
     ) -> dict[str, Entry]:
         if not isinstance(items, Mapping):
             raise TypeError(f"items must map keys to values, as a dict does, not a {items.__class__.__name__}")
-        options = self._flows.options(ttl, stale_for, tags, attributes)
+        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         fulls = {self._flows.full(key): value for key, value in items.items()}
         return {full: self._flows.entry(full, value, options) for full, value in fulls.items()}
+
+    def _advise(self) -> None:
+        """Let object stores say, now that the TTL is known, whether their storage class suits it."""
+        for tier in self.chain.tiers:
+            advise = getattr(tier.backend, "advise", None)
+            if advise is not None and tier.write != "never":
+                lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
+                advise(min(lives, default=None))
 
     def _leave_out(self, tier: Tier, error: Exception) -> None:
         """Go on without a tier that failed, unless the chain is strict or the cache is closed."""

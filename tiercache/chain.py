@@ -13,6 +13,7 @@ from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
 from .memory import MemoryBackend
+from .objectstore.classes import choices
 from .pool import DaemonPool
 from .singleflight import Flights
 from .tier import Tier
@@ -76,6 +77,27 @@ class TierChain:
         """The backend of the first tier, if that is memory: it is asked before any flow starts."""
         first = self.tiers[0].backend if self.tiers else None
         return first if isinstance(first, MemoryBackend) else None
+
+    def check_class(self, name: str) -> str:
+        """Return the storage class that an entry may ask for: a tier has it, and none that has it refuses it.
+
+        In a chain without tiers, where nothing is stored, it may be any.
+
+        Raises:
+            ConfigurationError: otherwise; the message says what there is to choose.
+        """
+        if not isinstance(name, str):
+            raise ConfigurationError(f"storage_class must be the name of a class, not of type {type(name).__name__}")
+        tables = [tier.classes for tier in self.tiers if tier.classes is not None]
+        knowing = [tier for tier in self.tiers if tier.classes is not None and name in tier.classes]
+        for tier in knowing:
+            tier.check_class(name)
+        if self.tiers and not tables:
+            raise ConfigurationError("no tier of this chain has storage classes; leave storage_class out")
+        if self.tiers and not knowing:
+            known = ", nor to ".join(map(choices, tables))
+            raise ConfigurationError(f"storage_class={str(name)!r} is unknown to {known}")
+        return str(name)
 
     def health(self) -> dict[str, TierHealth]:
         """Ask every tier whether it serves."""

@@ -105,15 +105,23 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
         payload: the encoded value, uncompressed.
         metadata: what describes it.
         wire: the envelope that the entry was read from, if it was: a promotion writes these bytes as they are.
+        storage_class: the class that the writer asks an object store for; None: as the tier's rules or the backend's
+            default say. What an object is in, its `metadata.storage_class` says; it is never asked for elsewhere.
     """
 
     payload: bytes
     metadata: Metadata
     wire: bytes | None = None
+    storage_class: str | None = None
 
     def with_metadata(self, **changes: Any) -> Entry:
         """Return a copy with these metadata fields changed (its envelope is made anew)."""
-        return Entry(self.payload, msgspec.structs.replace(self.metadata, **changes))
+        metadata = msgspec.structs.replace(self.metadata, **changes)
+        return Entry(self.payload, metadata, storage_class=self.storage_class)
+
+    def in_class(self, storage_class: str | None) -> Entry:
+        """Return a copy that asks for another storage class."""
+        return Entry(self.payload, self.metadata, self.wire, storage_class)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entry) and (self.payload, self.metadata) == (other.payload, other.metadata)

@@ -17,6 +17,8 @@
     ├── ReentrantComputation         a factory asked for its own key: compute without the cache there
     └── CacheClosed                  use an open cache
 
+One warning is given, and never raised by itself: `StorageClassWarning` (a UserWarning).
+
 No message holds a key, a value or a secret; the keys of a `PartialFailure` are in its attributes.
 """
 
@@ -106,3 +108,7 @@ class CacheClosed(TiercacheError, RuntimeError):
 
     def __init__(self, what: str = "this cache") -> None:
         super().__init__(f"{what} is closed; create a new one")
+
+
+class StorageClassWarning(UserWarning):
+    """The entries are billed for more than they are in their storage class. The message has the figure and a choice."""

@@ -26,7 +26,9 @@ from .errors import (
 )
 from .flow import Operation
 from .memory import MemoryBackend
+from .objectstore.classes import ClassRules, usable
 from .stats import TierCounters, TierStats, latency
+from .storage_class import StorageClassRule, checked_rules, chosen_class
 from .units import Duration, Size, parse_duration, parse_size
 
 T = TypeVar("T")
@@ -157,9 +159,15 @@ class Tier:
         write: `through`: every `set` writes here and waits for it. `never`: this tier is only read.
         max_ttl: entries stay here no longer than this; None: as long as they live.
         max_entry_bytes: larger payloads skip this tier and are counted; None: no bound.
+        storage_classes: rules that put entries into another class than the backend's own; the first that holds
+            decides. For object stores.
+
+    Attributes:
+        classes: the backend's storage classes, by name; None when it has none.
 
     Raises:
-        ConfigurationError: an option has no such value.
+        ConfigurationError: an option has no such value, or a rule names a class that the backend has not or that
+            cannot serve a cache.
     """
 
     def __init__(
@@ -172,6 +180,7 @@ class Tier:
         write: Write = "through",
         max_ttl: Duration | None = None,
         max_entry_bytes: Size | None = None,
+        storage_classes: Sequence[StorageClassRule] = (),
     ) -> None:
         _check_backend(backend)
         if name is not None and (not isinstance(name, str) or not name):
@@ -192,6 +201,10 @@ class Tier:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
         self.local = isinstance(backend, MemoryBackend)
+        classes = getattr(backend, "rules", None)
+        self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
+        self.storage_classes = checked_rules(storage_classes)
+        self._check_classes()
         self.counters = TierCounters()
         self._removals_before: dict[str, int] = {}
         self._logged: dict[str, float] = {}
@@ -245,19 +258,45 @@ class Tier:
         return Call(self, "ping", (), self.timeout)
 
     def takes(self, entry: Entry, now: float) -> Entry | None:
-        """Return the entry as this tier keeps it, its life capped by `max_ttl`; None when it is too large."""
+        """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
         if self.max_entry_bytes is not None and len(entry.payload) > self.max_entry_bytes:
             self.counters.skipped += 1
             return None
-        if self.max_ttl is None:
-            return entry
-        latest = now + self.max_ttl
+        if self.max_ttl is not None:
+            entry = self._capped(entry, now, self.max_ttl)
+        return entry if self.classes is None else self._in_its_class(entry, now, self.classes)
+
+    def check_class(self, name: str, option: str = "storage_class") -> str:
+        """Return the class under which an entry may be written here.
+
+        Raises:
+            ConfigurationError: the backend has no such class, or it cannot serve a cache, or does not go with the
+                backend's own.
+        """
+        return usable(self.classes or {}, name, option, beside=getattr(self.backend, "storage_class", None)).name
+
+    def _check_classes(self) -> None:
+        if self.storage_classes and self.classes is None:
+            kind = type(self.backend).__name__
+            raise ConfigurationError(f"storage_classes is for object stores; a {kind} has no storage classes")
+        for rule in self.storage_classes:
+            self.check_class(rule.storage_class, "storage_classes")
+
+    def _capped(self, entry: Entry, now: float, max_ttl: float) -> Entry:
+        latest = now + max_ttl
         metadata = entry.metadata
         if metadata.gone_at is not None and metadata.gone_at <= latest:
             return entry
         expires_at = latest if metadata.expires_at is None else min(metadata.expires_at, latest)
         stale_until = None if metadata.stale_until is None else latest
         return entry.with_metadata(expires_at=expires_at, stale_until=stale_until)
+
+    def _in_its_class(self, entry: Entry, now: float, classes: Mapping[str, ClassRules]) -> Entry:
+        asked = entry.storage_class
+        if asked is not None and asked in classes:
+            return entry
+        chosen = chosen_class(self.storage_classes, entry, now)  # another vendor's class is as if none was asked for
+        return entry if chosen == asked else entry.in_class(chosen)
 
     def admits(self, key: str, *, warming: bool = False) -> bool:
         """Whether a hit below is promoted into this tier; `warming`: somebody asked for it, whatever the rule."""

@@ -11,10 +11,11 @@ from urllib.parse import SplitResult, unquote
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.objectstore import ObjectStoreBackend
+from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size
 
-from .classes import S3StorageClass, usable_class
+from .classes import RULES, S3StorageClass, usable_class
 
 _SPARE_CONNECTIONS = 16  # for callers in threads of their own, beside both pools
 
@@ -30,7 +31,7 @@ class S3Backend(ObjectStoreBackend):
         prefix: what the names of all objects start with; a `/` is added at its end.
         region: None: from `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile.
         endpoint_url: of an S3-compatible store; None: Amazon's, or what `AWS_ENDPOINT_URL_S3` says.
-        storage_class: the class of new objects; those that cannot serve a cache are refused.
+        storage_class: the class of new objects that ask for none; those that cannot serve a cache are refused.
         access_key_id: with `secret_access_key`; None: the SDK's search (environment, files, role).
         secret_access_key: see `access_key_id`.
         session_token: of temporary credentials.
@@ -45,6 +46,8 @@ class S3Backend(ObjectStoreBackend):
             as they were when the client was made.
         max_concurrency: requests of a batch side by side.
         max_entry_bytes: the largest payload.
+        typical_entry_bytes: stored bytes of an entry, for the figure in a `StorageClassWarning` until a hundred
+            were written.
         clock: Unix seconds; for tests.
 
     Raises:
@@ -53,6 +56,7 @@ class S3Backend(ObjectStoreBackend):
     """
 
     scheme: ClassVar[str] = "s3"
+    rules = RULES
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class S3Backend(ObjectStoreBackend):
         timeout: Duration | None = 2.0,
         max_concurrency: int = 16,
         max_entry_bytes: Size = "16MiB",
+        typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
         if not isinstance(bucket, str) or not bucket or "/" in bucket:
@@ -110,6 +115,7 @@ class S3Backend(ObjectStoreBackend):
             timeout=timeout,
             max_concurrency=max_concurrency,
             max_entry_bytes=max_entry_bytes,
+            typical_entry_bytes=typical_entry_bytes,
             clock=clock,
         )
         self.bucket = bucket

@@ -23,9 +23,9 @@ _ATTRIBUTE_TYPES = (str, int, float, bool)
 
 
 class Options:
-    """What a caller says about an entry, checked: ttl, stale time, tags and attributes."""
+    """What a caller says about an entry, checked: ttl, stale time, tags, attributes and storage class."""
 
-    __slots__ = ("attributes", "stale_for", "tags", "ttl")
+    __slots__ = ("attributes", "stale_for", "storage_class", "tags", "ttl")
 
     def __init__(
         self,
@@ -33,8 +33,10 @@ class Options:
         stale_for: Duration | None,
         tags: Iterable[str],
         attributes: Mapping[str, AttributeValue] | None,
+        storage_class: str | None,
     ) -> None:
         self.ttl = ttl
+        self.storage_class = storage_class
         self.stale_for = None if stale_for is None else parse_duration(stale_for, "stale_for")
         self.tags = _checked_tags(tags)
         self.attributes = _checked_attributes(attributes)
@@ -66,9 +68,11 @@ class ValueFlows:
         stale_for: Duration | None,
         tags: Iterable[str],
         attributes: Mapping[str, AttributeValue] | None,
+        storage_class: str | None = None,
     ) -> Options:
         """Check what the caller says about an entry."""
-        return Options(self._seconds(ttl), stale_for, tags, attributes)
+        name = None if storage_class is None else self.chain.check_class(storage_class)
+        return Options(self._seconds(ttl), stale_for, tags, attributes, name)
 
     def expiry(self, ttl: Duration | None) -> float | None:
         """Return the moment at which something made now expires."""
@@ -91,7 +95,7 @@ class ValueFlows:
             tags=options.tags,
             attributes=options.attributes,
         )
-        return Entry(payload, metadata)
+        return Entry(payload, metadata, storage_class=options.storage_class)
 
     async def get(self, key: str, default: Any, type: type[Any] | None) -> Any:
         """Return the fresh value, or the default."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..entry import Entry
-from ..errors import EntryTooLarge
+from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..tier import FAILURES, Tier
-from .read import read
+from .read import Found, raise_if_strict, read
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -45,7 +46,8 @@ async def delete(chain: TierChain, key: str) -> bool:
 async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
     """Give the entry another end of life in all tiers; return whether there was a fresh one.
 
-    How long it is kept beyond its end, stale, stays as it was.
+    How long it is kept beyond its end, stale, stays as it was, and so does its storage class in each object store
+    (which costs a HEAD there, unless the entry was read from it).
     """
     for _ in range(TOUCHES):
         load = chain.fence.begin(key)
@@ -53,12 +55,13 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
             found = await read(chain, key, load=load)
             if found is None:
                 return False
+            classes = await _classes_held(chain, key, found)
             mutation = chain.fence.mutate_with(load, running_loop())
             if mutation is None:  # somebody changed the key meanwhile: look again
                 continue
             try:
                 await settle([mutation])
-                await put_everywhere(chain, key, _with_end(found.entry, expires_at))
+                await put_everywhere(chain, key, _with_end(found.entry, expires_at), classes=classes)
             finally:
                 await end(chain, [mutation])
             return True
@@ -68,16 +71,37 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
 
 
 async def put_everywhere(
-    chain: TierChain, key: str, entry: Entry, after_memory: Callable[[], None] | None = None
+    chain: TierChain,
+    key: str,
+    entry: Entry,
+    after_memory: Callable[[], None] | None = None,
+    *,
+    classes: Mapping[Tier, str] | None = None,
 ) -> None:
-    """Store the entry in memory, call `after_memory`, then store it in the other tiers side by side."""
+    """Store the entry in memory, call `after_memory`, then store it in the other tiers side by side.
+
+    Args:
+        chain: the tiers.
+        key: the full stored key.
+        entry: what to store.
+        after_memory: called when memory can answer.
+        classes: the storage class for some of the tiers; for the others the entry's own.
+    """
+    placed = classes or {}
     tiers = writable(chain)
     for tier in tiers:
         if tier.local:
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
-    await gather(chain, [_put(chain, tier, key, entry) for tier in tiers if not tier.local])
+    await gather(
+        chain,
+        [
+            _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry)
+            for tier in tiers
+            if not tier.local
+        ],
+    )
 
 
 def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
@@ -147,6 +171,23 @@ def _with_end(entry: Entry, expires_at: float | None) -> Entry:
     if expires_at is not None and before.expires_at is not None and before.stale_until is not None:
         stale_until = expires_at + (before.stale_until - before.expires_at)
     return entry.with_metadata(expires_at=expires_at, stale_until=stale_until)
+
+
+async def _classes_held(chain: TierChain, key: str, found: Found) -> dict[Tier, str]:
+    """Return the class that the key's object has in each tier with classes, where it can be written again."""
+    held: dict[Tier, str] = {}
+    for tier in writable(chain):
+        if tier.classes is None:
+            continue
+        try:
+            metadata = found.entry.metadata if tier is found.tier else await tier.head(key)
+        except FAILURES as error:
+            raise_if_strict(chain, error)
+            continue
+        if metadata is not None and metadata.storage_class is not None:
+            with suppress(ConfigurationError):  # an archive, say: nothing is written there, so the tier's own class
+                held[tier] = tier.check_class(metadata.storage_class)
+    return held
 
 
 async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry) -> None:

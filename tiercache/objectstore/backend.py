@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .. import envelope, keys
@@ -27,7 +28,10 @@ from ..errors import (
     UnknownFormat,
 )
 from ..pool import DaemonPool
+from ..storage_class import remaining_life
 from ..units import Duration, Size, parse_duration, parse_size
+from .advice import TYPICAL_ENTRY, Advisor
+from .classes import ClassRules, usable
 from .lifecycle import LifecycleChange, apply
 from .listing import Listed, guessed, known, ours, with_info
 from .mirror import from_user_metadata, to_user_metadata
@@ -61,9 +65,13 @@ class ObjectStoreBackend(Backend):
         objects: the vendor's calls.
         prefix: what the names of all objects start with; empty or ending in `/`.
         max_entry_bytes: the largest payload that is written or read.
+        rules: the vendor's storage classes, by name; empty when the store has none.
+        storage_class: the class of entries that ask for none; None: as the bucket does by default.
     """
 
     persistent = True
+    rules: Mapping[str, ClassRules] = MappingProxyType({})
+    storage_class: str | None = None
 
     def __init__(
         self,
@@ -73,6 +81,7 @@ class ObjectStoreBackend(Backend):
         timeout: Duration | None = 2.0,
         max_concurrency: int = 16,
         max_entry_bytes: Size = "16MiB",
+        typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
@@ -83,6 +92,7 @@ class ObjectStoreBackend(Backend):
         self.concurrency = max_concurrency
         self.max_entry_bytes = parse_size(max_entry_bytes, "max_entry_bytes")
         self.clock = clock
+        self._advisor = Advisor(parse_size(typical_entry_bytes, "typical_entry_bytes"))
         self._closed = False
         # Not the pool of the a-twins: a batch that waits in that one for its own threads would wait for ever.
         self._batches = DaemonPool(max_concurrency, f"tiercache-{self.scheme}-batch")
@@ -108,7 +118,11 @@ class ObjectStoreBackend(Backend):
         if_match: str | None = None,
         deadline: float | None = None,
     ) -> bool:
-        """Store the entry with one PUT and return whether it was written (see `Backend.put`)."""
+        """Store the entry with one PUT and return whether it was written (see `Backend.put`).
+
+        Raises:
+            ConfigurationError: it asks for a storage class that the store has not, or that cannot serve a cache.
+        """
         if if_absent and if_match is not None:
             raise ConfigurationError("put takes if_absent or if_match, not both")
         name, due = self._name(key), self.due(deadline)
@@ -121,10 +135,14 @@ class ObjectStoreBackend(Backend):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes)
-        upload = Upload(name, body, mirror, stored.gone_at)
+        upload = Upload(name, body, mirror, stored.gone_at, self._class_of(entry))
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
-            return self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
+            written = self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
+            if written:
+                rules = self.rules.get(upload.storage_class or self.storage_class or "")
+                self._advisor.wrote(rules, remaining_life(stored, self.clock()), len(body))
+            return written
 
         written = write(if_absent, if_match)
         if written or not if_absent:
@@ -272,6 +290,18 @@ class ObjectStoreBackend(Backend):
         """Return when the bucket can be listed; raise what keeps it from serving."""
         self.objects.probe(self.prefix, deadline=self.due(deadline))
 
+    def advise(self, ttl: float | None) -> None:
+        """Give the one `StorageClassWarning` of this backend, if its class does not suit entries of this life.
+
+        A `Cache` calls this when it is made; otherwise the first `put` that shows it gives the warning.
+
+        Args:
+            ttl: seconds that entries live; None: for ever.
+        """
+        rules = self.rules.get(self.storage_class or "")
+        if rules is not None:
+            self._advisor.before(rules, ttl)
+
     def close(self) -> None:
         """Release connections and threads; requests under way end by themselves."""
         self._closed = True
@@ -283,6 +313,12 @@ class ObjectStoreBackend(Backend):
 
     def _name(self, key: str) -> str:
         return self.prefix + keys.object_name(keys.check_key(key))
+
+    def _class_of(self, entry: Entry) -> str | None:
+        """The class that the entry asks for; None: the backend's own."""
+        if entry.storage_class is None:
+            return None
+        return usable(self.rules, entry.storage_class, beside=self.storage_class).name
 
     def _fetch(self, name: str, key: str | None, due: float | None) -> Entry | None:
         """The entry in an object, expired or not."""

@@ -1,0 +1,205 @@
+"""Writes the tables of the documentation from the code: `tables.py` updates the pages, `tables.py --check` compares.
+
+A page holds a table between `<!-- table: NAME -->` and `<!-- end -->`. To add one, write a function that returns its
+Markdown and give it a name with `@table("NAME")`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
+
+from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
+from tiercache.objectstore import ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
+from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
+from tiercache.objectstore.mirror import ITEMS  # noqa: E402
+from tiercache.pricing import dollars, monthly_cost  # noqa: E402
+from tiercache_azure.classes import RULES as AZURE  # noqa: E402
+from tiercache_gcs.classes import RULES as GCS  # noqa: E402
+from tiercache_s3 import S3Backend  # noqa: E402
+from tiercache_s3.bucket import S3Bucket  # noqa: E402
+from tiercache_s3.classes import RULES as S3  # noqa: E402
+
+Table = Callable[[], str]
+TABLES: dict[str, Table] = {}
+BLOCK = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def table(name: str) -> Callable[[Table], Table]:
+    """Give a table the name that pages use."""
+
+    def register(function: Table) -> Table:
+        TABLES[name] = function
+        return function
+
+    return register
+
+
+def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [list(heads)]
+    lines += [["---"] * len(lines[0]), *(list(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+# Storage classes.
+
+
+def class_table(rules: Mapping[str, ClassRules], *, what: str = "class") -> str:
+    """The classes that a cache may meet, with what they cost and bill; those without prices below the table."""
+    priced = [one for one in rules.values() if one.prices is not None]
+    heads = [
+        what,
+        "$ a GB-month",
+        "$ per 1,000 writes",
+        "$ per 1,000 reads",
+        "$ per GB read",
+        "billed at least",
+        "days",
+    ]
+    text = markdown([*heads, "for a cache"], map(class_row, priced))
+    others: dict[str, list[str]] = {}
+    for one in rules.values():
+        if one.prices is None:
+            others.setdefault(one.refused, []).append(f"`{one.name}`")
+    notes = [f"- {', '.join(names)}: not written; {why}." for why, names in others.items()]
+    scopes = {f"- \\* {one.min_bytes_scope}." for one in priced if one.min_bytes_scope}
+    sources = dict.fromkeys(source for one in priced for source in one.sources)
+    return "\n".join([text, "", *sorted(scopes), *notes, *(f"- Source: {source}." for source in sources)])
+
+
+def class_row(rules: ClassRules) -> list[str]:
+    """One class."""
+    prices = rules.prices
+    assert prices is not None
+    least = shown_bytes(rules.min_billable_bytes) if rules.min_billable_bytes else ""
+    least += f"{shown_bytes(rules.overhead_bytes)} more" if rules.overhead_bytes else ""
+    least += "\\*" if rules.min_bytes_scope else ""
+    upload = f"${prices.upload:g} per GB written" if prices.upload else ""
+    verdict = f"no: {rules.refused}" if rules.refused else "; ".join(filter(None, ["yes", rules.note, upload]))
+
+    def price(name: str) -> str:
+        amount = f"{getattr(prices, name):.10f}".rstrip("0").rstrip(".")
+        return f"about {amount}" if name in rules.unconfirmed else amount
+
+    amounts = [price(name) for name in ("storage", "write", "read", "retrieval")]
+    return [f"`{rules.name}`", *amounts, least or "-", str(rules.min_days or "-"), verdict]
+
+
+@table("s3-classes")
+def s3_classes() -> str:
+    """Amazon S3."""
+    return class_table(S3)
+
+
+@table("gcs-classes")
+def gcs_classes() -> str:
+    """Google Cloud Storage."""
+    return class_table(GCS)
+
+
+@table("azure-tiers")
+def azure_tiers() -> str:
+    """Azure Blob."""
+    return class_table(AZURE, what="access tier")
+
+
+@table("class-costs")
+def class_costs() -> str:
+    """What a million entries cost in each class, one object each, by how often they are read."""
+    usable = [one for rules in (S3, GCS, AZURE) for one in rules.values() if not one.refused]
+    reads = (0, 0.1, 1, 10)
+
+    def cost(rules: ClassRules, size: str, each: float) -> str:
+        found = monthly_cost(rules, entries=1e6, size=size, reads=each * 1e6, writes=1e6)
+        return f"{'about ' if found.is_estimate else ''}{dollars(found.total)}"
+
+    rows = (
+        [f"{one.store} `{one.name}`", *(cost(one, size, each) for size in ("8KiB", "256KiB") for each in reads)]
+        for one in usable
+    )
+    heads = [f"{size}, {each:g} reads" for size in ("8 KiB", "256 KiB") for each in reads]
+    return markdown(["class", *heads], rows)
+
+
+@table("warning-example")
+def warning_example() -> str:
+    """What the warning says of small entries in STANDARD_IA."""
+    return f"> StorageClassWarning: {advice(S3['STANDARD_IA'], ttl=None, size=8192)}"
+
+
+# Object stores. A vendor's line stands here as soon as its package does.
+
+STORES: dict[str, tuple[type[ObjectStoreBackend], type[ObjectStore]]] = {"S3": (S3Backend, S3Bucket)}
+
+
+@table("backends")
+def backends() -> str:
+    """What each store does."""
+
+    def yes(truth: bool) -> str:
+        return "yes" if truth else "no"
+
+    def usable(backend: type[ObjectStoreBackend]) -> str:
+        return ", ".join(f"`{one.name}`" for one in backend.rules.values() if not one.refused)
+
+    pairs = list(STORES.values())
+    rows = [
+        ["URL", *(f"`{backend.scheme}://`" for backend, _ in pairs)],
+        ["class", *(f"`{backend.__name__}`" for backend, _ in pairs)],
+        ["awaited calls", *("native" if backend.aget is not Backend.aget else "in threads" for backend, _ in pairs)],
+        ["storage classes", *(usable(backend) for backend, _ in pairs)],
+        ["names that one bulk delete takes", *(f"{store.bulk_delete:,}" for _, store in pairs)],
+        ["bytes of metadata beside an object", *(f"{store.mirror_bytes:,}" for _, store in pairs)],
+        ["a listing tells the metadata", *(yes(store.lists_metadata) for _, store in pairs)],
+    ]
+    return markdown(["", *STORES], rows)
+
+
+@table("metadata")
+def metadata() -> str:
+    """What the mirror holds."""
+    return markdown(["item", "what it says"], ([f"`{item}`", meaning] for item, meaning in ITEMS.items()))
+
+
+# The pages.
+
+
+def written(page: str) -> str:
+    """Return a page with its tables as the code says."""
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}\n{block[4]}", page)
+
+
+def pages() -> Iterator[Path]:
+    """Yield the pages that may hold tables."""
+    yield from (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+
+
+def faults() -> Iterator[str]:
+    """Yield what is wrong with the tables of the pages."""
+    shown = set()
+    for path in pages():
+        page, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT)
+        wanted = [block[2] for block in BLOCK.finditer(page)]
+        shown.update(wanted)
+        if page.count("<!-- table:") != len(wanted):
+            yield f"{name}: a table has no `<!-- end -->`, or more than a name in its first line"
+        elif unknown := set(wanted) - set(TABLES):
+            yield f"{name}: no function makes {', '.join(sorted(unknown))}"
+        elif written(page) != page:
+            yield f"{name}: a table differs from the code; run scripts/tables.py"
+    yield from (f"no page shows the table {name}" for name in TABLES if name not in shown)
+
+
+if __name__ == "__main__":
+    if "--check" not in sys.argv[1:]:
+        for path in pages():
+            path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+    found = list(faults())
+    print("\n".join(found) or "the tables say what the code does")
+    sys.exit(bool(found))
