@@ -1,8 +1,9 @@
-"""Real servers for the tests, one of each a session; a fake clock; no test touches the user's own cache."""
+"""Real servers for the tests, one of each a session; a fake clock; no test touches the user's own cache or clouds."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,14 +16,37 @@ from tiercache.testing import servers
 T = TypeVar("T")
 
 
+# What a developer has for their own work, and what `make servers` tells them to export.
+_NOT_FOR_TESTS = (
+    "AWS_",
+    "AZURE_",
+    "GOOGLE_",
+    "GCLOUD_",
+    "CLOUDSDK_",
+    "GCE_",
+    "STORAGE_EMULATOR_HOST",
+    "TIERCACHE_",
+    "REDIS_",
+)
+_FOR_TESTS = {"TIERCACHE_SERVERS_DIR"}
+for _name in [name for name in os.environ if name.startswith(_NOT_FOR_TESTS) and name not in _FOR_TESTS]:
+    del os.environ[_name]
+_NOWHERE = os.path.join(tempfile.gettempdir(), f"tiercache-no-such-directory-{os.getpid()}")
+os.environ |= {
+    # No metadata server, no files below the home directory. google-auth reads its variable when it is imported.
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": _NOWHERE,
+    "AWS_SHARED_CREDENTIALS_FILE": _NOWHERE,
+    "NO_GCE_CHECK": "true",
+    "CLOUDSDK_CONFIG": _NOWHERE,
+    "AZURE_CONFIG_DIR": _NOWHERE,
+    "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+}
+
+
 @pytest.fixture(autouse=True)
 def _no_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIERCACHE_DIR", str(tmp_path_factory.mktemp("user-cache")))
-    monkeypatch.delenv("TIERCACHE_DISABLED", raising=False)
-    # Whatever credentials this machine has, a test uses its own.
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "REDIS_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +81,55 @@ def s3_bucket(s3_server: servers.S3Server) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[servers.S3Server]:
+    """An S3 server that does not read archived objects; it accepts any key."""
+    with _started(servers.ministack_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[servers.GCSServer]:
+    """An emulator of Google Cloud Storage: fake-gcs-server."""
+    with _started(servers.fake_gcs_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_bucket(gcs_server: servers.GCSServer) -> str:
+    """A bucket on that server, shared by all tests."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    options = {"api_endpoint": gcs_server.endpoint_url}
+    client = storage.Client(gcs_server.project, AnonymousCredentials(), client_options=options)
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(name)
+    client.close()
+    return name
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[servers.AzureServer]:
+    """A real Azure Blob endpoint: Azurite."""
+    with _started(servers.azurite_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_container(azure_server: servers.AzureServer) -> str:
+    """A container on that server, shared by all tests."""
+    from azure.storage.blob import BlobServiceClient
+
+    name = f"container-{uuid.uuid4().hex[:12]}"
+    with BlobServiceClient.from_connection_string(azure_server.connection_string) as client:
+        client.create_container(name)
+    return name
+
+
 @pytest.fixture
 def s3_prefix() -> str:
-    """What the names of a test's own objects start with."""
+    """What the names of a test's own objects start with, on whichever cloud."""
     return f"{uuid.uuid4().hex[:12]}/"
 
 
