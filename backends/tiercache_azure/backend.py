@@ -10,11 +10,12 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
-from tiercache.objectstore import ObjectStoreBackend
+from tiercache.objectstore import ObjectStoreBackend, usable
+from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size, parse_size
 
-from .classes import AzureAccessTier, usable_tier
+from .classes import RULES, AzureAccessTier
 
 _SPARE_CONNECTIONS = 16  # for callers in threads of their own, beside both pools
 _SECRETS = {"credential", "connection_string", "sig"}
@@ -43,6 +44,8 @@ class AzureBlobBackend(ObjectStoreBackend):
             line behind it, stay as they were when the client was made.
         max_concurrency: requests of a batch side by side.
         max_entry_bytes: the largest payload.
+        typical_entry_bytes: stored bytes of an entry, for the figure in a `StorageClassWarning` until a hundred
+            were written.
         clock: Unix seconds; for tests.
 
     Raises:
@@ -51,6 +54,7 @@ class AzureBlobBackend(ObjectStoreBackend):
     """
 
     scheme: ClassVar[str] = "az"
+    rules = RULES
 
     def __init__(
         self,
@@ -65,11 +69,13 @@ class AzureBlobBackend(ObjectStoreBackend):
         timeout: Duration | None = 2.0,
         max_concurrency: int = 16,
         max_entry_bytes: Size = "16MiB",
+        typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
         if not isinstance(container, str) or not container or "/" in container:
             raise ConfigurationError("container must be the name of a container, without 'az://' and path; see prefix")
-        tier = None if access_tier is None else usable_tier(access_tier)
+        if access_tier is not None:
+            self.storage_class = usable(RULES, access_tier, "access_tier").name
         if connection_string is None and account_url is None:
             place = _place(os.environ)
             connection_string, account_url = place.get("connection_string"), place.get("account_url")
@@ -94,15 +100,15 @@ class AzureBlobBackend(ObjectStoreBackend):
             renewable=credential is None or hasattr(credential, "get_token"),
         )
         super().__init__(
-            AzureContainer(container, client, tier, create=create_container),
+            AzureContainer(container, client, self.storage_class, create=create_container),
             prefix=prefix,
             timeout=timeout,
             max_concurrency=max_concurrency,
             max_entry_bytes=max_entry_bytes,
+            typical_entry_bytes=typical_entry_bytes,
             clock=clock,
         )
         self.container = container
-        self.access_tier = tier
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

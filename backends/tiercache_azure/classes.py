@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from tiercache.objectstore.classes import ClassRules, Prices, usable
+from tiercache.objectstore.classes import ClassRules, Prices
 
 
 class AzureAccessTier(StrEnum):
@@ -106,12 +106,3 @@ _RULES = (
 RULES: Mapping[str, ClassRules] = MappingProxyType({rules.name: rules for rules in _RULES})
 """The rules of every tier of `AzureAccessTier`, by its name."""
 ARCHIVED = frozenset(name for name, rules in RULES.items() if rules.archived)
-
-
-def usable_tier(access_tier: str) -> AzureAccessTier:
-    """Return the tier if a cache can live in it.
-
-    Raises:
-        ConfigurationError: there is no such tier, or it cannot serve a cache; the message says what to choose.
-    """
-    return AzureAccessTier(usable(RULES, access_tier).name)

@@ -17,7 +17,7 @@ from tiercache.objectstore.client import LazyClient
 from tiercache.objectstore.faults import Absent, Faults, Refused
 from tiercache.objectstore.sdk import SdkStore
 
-from .classes import ARCHIVED, AzureAccessTier, usable_tier
+from .classes import ARCHIVED
 from .client import check_origin
 from .credential import STORAGE_SCOPE, PatientCredential
 from .errors import WORDS, NoContainer, NotBlobStorage, Unchangeable, by_code, credentials_refused, translate
@@ -59,7 +59,7 @@ class AzureContainer(SdkStore[ContainerClient]):
     lists_metadata = True
 
     def __init__(
-        self, container: str, client: LazyClient[ContainerClient], access_tier: AzureAccessTier | None, *, create: bool
+        self, container: str, client: LazyClient[ContainerClient], access_tier: str | None, *, create: bool
     ) -> None:
         super().__init__(client, Faults(WORDS, container))
         self._tier = access_tier
@@ -110,7 +110,7 @@ class AzureContainer(SdkStore[ContainerClient]):
         return True
 
     def _put(self, upload: Upload, if_absent: bool, if_match: str | None, deadline: float | None) -> None:
-        tier = self._tier if upload.storage_class is None else usable_tier(upload.storage_class)
+        tier = upload.storage_class or self._tier
         with self.calling("PutBlob", deadline) as client:
             client.upload_blob(
                 upload.name,
@@ -118,7 +118,7 @@ class AzureContainer(SdkStore[ContainerClient]):
                 overwrite=not if_absent,
                 metadata={_identifier(name): text for name, text in upload.user_metadata.items()},
                 content_settings=_CONTENT,
-                standard_blob_tier=None if tier is None else StandardBlobTier(tier.value),
+                standard_blob_tier=None if tier is None else StandardBlobTier(tier),
                 **_condition(if_match),
             )
 
