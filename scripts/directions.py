@@ -38,6 +38,7 @@ FLOORS = [
     {"chain"},
     {"flows"},
     {"decorator"},
+    {"upkeep"},
     {"cache"},
     {"llm"},
     {"integrations", "cli"},

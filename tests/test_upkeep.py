@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from tests.test_objectstore import DictStore, entry
-from tiercache import keys
+from tiercache import Cache, MemoryBackend, TierChain, keys
 from tiercache.errors import BackendUnavailable, CacheClosed, ConfigurationError, PartialFailure
 from tiercache.objectstore import LifecycleRules, ObjectStoreBackend
 from tiercache.objectstore.lifecycle import whole_days
@@ -189,6 +189,44 @@ async def test_a_sweep_can_be_awaited(backend, store):
     fill(backend, expired=["a"])
     assert (await backend.asweep(max_requests=10)).deleted == 1
     assert store.objects == {}
+
+
+# Through a cache
+
+
+def test_a_cache_sweeps_its_own_namespace_in_its_object_stores(backend, store, clock):
+    cache = Cache(TierChain(MemoryBackend(clock=clock), backend, clock=clock), namespace="mine")
+    other = Cache(cache.chain, namespace="other")
+    for one in (cache, other):
+        one.set("gone", 1, ttl=1)
+        one.set("kept", 2, ttl=100)
+    clock.advance(2)
+    seen = []
+    reports = cache.sweep(progress=lambda tier, report: seen.append((tier, report.deleted)))
+    assert {tier: report.deleted for tier, report in reports.items()} == {"custom": 1}
+    assert seen == [("custom", 1)]
+    assert names(store) == ["mine:kept", "other:gone", "other:kept"]
+
+
+def test_a_tier_that_fails_is_counted_and_left_out_of_a_sweep(backend, store, clock):
+    cache = Cache(TierChain(MemoryBackend(clock=clock), backend, clock=clock))
+
+    def down(prefix, token, *, limit=None, deadline):
+        raise BackendUnavailable("down")
+
+    store.list_page = down
+    assert cache.sweep() == {}
+    assert cache.stats().tiers["custom"].errors == {"BackendUnavailable": 1}
+
+
+async def test_a_cache_sweeps_in_a_loop_with_a_budget(backend, clock):
+    cache = Cache(TierChain(backend, clock=clock))
+    await cache.aset_many({str(number): 1 for number in range(20)}, ttl=1)
+    clock.advance(2)
+    report = (await cache.asweep(max_requests=10))["custom"]
+    assert 0 < report.deleted < 20
+    assert report.requests <= 10
+    assert not report.complete
 
 
 # Its failures

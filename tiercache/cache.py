@@ -11,11 +11,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from time import perf_counter_ns
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from .backend import Backend
-from .chain import TierChain, TierHealth
+from .chain import TierChain
 from .codec import decode
 from .decorator import CachedFunction, Decorator
 from .disk import DiskBackend
@@ -27,9 +26,10 @@ from .flows.values import CACHE_TTL, ValueFlows
 from .keys import check_key, check_namespace
 from .memory import MemoryBackend, Slot
 from .result import Result
-from .stats import CacheCounters, Stats, TierCounters
-from .tier import FAILURES, Tier
+from .stats import TierCounters
+from .tier import Tier
 from .units import Duration, parse_duration
+from .upkeep import Upkeep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ DEFAULT_MEMORY = "256MiB"
 _TAKE_EVERY = 63  # a mask: 1 hit in 64 is timed
 
 
-class Cache:
+class Cache(Upkeep):
     """A cache of values in a chain of tiers.
 
     Args:
@@ -451,79 +451,6 @@ class Cache:
         decorator = Decorator(self, options, key)
         return decorator if function is None else decorator(function)
 
-    # The whole.
-
-    def stats(self) -> Stats:
-        """Return the counters of this cache and of its tiers."""
-        counters = self._counters
-        return Stats(
-            hits=counters.hits,
-            misses=counters.misses,
-            puts=counters.puts,
-            deletes=counters.deletes,
-            computed=counters.computed,
-            uncacheable=counters.uncacheable,
-            tiers={tier.label: tier.snapshot() for tier in self.chain.tiers},
-        )
-
-    async def astats(self) -> Stats:
-        """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""
-        return await asyncio.to_thread(self.stats)
-
-    def reset_stats(self) -> None:
-        """Start all counters at zero again, those of the tiers too."""
-        self._counters = self._flows.counters = CacheCounters()
-        for tier in self.chain.tiers:
-            tier.reset()
-
-    def health(self) -> dict[str, TierHealth]:
-        """Ask every tier whether it serves; never raises for a tier."""
-        return self.chain.health()
-
-    async def ahealth(self) -> dict[str, TierHealth]:
-        """`health`, awaited."""
-        return await self.chain.ahealth()
-
-    def check(self) -> None:
-        """Return when all tiers serve; raise what keeps one from it (wrong credentials, a missing bucket …)."""
-        self.chain.check()
-
-    async def acheck(self) -> None:
-        """`check`, awaited."""
-        await self.chain.acheck()
-
-    def drain(self, timeout: float = 5.0) -> bool:
-        """Wait for copies that are still being written in the background; return whether all are."""
-        return self.chain.drain(timeout)
-
-    async def adrain(self, timeout: float = 5.0) -> bool:
-        """`drain`, awaited."""
-        return await self.chain.adrain(timeout)
-
-    def close(self) -> None:
-        """Finish what is being written and close the tiers; afterwards every operation raises `CacheClosed`."""
-        self.chain.close()
-
-    async def aclose(self) -> None:
-        """`close`, awaited."""
-        await self.chain.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     def __repr__(self) -> str:
         return f"<Cache {self.namespace!r} on {self.chain!r}>"
 
@@ -576,12 +503,6 @@ class Cache:
             if advise is not None and tier.write != "never":
                 lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
                 advise(min(lives, default=None))
-
-    def _leave_out(self, tier: Tier, error: Exception) -> None:
-        """Go on without a tier that failed, unless the chain is strict or the cache is closed."""
-        failure = tier.failed(error)
-        if self.chain.strict or not isinstance(failure, FAILURES):
-            raise failure from failure.__cause__
 
     async def _detached(self, flow: Flow[T]) -> T:
         """Run a mutation in a task of its own, which goes on when its caller is cancelled."""

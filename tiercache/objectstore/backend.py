@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import envelope, keys
-from ..backend import Backend
 from ..entry import Clock, Entry, Metadata
 from ..errors import (
     BackendError,
@@ -32,12 +31,11 @@ from ..storage_class import remaining_life
 from ..units import Duration, Size, parse_duration, parse_size
 from .advice import TYPICAL_ENTRY, Advisor
 from .classes import ClassRules, usable
-from .lifecycle import LifecycleChange, apply
 from .listing import Listed, guessed, known, ours, with_info
 from .mirror import from_user_metadata, to_user_metadata
 from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
 from .parallel import for_each
-from .sweep import Sweep, SweepReport
+from .upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -45,7 +43,7 @@ CONTENT_TYPE = "application/vnd.tiercache.entry"
 _ENVELOPE_OVERHEAD = envelope.MAX_HEADER_BYTES + 256
 
 
-class ObjectStoreBackend(Backend):
+class ObjectStoreBackend(Upkeep):
     """Entries as objects in a bucket.
 
     - `get` is one GET, `put` one PUT. `put(if_absent=True)` onto an object that is expired or damaged costs a HEAD
@@ -227,64 +225,6 @@ class ObjectStoreBackend(Backend):
         if failed:
             raise PartialFailure(failed, removed)
         return removed
-
-    def sweep(
-        self,
-        prefix: str = "",
-        *,
-        max_requests: int | None = None,
-        resume: str | None = None,
-        progress: Callable[[SweepReport], None] | None = None,
-        deadline: float | None = None,
-    ) -> SweepReport:
-        """Delete the objects of expired entries whose keys start with `prefix`, in bulk.
-
-        It costs the listing and the bulk deletes, and a HEAD for each object where a listing tells no metadata (S3).
-        What was written again since it was looked at stays, so several machines may sweep at the same time.
-
-        Args:
-            prefix: of the keys, at most 800 encoded bytes.
-            max_requests: the budget; the report says where it stopped.
-            resume: the `resume` of an earlier report.
-            progress: called with the report so far, after each page of at most 1,000 objects.
-            deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
-
-        Raises:
-            PartialFailure: some objects could not be looked at or deleted; `results` is the report.
-            BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
-        """
-        return Sweep(self, prefix, max_requests, resume).run(progress, deadline)
-
-    async def asweep(self, prefix: str = "", **options: Any) -> SweepReport:
-        """`sweep`, awaited; `progress` is called in a thread of the backend."""
-        return await self._offload(self.sweep, prefix, **options)
-
-    def apply_lifecycle(
-        self, *, expire_after: Duration | None = None, dry_run: bool = False, deadline: float | None = None
-    ) -> LifecycleChange:
-        """Make the bucket's lifecycle rules delete what is expired below this backend's prefix.
-
-        Rules of others are kept. Called again with the same arguments, it changes nothing. It reads and replaces the
-        whole configuration, so that another tool which changes it at the same moment may undo this, or be undone.
-
-        Args:
-            expire_after: how long after its writing an object goes, rounded up to days: the longest ttl, and
-                stale_for, or more. GCS deletes by each entry's own expiry without it.
-            dry_run: say what would change, and change nothing.
-            deadline: seconds of `time.monotonic`; None: each request has `timeout`.
-
-        Raises:
-            ConfigurationError: the store needs `expire_after`, or its rules cannot be reached from here.
-            AccessDenied: the credentials of a cache client do not allow it (they should not); use an operator's.
-        """
-        if self.objects.lifecycle is None:
-            raise ConfigurationError(f"the lifecycle rules of {self.scheme}:// cannot be reached from here")
-        due = self.due(deadline)
-        return apply(self.objects.lifecycle, self.prefix, expire_after, dry_run=dry_run, deadline=due)
-
-    async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
-        """`apply_lifecycle`, awaited."""
-        return await self._offload(self.apply_lifecycle, **options)
 
     def ping(self, *, deadline: float | None = None) -> None:
         """Return when the bucket can be listed; raise what keeps it from serving."""

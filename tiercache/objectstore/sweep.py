@@ -21,7 +21,7 @@ from .mirror import gone_at
 from .objects import ObjectInfo
 
 if TYPE_CHECKING:
-    from .backend import ObjectStoreBackend
+    from .upkeep import Upkeep
 
 Progress = Callable[["SweepReport"], None]
 LEAST_BUDGET = 3
@@ -79,7 +79,7 @@ class Sweep:
         resume: where an earlier run stopped; None: at the beginning.
     """
 
-    def __init__(self, backend: ObjectStoreBackend, prefix: str, budget: int | None, resume: str | None) -> None:
+    def __init__(self, backend: Upkeep, prefix: str, budget: int | None, resume: str | None) -> None:
         if budget is not None and (type(budget) is not int or budget < LEAST_BUDGET):
             raise ConfigurationError(f"max_requests must be {LEAST_BUDGET} at least, or None for no bound")
         if prefix and keys.key_of(keys.listing_prefix(prefix)) != prefix:

@@ -1,0 +1,97 @@
+"""`Upkeep`: what keeps a bucket clean: sweeps and lifecycle rules. Part of every object-store backend."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from ..backend import Backend
+from ..entry import Clock
+from ..errors import ConfigurationError
+from ..units import Duration
+from .lifecycle import LifecycleChange, apply
+from .objects import ObjectStore
+from .sweep import Sweep, SweepReport
+
+T = TypeVar("T")
+
+
+class Upkeep(Backend):
+    """Operations on a bucket as a whole, on top of what `ObjectStoreBackend` provides."""
+
+    objects: ObjectStore
+    prefix: str
+    clock: Clock
+
+    def sweep(
+        self,
+        prefix: str = "",
+        *,
+        max_requests: int | None = None,
+        resume: str | None = None,
+        progress: Callable[[SweepReport], None] | None = None,
+        deadline: float | None = None,
+    ) -> SweepReport:
+        """Delete the objects of expired entries whose keys start with `prefix`, in bulk.
+
+        It costs the listing and the bulk deletes, and a HEAD for each object where a listing tells no metadata (S3).
+        What was written again since it was looked at stays, so several machines may sweep at the same time.
+
+        Args:
+            prefix: of the keys, at most 800 encoded bytes.
+            max_requests: the budget; the report says where it stopped.
+            resume: the `resume` of an earlier report.
+            progress: called with the report so far, after each page of at most 1,000 objects.
+            deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
+
+        Raises:
+            PartialFailure: some objects could not be looked at or deleted; `results` is the report.
+            BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
+        """
+        return Sweep(self, prefix, max_requests, resume).run(progress, deadline)
+
+    async def asweep(self, prefix: str = "", **options: Any) -> SweepReport:
+        """`sweep`, awaited; `progress` is called in a thread of the backend."""
+        return await self._offload(self.sweep, prefix, **options)
+
+    def apply_lifecycle(
+        self, *, expire_after: Duration | None = None, dry_run: bool = False, deadline: float | None = None
+    ) -> LifecycleChange:
+        """Make the bucket's lifecycle rules delete what is expired below this backend's prefix.
+
+        Rules of others are kept. Called again with the same arguments, it changes nothing. It reads and replaces the
+        whole configuration, so that another tool which changes it at the same moment may undo this, or be undone.
+
+        Args:
+            expire_after: how long after its writing an object goes, rounded up to days: the longest ttl, and
+                stale_for, or more. GCS deletes by each entry's own expiry without it.
+            dry_run: say what would change, and change nothing.
+            deadline: seconds of `time.monotonic`; None: each request has `timeout`.
+
+        Raises:
+            ConfigurationError: the store needs `expire_after`, or its rules cannot be reached from here.
+            AccessDenied: the credentials of a cache client do not allow it (they should not); use an operator's.
+        """
+        if self.objects.lifecycle is None:
+            raise ConfigurationError(f"the lifecycle rules of {self.scheme}:// cannot be reached from here")
+        due = self.due(deadline)
+        return apply(self.objects.lifecycle, self.prefix, expire_after, dry_run=dry_run, deadline=due)
+
+    async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
+        """`apply_lifecycle`, awaited."""
+        return await self._offload(self.apply_lifecycle, **options)
+
+    @abstractmethod
+    def due(self, deadline: float | None) -> float | None:
+        """Return when an operation that begins now must end."""
+
+    @abstractmethod
+    def due_in_bulk(self, deadline: float | None, count: int) -> float | None:
+        """Return when one request about so many objects must end."""
+
+    @abstractmethod
+    def side_by_side(
+        self, names: Iterable[str], operation: Callable[[str, float | None], T | None], deadline: float | None
+    ) -> dict[str, T]:
+        """Perform an operation for each name in this backend's threads."""
