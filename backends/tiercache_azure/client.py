@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import requests
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential, TokenCredential
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient
 
 from tiercache.objectstore.client import user_agent
-from tiercache.objectstore.session import bind_to_deadlines, read_environment_once
+from tiercache.objectstore.session import DirectSession
 from tiercache.objectstore.sockets import UNBOUNDED_WAIT
 
 from .credential import PatientCredential, default_credential
@@ -38,8 +37,7 @@ class Connection:
 
 def build(connection: Connection, timeout: float | None) -> ContainerClient:
     """Return a client that keeps deadlines; `timeout` is for the SDK's own, which are a second line behind them."""
-    session = requests.Session()
-    bind_to_deadlines(session, connection.connections)
+    session = DirectSession(connection.connections)
     seconds = UNBOUNDED_WAIT if timeout is None else timeout
     transport = RequestsTransport(session=session, connection_timeout=seconds, read_timeout=seconds)
     options: dict[str, Any] = {
@@ -55,8 +53,7 @@ def build(connection: Connection, timeout: float | None) -> ContainerClient:
         client = _client(connection, options)
     except (ValueError, TypeError) as error:
         raise UnusableSettings(type(error).__name__) from None
-    read_environment_once(session, client.primary_endpoint)
-    transport.connection_config.verify = session.verify
+    session.read_environment(client.primary_endpoint)
     return client
 
 
