@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
-from tiercache.objectstore import ObjectStoreBackend, usable
+from tiercache.objectstore import LifecycleChange, ObjectStoreBackend, usable
 from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
+from tiercache.objectstore.lifecycle import apply
 from tiercache.units import Duration, Size, parse_size
 
 from .classes import RULES, AzureAccessTier
 
 _SPARE_CONNECTIONS = 16  # for callers in threads of their own, beside both pools
+_MANAGEMENT_SECONDS = 60.0
 _SECRETS = {"credential", "connection_string", "sig"}
 
 
@@ -75,7 +78,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         if not isinstance(container, str) or not container or "/" in container:
             raise ConfigurationError("container must be the name of a container, without 'az://' and path; see prefix")
         if access_tier is not None:
-            self.storage_class = usable(RULES, access_tier, "access_tier").name
+            self.storage_class = AzureAccessTier(usable(RULES, access_tier, "access_tier").name)
         if connection_string is None and account_url is None:
             place = _place(os.environ)
             connection_string, account_url = place.get("connection_string"), place.get("account_url")
@@ -99,8 +102,9 @@ class AzureBlobBackend(ObjectStoreBackend):
             lambda client: client.close(),
             renewable=credential is None or hasattr(credential, "get_token"),
         )
+        self._blobs = AzureContainer(container, client, self.storage_class, create=create_container)
         super().__init__(
-            AzureContainer(container, client, self.storage_class, create=create_container),
+            self._blobs,
             prefix=prefix,
             timeout=timeout,
             max_concurrency=max_concurrency,
@@ -109,6 +113,47 @@ class AzureBlobBackend(ObjectStoreBackend):
             clock=clock,
         )
         self.container = container
+
+    def apply_lifecycle(
+        self,
+        *,
+        expire_after: Duration | None = None,
+        dry_run: bool = False,
+        deadline: float | None = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        credential: Any = None,
+        management_url: str = "https://management.azure.com",
+    ) -> LifecycleChange:
+        """Make the storage account's lifecycle rules delete what is expired (see `ObjectStoreBackend`).
+
+        Args:
+            expire_after: how long after its writing an object goes, rounded up to days; Azure needs it.
+            dry_run: say what would change, and change nothing.
+            deadline: seconds of `time.monotonic`; None: a minute, as Azure Resource Manager is slow.
+            subscription_id: of the account.
+            resource_group: of the account.
+            credential: a token credential of somebody who may change the account; None: the backend's own.
+            management_url: of Azure Resource Manager; sovereign clouds have others.
+
+        Raises:
+            ConfigurationError: one of the above is missing, or the backend has a key or SAS token of its own.
+            AccessDenied: the credential does not allow it.
+        """
+        from .lifecycle import rules_of
+
+        self.due(deadline)  # it is not too late, and this backend is open
+        due = time.monotonic() + _MANAGEMENT_SECONDS if deadline is None else deadline
+        with self._blobs.calling("GetManagementPolicy", due) as client:
+            rules = rules_of(
+                client,
+                subscription_id=subscription_id,
+                resource_group=resource_group,
+                credential=credential,
+                management_url=management_url,
+            )
+        with closing(rules):
+            return apply(rules, self.prefix, expire_after, dry_run=dry_run, deadline=due)
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

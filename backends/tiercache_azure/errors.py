@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from azure.core import exceptions as sdk
 from urllib3.exceptions import HTTPError
@@ -49,6 +50,13 @@ WORDS = Words(
         "DeleteManagementPolicy": "Microsoft.Storage/storageAccounts/managementPolicies/delete",
     },
 )
+ACCOUNT_WORDS = replace(
+    WORDS,
+    store="Azure Resource Manager",
+    container="storage account",
+    endpoint="management_url",
+    credentials="pass a credential of somebody who may change the storage account, such as DefaultAzureCredential",
+)
 _UNCHANGEABLE = {"BlobArchived", "BlobBeingRehydrated", "InvalidBlobType"}
 _ABSENT = {"BlobNotFound", "ManagementPolicyNotFound"}
 _REFUSED = {"ConditionNotMet", "BlobAlreadyExists"}
@@ -69,7 +77,10 @@ _CREDENTIALS = {
     "AuthorizationResourceTypeMismatch": "make the SAS token for containers and objects (srt=co)",
     "AuthorizationServiceMismatch": "make the SAS token for the blob service (ss=b)",
     "AuthorizationSourceIPMismatch": "the SAS token is for other addresses than this machine's",
+    "ExpiredAuthenticationToken": "the token has expired; renew it, and check this machine's clock",
     "InvalidAuthenticationInfo": "check them, and the tenant that issued the token",
+    "InvalidAuthenticationToken": "check the credential, and the cloud and tenant that issued its token",
+    "InvalidAuthenticationTokenTenant": "the token comes from another tenant than the subscription's; log in there",
     "KeyBasedAuthenticationNotPermitted": "the account takes no keys; leave credential out, or pass a token credential",
     "NoAuthenticationInformation": WORDS.credentials,
 }
@@ -88,6 +99,7 @@ _PROTECTED = {
     "LeaseIdMissing": "end the lease of the blob",
     "SnapshotsPresent": "delete the blob's snapshots, and make none of a cache",
 }
+_PLACE = "check subscription_id, resource_group and the account's name, and that the credential may see them"
 _TIER = "this account takes no such access_tier: choose another, or None for an account without tiers (premium)"
 _SETTINGS = {
     "AccessTierNotSupportedForBlobType": _TIER,
@@ -96,7 +108,9 @@ _SETTINGS = {
     "InvalidBlobTier": _TIER,
     "InvalidResourceName": "container must have 3 to 63 lower-case letters, digits and single hyphens",
     "OutOfRangeInput": "container must have 3 to 63 lower-case letters, digits and single hyphens",
-    "ResourceNotFound": "check account_url and the credentials: nothing of the account can be seen with them",
+    "ResourceGroupNotFound": _PLACE,
+    "ResourceNotFound": "check where the account is, and the credentials: it cannot be seen with them",
+    "SubscriptionNotFound": _PLACE,
 }
 _HEADERS = {
     "x-ms-access-tier": _TIER,
