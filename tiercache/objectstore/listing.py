@@ -37,8 +37,7 @@ def ours(page: Iterable[ObjectInfo], root: str, prefix: str) -> list[Listed]:
         if key is not None:
             if key.startswith(prefix):
                 found.append(Listed(key, info))
-        # Other slashes than those between segments: below `_meta/`, or in another backend's prefix.
-        elif keys.is_cut(name) and "/" not in name.replace("~/", "") and name.startswith(start):
+        elif keys.is_cut(name) and name.startswith(start):
             found.append(Listed(None, info))
     return found
 

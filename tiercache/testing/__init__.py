@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contract import BackendContract
+    from .contract import Answer, BackendContract, ObjectStoreContract, ObjectStoreHooks, RawObject
 
-__all__ = ["BackendContract"]
+__all__ = ["Answer", "BackendContract", "ObjectStoreContract", "ObjectStoreHooks", "RawObject"]
 
 
 def __getattr__(name: str) -> Any:  # only the contract suite needs pytest
-    if name != "BackendContract":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         import pytest  # noqa: F401
     except ImportError:
         from ..errors import MissingExtra
 
-        raise MissingExtra("BackendContract", "testing") from None
-    from .contract import BackendContract
+        raise MissingExtra(name, "testing") from None
+    from . import contract
 
-    return BackendContract
+    return getattr(contract, name)

@@ -1,4 +1,5 @@
-"""`BackendContract`: the rules of `tiercache.backend` as a pytest class. Subclass it to test a store.
+"""`BackendContract`: the rules of `tiercache.backend` as a pytest class, and `ObjectStoreContract`, which adds those of
+`tiercache.objectstore`. Subclass one to test a store.
 
     class TestMyStore(BackendContract):
         @pytest.fixture
@@ -23,16 +24,45 @@ from __future__ import annotations
 import pytest
 
 # Before these are imported: otherwise a failing case says `AssertionError` and not what was compared.
-_PARTS = ("hooks", "entries", "expiry", "keys", "damage", "threads", "async")
+_PARTS = (
+    *("hooks", "entries", "expiry", "keys", "damage", "threads", "async"),
+    *("object_hooks", "requests", "mirror", "foreign", "names", "archive", "races", "limits", "denied"),
+)
 pytest.register_assert_rewrite(*(f"tiercache.testing.contract_{part}" for part in _PARTS))
 
+from .contract_archive import ArchiveCases  # noqa: E402
 from .contract_async import AsyncCases  # noqa: E402
 from .contract_damage import DamageCases  # noqa: E402
+from .contract_denied import DeniedCases  # noqa: E402
 from .contract_entries import EntryCases  # noqa: E402
 from .contract_expiry import ExpiryCases  # noqa: E402
+from .contract_foreign import ForeignCases  # noqa: E402
 from .contract_keys import KeyCases  # noqa: E402
+from .contract_limits import LimitCases  # noqa: E402
+from .contract_mirror import MirrorCases  # noqa: E402
+from .contract_names import NameCases  # noqa: E402
+from .contract_object_hooks import Answer, ObjectStoreHooks, RawObject  # noqa: E402
+from .contract_races import PartialCases, RaceCases  # noqa: E402
+from .contract_requests import RequestCases  # noqa: E402
 from .contract_threads import ThreadCases  # noqa: E402
+
+__all__ = ["Answer", "BackendContract", "ObjectStoreContract", "ObjectStoreHooks", "RawObject"]
 
 
 class BackendContract(EntryCases, ExpiryCases, KeyCases, DamageCases, ThreadCases, AsyncCases):
     """Over 200 cases, synchronous and awaited; hooks and flags are those of `ContractHooks`."""
+
+
+class ObjectStoreContract(
+    RequestCases,
+    MirrorCases,
+    ForeignCases,
+    NameCases,
+    ArchiveCases,
+    RaceCases,
+    PartialCases,
+    LimitCases,
+    DeniedCases,
+    BackendContract,
+):
+    """`BackendContract` and what object stores add to it; hooks and flags are those of `ObjectStoreHooks`, too."""

@@ -18,7 +18,7 @@ Case = TypeVar("Case", bound=Callable[..., Any])
 
 
 def needs(*flags: str) -> Callable[[Case], Case]:
-    """Skip the case in classes where one of these flags is False."""
+    """Skip the case in classes where one of these flags is False (or None)."""
 
     def note(case: Case) -> Case:
         case.__dict__["needs"] = flags
@@ -85,7 +85,7 @@ class ContractHooks:
     def _skip_what_is_not_supported(self, request: pytest.FixtureRequest) -> None:
         for flag in getattr(request.function, "needs", ()):
             if not getattr(self, flag):
-                pytest.skip(f"{flag} is False")
+                pytest.skip(f"{flag} is {getattr(self, flag)}")
 
     @cached_property
     def prefix(self) -> str:

@@ -1,0 +1,81 @@
+"""What a module's role must hold to: exactly what the contract makes a client ask of its cloud.
+
+Each cloud's test file names its contract file, its module, and says how its role decides (`allows`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tests.infra.conftest import ROOT, Plan
+from tests.infra.permissions import Need
+
+PREFIX = "tiercache/"
+# A contract gives each test a prefix of its own; it stands for the one that the role was planned with.
+_OF_ONE_TEST = re.compile(r"^[0-9a-f]{12,32}/")
+
+
+@pytest.mark.timeout(600)  # the first of them runs the contract
+class ClientPermissions:
+    """Records the contract's requests and compares them with the role."""
+
+    cloud: ClassVar[str]
+    contract: ClassVar[str]
+    """Runs `BackendContract` against a server that speaks this cloud's protocol."""
+    container: ClassVar[str]
+    """The bucket or container of the plan."""
+    outside: ClassVar[Sequence[Need]]
+    """What the role must not allow."""
+    members: ClassVar[dict[str, list[str]]] = {}
+    """The variables that give the role to somebody."""
+
+    def granted(self, planned: Plan) -> set[str]:
+        """Return all permissions of the role."""
+        raise NotImplementedError
+
+    def allows(self, planned: Plan, need: Need) -> bool:
+        """Return whether the role allows it, as the cloud would decide."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def planned(cls, plan) -> Plan:
+        return plan(cls.cloud, prefix=PREFIX, **cls.members)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def needs(cls, tmp_path_factory) -> set[Need]:
+        if not (ROOT / cls.contract).exists():
+            pytest.skip(f"{cls.contract} does not exist: there is no backend to record")
+        notes = tmp_path_factory.mktemp("recorded") / "needs.json"
+        plugin = Path(__file__).parent
+        env = os.environ | {"RECORD_CLOUD": cls.cloud, "RECORD_TO": str(notes), "PYTHONPATH": str(plugin)}
+        env = {name: value for name, value in env.items() if not name.startswith("PYTEST_")}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "recorder", "-p", "no:cacheprovider", cls.contract]
+        done = subprocess.run([*command, "-m", "not slow"], cwd=ROOT, env=env, capture_output=True, text=True)
+        if done.returncode == 0 and " passed" not in done.stdout:
+            pytest.skip(f"{cls.contract} ran no test here:\n{done.stdout[-1000:]}")
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+        recorded = json.loads(notes.read_text())
+        assert not recorded["unknown"], f"add these to permissions.py: {recorded['unknown']}"
+        return {
+            Need(permission, cls.container, _OF_ONE_TEST.sub(PREFIX, name)) for permission, _, name in recorded["needs"]
+        }
+
+    def test_the_role_grants_exactly_what_the_client_asks_for(self, planned, needs):
+        assert self.granted(planned) == {need.permission for need in needs}
+
+    def test_the_role_admits_every_request_of_the_client(self, planned, needs):
+        assert [need for need in needs if not self.allows(planned, need)] == []
+
+    def test_the_role_admits_nothing_outside(self, planned):
+        assert [need for need in self.outside if self.allows(planned, need)] == []
