@@ -12,7 +12,10 @@ from typing import TypeVar
 
 import pytest
 
+from tests.peers import certificate, free_port, serve, web
 from tiercache.testing import servers
+
+__all__ = ["certificate", "free_port", "serve", "web"]  # fixtures
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient
 
 from tiercache.objectstore.client import user_agent
-from tiercache.objectstore.session import DirectSession
+from tiercache.objectstore.session import DirectSession, read_environment_once
 from tiercache.objectstore.sockets import UNBOUNDED_WAIT
 
 from .credential import PatientCredential, default_credential
@@ -53,7 +53,7 @@ def build(connection: Connection, timeout: float | None) -> ContainerClient:
         client = _client(connection, options)
     except (ValueError, TypeError) as error:
         raise UnusableSettings(type(error).__name__) from None
-    session.read_environment(client.primary_endpoint)
+    read_environment_once(session, client.primary_endpoint)
     return client
 
 

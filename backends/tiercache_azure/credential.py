@@ -9,6 +9,7 @@ from typing import Any
 from azure.core.credentials import AccessToken, TokenCredential
 
 from tiercache import fork
+from tiercache.errors import MissingExtra
 from tiercache.objectstore.beside import Beside
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"
@@ -65,6 +66,8 @@ class PatientCredential:
 
 def default_credential() -> TokenCredential:
     """Return `DefaultAzureCredential`, which looks for an identity where this process runs."""
-    from azure.identity import DefaultAzureCredential
-
+    try:
+        from azure.identity import DefaultAzureCredential
+    except ModuleNotFoundError:
+        raise MissingExtra("DefaultAzureCredential", "azure") from None
     return DefaultAzureCredential()

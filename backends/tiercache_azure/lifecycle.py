@@ -22,7 +22,7 @@ from tiercache.errors import ConfigurationError
 from tiercache.objectstore.client import user_agent
 from tiercache.objectstore.faults import Absent, Faults
 from tiercache.objectstore.lifecycle import LifecycleRules, Rule, needs_days
-from tiercache.objectstore.session import DirectSession
+from tiercache.objectstore.session import DirectSession, read_environment_once
 from tiercache.objectstore.sockets import until
 
 from .credential import PatientCredential
@@ -57,7 +57,7 @@ class AzureLifecycle(LifecycleRules):
         management_url: str,
     ) -> None:
         session = DirectSession(1)
-        session.read_environment(management_url)
+        read_environment_once(session, management_url)
         policies = [
             UserAgentPolicy(user_agent()),
             BearerTokenCredentialPolicy(credential, f"{management_url}/.default"),

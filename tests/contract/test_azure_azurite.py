@@ -25,6 +25,7 @@ def raw_container(azure_server, azure_container):
 class TestAzureOnAzurite(ObjectStoreContract):
     seconds_later = 0.0
     scan_knows_expiry = True  # a listing tells metadata
+    get_tells_class = False  # Azure does since its API of 2026-10-06, Azurite does not yet
     supports_archive = True
     supports_protection = True
     denied_answer = Answer(403, {"Content-Type": "application/xml", "x-ms-error-code": CODE}, DENIED.encode())
@@ -88,3 +89,7 @@ class TestAzureOnAzurite(ObjectStoreContract):
     )
     def test_a_bulk_delete_with_the_version_of_what_is_gone_is_no_failure(self, backend):
         super().test_a_bulk_delete_with_the_version_of_what_is_gone_is_no_failure(backend)
+
+    @pytest.mark.xfail(strict=True, reason="Azurite sends no x-ms-access-tier with a body; Azure does")
+    def test_the_class_that_the_backend_reports_is_the_objects(self, backend):
+        super().test_the_class_that_the_backend_reports_is_the_objects(backend)

@@ -136,8 +136,9 @@ class MirrorCases(ObjectStoreHooks):
         assert got.payload == entry.payload
         for name in ("created_at", "expires_at", "stale_until", "codec", "tags", "attributes", "size"):
             assert getattr(got.metadata, name) == getattr(entry.metadata, name), name
-        assert backend.head(key) == got.metadata
-        assert dict(backend.scan(key, full=True)) == {key: got.metadata}
+        assert self.as_got(backend.head(key)) == got.metadata
+        scanned = dict(backend.scan(key, full=True))
+        assert {key: self.as_got(told) for key, told in scanned.items()} == {key: got.metadata}
 
     def largest(self, backend: ObjectStoreBackend, key: str) -> tuple[Entry, Entry]:
         """Return an entry whose mirror is as large as the store takes it, and one whose mirror is too large by one."""

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+import msgspec
+
 from .. import keys
+from ..entry import Metadata
 from ..objectstore import ObjectStoreBackend, Upload
 from ..objectstore.objects import checked_prefix
 from .contract_hooks import ContractHooks
@@ -21,8 +24,7 @@ class RawObject:
 
     Attributes:
         content_type: of the object.
-        metadata: the user metadata, with the names of `tiercache.objectstore.mirror` (`stale-until`) however the vendor
-            spells them: lower case, hyphens, no `x-amz-meta-`.
+        metadata: the user metadata, names in lower case, without the vendor's prefix (`x-amz-meta-`).
         storage_class: the class or tier that the object is in, as the vendor spells it.
     """
 
@@ -60,6 +62,7 @@ class ObjectStoreHooks(ContractHooks):
             ignore it or have no such delete.
         names_per_delete: objects that one request deletes; None: as many as `backend.objects.bulk_delete` says. For
             an emulator that lacks the vendor's bulk delete.
+        get_tells_class: a GET tells the storage class, as the vendor's does. False for an emulator that leaves it out.
         denied_answer: what the vendor says to a request that the credentials do not allow; None skips these cases.
         read_permission: the permission for reading objects, as errors must name it.
         list_permission: the one without which the vendor denies a missing object, as errors must name it; empty where
@@ -73,6 +76,7 @@ class ObjectStoreHooks(ContractHooks):
     supports_protection: bool = False
     supports_conditional_delete: bool = True
     names_per_delete: int | None = None
+    get_tells_class: bool = True
     denied_answer: Answer | None = None
     read_permission: str = ""
     list_permission: str = ""
@@ -153,6 +157,12 @@ class ObjectStoreHooks(ContractHooks):
         found = self.raw_object(backend, self.name_of(backend, key))
         assert found is not None
         return found
+
+    def as_got(self, told: Metadata | None) -> Metadata | None:
+        """Return what `get` must tell of an entry of which a HEAD or a scan tells this."""
+        if told is None or self.get_tells_class:
+            return told
+        return msgspec.structs.replace(told, storage_class=None)
 
     def bulk_deletes(self, backend: ObjectStoreBackend, count: int) -> int:
         """Return how many requests must be enough to delete so many objects."""

@@ -90,7 +90,7 @@ class RaceCases(ObjectStoreHooks):
         assert got is not None
         assert got.payload == expected.payload
         assert (got.metadata.tags, got.metadata.attributes) == (expected.metadata.tags, expected.metadata.attributes)
-        assert backend.head(key) == got.metadata
+        assert self.as_got(backend.head(key)) == got.metadata
         assert json.loads(self.head_of(backend, key).metadata["attributes"]) == {"writer": winner}
 
 
