@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import http.client
 import http.server
 import json
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import pytest
@@ -81,7 +81,7 @@ class Asked(NamedTuple):
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     body: bytes
 
 
@@ -116,7 +116,7 @@ class Web:
 
             def handle_any(self):
                 sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, body, headers = web.answer(Asked(self.command, self.path, dict(self.headers), sent))
+                status, body, headers = web.answer(Asked(self.command, self.path, self.headers, sent))
                 self.send_response(status)
                 for name, text in (headers | {"Content-Length": str(len(body))}).items():
                     self.send_header(name, text)
@@ -131,7 +131,7 @@ class Web:
 
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             server.daemon_threads = True
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             self.url = f"http://127.0.0.1:{server.server_port}"
             yield self
             server.shutdown()

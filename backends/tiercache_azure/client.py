@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential, TokenCredential
 from azure.core.pipeline import PipelineResponse
@@ -49,29 +51,41 @@ def build(connection: Connection, timeout: float | None) -> ContainerClient:
         "user_agent": user_agent(),
         "raw_response_hook": check_origin,
     }
-    try:
-        client = _client(connection, options)
-    except (ValueError, TypeError) as error:
-        raise UnusableSettings(type(error).__name__) from None
+    client = _client(connection, _credential(connection), options)
     read_environment_once(session, client.primary_endpoint)
     return client
 
 
-def _client(connection: Connection, options: Mapping[str, Any]) -> ContainerClient:
-    credential: Any = connection.credential
-    if hasattr(credential, "get_token"):
-        credential = PatientCredential(credential)
-    url = connection.account_url
-    if url is None:
+def _credential(connection: Connection) -> Any:
+    """What the SDK signs with; None where the connection string or the URL holds it."""
+    given, url = connection.credential, urlsplit(connection.account_url or "")
+    if given is None:
+        inside = connection.connection_string is not None or "sig=" in url.query
+        return None if inside else PatientCredential(default_credential())
+    if isinstance(given, str) and "&" not in given and url.path.strip("/"):
+        # A key, and an emulator's URL: the SDK looks for the account there at localhost only.
+        return AzureNamedKeyCredential(url.path.strip("/"), given)
+    if isinstance(given, (str, AzureNamedKeyCredential, AzureSasCredential)):
+        return given
+    if not hasattr(given, "get_token") or iscoroutinefunction(given.get_token):
+        raise UnusableSettings(type(given).__name__)
+    return PatientCredential(given)
+
+
+def _client(connection: Connection, credential: Any, options: Mapping[str, Any]) -> ContainerClient:
+    try:
+        if connection.account_url is not None:
+            return ContainerClient(connection.account_url, connection.container, credential, **options)
         return ContainerClient.from_connection_string(
             connection.connection_string or "", connection.container, credential, **options
         )
-    if credential is None and "sig=" not in url:
-        credential = PatientCredential(default_credential())
-    return ContainerClient(url, connection.container, credential, **options)
+    except (ValueError, TypeError) as error:
+        raise UnusableSettings(type(error).__name__) from None
 
 
 def check_origin(answer: PipelineResponse[Any, Any]) -> None:
     """Raise when a success was answered by something else than Blob Storage: a web page, a proxy's login."""
-    if answer.http_response.status_code < 300 and "x-ms-request-id" not in answer.http_response.headers:
+    response = answer.http_response
+    if response.status_code < 300 and "x-ms-request-id" not in response.headers:
+        response.internal_response.close()
         raise NotBlobStorage("no request id")

@@ -216,11 +216,12 @@ def _body(answer: Any, limit: int) -> bytes:
     """The body of a Get Blob, undecoded, once it is known not to be too large."""
     response: requests.Response = answer.internal_response
     size = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
-    if not size.isdecimal():
-        raise NotBlobStorage("no length")
-    if int(size) > limit:
+    whole = int(size) if size.isdecimal() else None
+    if whole is None or whole > limit:
         response.close()
-        check_size(int(size), limit)
+    if whole is None:
+        raise NotBlobStorage("no length")
+    check_size(whole, limit)
     body: bytes = response.raw.read(decode_content=False)
     return body
 

@@ -59,7 +59,7 @@ ACCOUNT_WORDS = replace(
 )
 _UNCHANGEABLE = {"BlobArchived", "BlobBeingRehydrated", "InvalidBlobType"}
 _ABSENT = {"BlobNotFound", "ManagementPolicyNotFound"}
-_REFUSED = {"ConditionNotMet", "BlobAlreadyExists"}
+_REFUSED = {"ConditionNotMet", "BlobAlreadyExists", "ContainerAlreadyExists"}
 _BUSY = {
     "AccountBeingCreated",
     "ContainerBeingDeleted",
@@ -133,8 +133,8 @@ def translate(error: Exception, operation: str, faults: Faults, deadline: float 
         return None
     if isinstance(error, UnusableSettings):
         return ConfigurationError(
-            f"the SDK refuses the settings ({error.message}): check connection_string, account_url (https, unless with"
-            " a key or SAS), credential and container"
+            f"the SDK refuses the settings ({error.message}): check connection_string, account_url (https with a token"
+            " credential; with a key and a domain of your own, an AzureNamedKeyCredential), credential and container"
         )
     if isinstance(error, (NotBlobStorage, sdk.DecodeError)):
         return faults.not_a_store(kind)

@@ -103,8 +103,8 @@ def _dial(connection: HTTPConnection) -> socket.socket:
     try:
         lookup = _resolvers.submit(socket.getaddrinfo, host, connection.port, 0, socket.SOCK_STREAM)
         addresses = lookup.result(left())
-    except socket.gaierror as error:
-        raise NameResolutionError(host, connection, error) from None
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no host can have this name
+        raise NameResolutionError(host, connection, socket.gaierror(str(error))) from None
     except TimeoutError:
         raise ConnectTimeoutError(connection, "looking up the host took too long") from None
     problem: OSError | None = None
@@ -123,6 +123,16 @@ def _dial(connection: HTTPConnection) -> socket.socket:
     if isinstance(problem, TimeoutError):
         raise ConnectTimeoutError(connection, "connecting took too long") from None
     raise NewConnectionError(connection, f"cannot connect: {problem}") from None
+
+
+def _tls_context(connection: Any) -> ssl.SSLContext:
+    """What urllib3 makes for a connection that was given none; the files of certificates it adds itself."""
+    from urllib3.util.ssl_ import create_urllib3_context, resolve_cert_reqs
+
+    context = create_urllib3_context(cert_reqs=resolve_cert_reqs(connection.cert_reqs))
+    if not (connection.ca_certs or connection.ca_cert_dir or connection.ca_cert_data):
+        context.load_default_certs()
+    return context
 
 
 def pool_classes(http: type[Any], https: type[Any]) -> dict[str, type[Any]]:
@@ -145,8 +155,10 @@ def pool_classes(http: type[Any], https: type[Any]) -> dict[str, type[Any]]:
             return _dial(self)
 
         def connect(self) -> None:
-            if self.ssl_context is not None:
-                self.ssl_context.sslsocket_class = DeadlineTLSSocket
+            this: Any = self
+            if this.ssl_context is None:  # requests gives none: urllib3 would make one, with sockets of its own
+                this.ssl_context = _tls_context(self)
+            this.ssl_context.sslsocket_class = DeadlineTLSSocket
             super().connect()
 
     plain = type("DeadlinePool", (http,), {"ConnectionCls": Connection})
