@@ -158,7 +158,8 @@ class Tier:
             or `never`.
         write: `through`: every `set` writes here and waits for it. `never`: this tier is only read.
         max_ttl: entries stay here no longer than this; None: as long as they live.
-        max_entry_bytes: larger payloads skip this tier and are counted; None: no bound.
+        max_entry_bytes: larger payloads skip this tier and are counted; None: as the backend says (object stores
+            take 16 MiB).
         storage_classes: rules that put entries into another class than the backend's own; the first that holds
             decides. For object stores.
 
@@ -259,9 +260,11 @@ class Tier:
 
     def takes(self, entry: Entry, now: float) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
-        if self.max_entry_bytes is not None and len(entry.payload) > self.max_entry_bytes:
-            self.counters.skipped += 1
-            return None
+        own: int | None = getattr(self.backend, "max_entry_bytes", None)
+        for limit in (self.max_entry_bytes, own):
+            if limit is not None and len(entry.payload) > limit:
+                self.counters.skipped += 1
+                return None
         if self.max_ttl is not None:
             entry = self._capped(entry, now, self.max_ttl)
         return entry if self.classes is None else self._in_its_class(entry, now, self.classes)

@@ -17,7 +17,7 @@ TestMyStore = documented["TestMyStore"]
 
 
 def test_the_table_of_flags_tells_each_with_its_default():
-    table = PAGE.partition("<!-- table: flags -->")[2].partition("<!-- end -->")[0]
+    table = PAGE.partition("<!-- flags -->")[2].partition("<!-- end -->")[0]
     rows = [line.split("|")[1:3] for line in table.strip().splitlines()[2:]]
     told = {flag: default.strip() for flags, default in rows for flag in re.findall(r"`(\w+)`", flags)}
     base, added = ContractHooks.__annotations__, ObjectStoreHooks.__annotations__

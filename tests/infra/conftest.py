@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("tests.infra.client_permissions")  # its failures say which permission
+
 ROOT = Path(__file__).parents[2]
 NEEDED: dict[str, dict[str, Any]] = {
     "aws": {"bucket_name": "example-bucket", "expire_after_days": 45},

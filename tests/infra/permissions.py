@@ -23,6 +23,7 @@ class Request(NamedTuple):
     target: str
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    host: str = ""
 
     @property
     def path(self) -> str:
@@ -93,7 +94,7 @@ AZURE = {
     ("HEAD", "container", ""): "read",
     ("PUT", "container", ""): "write",
 }
-AZURITE_ACCOUNT = "/devstoreaccount1"
+ACCOUNT_IN_PATH = re.compile(r"[\d.]+|localhost")  # Azurite: an account's own host needs a name
 
 
 def of_s3(request: Request) -> Iterator[Need]:
@@ -113,7 +114,7 @@ def of_s3(request: Request) -> Iterator[Need]:
 def of_gcs(request: Request) -> Iterator[Need]:
     """Yield what a request to Cloud Storage's JSON API needs."""
     if request.path.startswith("/batch/"):
-        yield from (need for inner in _within(request.body) for need in of_gcs(inner))
+        yield from (need for inner in _within(request) for need in of_gcs(inner))
         return
     found, query = GCS_PATH.fullmatch(request.path), request.query
     if found is None:
@@ -131,12 +132,15 @@ def of_gcs(request: Request) -> Iterator[Need]:
 
 
 def of_azure(request: Request) -> Iterator[Need]:
-    """Yield what a request to Blob Storage needs, of the account that Azurite has or of one that has a host."""
+    """Yield what a request to Blob Storage needs."""
     query = request.query
     if query.get("comp") == "batch":
-        yield from (need for inner in _within(request.body) for need in of_azure(inner))
+        yield from (need for inner in _within(request) for need in of_azure(inner))
         return
-    container, _, blob = unquote(request.path.removeprefix(AZURITE_ACCOUNT)).lstrip("/").partition("/")
+    path = unquote(request.path).lstrip("/")
+    if ACCOUNT_IN_PATH.fullmatch(request.host):
+        _, _, path = path.partition("/")
+    container, _, blob = path.partition("/")
     kind = "container" if query.get("restype") == "container" else "blob"
     permission = _look_up(AZURE, (request.method, kind, query.get("comp", "")))
     yield Need(CONTAINERS + permission, container, blob or query.get("prefix", ""))
@@ -154,10 +158,10 @@ def _look_up(table: Mapping[Any, T], kind: tuple[str, ...]) -> T:
         raise UnknownRequest(" ".join(kind)) from None
 
 
-def _within(body: bytes) -> Iterator[Request]:
+def _within(batch: Request) -> Iterator[Request]:
     """The requests within a batch, which is one of type multipart/mixed."""
-    for method, target in re.findall(r"^([A-Z]+) (\S+) HTTP/1\.1\s*$", body.decode("latin-1"), re.MULTILINE):
-        yield Request(method, target)
+    for method, target in re.findall(r"^([A-Z]+) (\S+) HTTP/1\.1\s*$", batch.body.decode("latin-1"), re.MULTILINE):
+        yield Request(method, target, host=batch.host)
 
 
 def _uploaded_name(body: bytes) -> str:

@@ -65,7 +65,7 @@ def test_cloud_storage(request_, needs):
 @pytest.mark.parametrize(
     ("request_", "needs"),
     [
-        (Request("GET", "/devstoreaccount1/c/p/k%2531"), [Need("blobs/read", "c", "p/k%31")]),
+        (Request("GET", "/account/c/p/k%2531", host="127.0.0.1"), [Need("blobs/read", "c", "p/k%31")]),
         (Request("GET", "/c?restype=container&comp=list&prefix=p%2F"), [Need("blobs/read", "c", "p/")]),
         (Request("PUT", "/c/p/k"), [Need("blobs/write", "c", "p/k")]),
         (Request("PUT", "/c/p/k?comp=blocklist"), [Need("blobs/write", "c", "p/k")]),
