@@ -49,7 +49,7 @@ def tier_from_url(url: str) -> Tier:
     """Return the tier that a URL describes. The query holds options of the tier and of the backend's constructor.
 
     An option that both have, such as `timeout` or `max_entry_bytes`, is given to both; `none` lifts a bound. A
-    backend that takes its whole URL (Redis) is left the options that its constructor does not name.
+    backend that takes its whole URL (Redis) is left the options that its constructor does not name; others see all.
 
     Raises:
         ConfigurationError: an unknown scheme or option, or a value that is none; the message names it, and quotes
@@ -60,7 +60,8 @@ def tier_from_url(url: str) -> Tier:
     parameters = _parameters(backend_class)
     own = {name: text for name, text in query.items() if name in parameters}
     rest = {name: text for name, text in query.items() if name not in parameters and name not in _TIER_OPTIONS}
-    location = backend_class.url_arguments(parts._replace(query=urlencode(rest)))
+    shown = rest if "url" in parameters else query
+    location = backend_class.url_arguments(parts._replace(query=urlencode(shown)))
     if not location and (parts.netloc or parts.path.strip("/")):
         raise ConfigurationError(f"{parts.scheme}:// names no place; its options go behind {parts.scheme}://?")
     if "url" not in location:

@@ -105,3 +105,4 @@ _RULES = (
 )
 RULES: Mapping[str, ClassRules] = MappingProxyType({rules.name: rules for rules in _RULES})
 """The rules of every tier of `AzureAccessTier`, by its name."""
+ARCHIVED = frozenset(name for name, rules in RULES.items() if rules.archived)

@@ -46,3 +46,37 @@ def read_environment_once(session: requests.Session, url: str) -> None:
     found = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies, session.verify = found["proxies"], found["verify"]
     session.trust_env = False
+
+
+class DirectSession(requests.Session):
+    """A session for an SDK that brings all that its requests need: they are sent as they are given.
+
+    No cookies, no redirects; proxies and certificates are the session's (`read_environment_once`). What requests does
+    beside that with each request takes a tenth of the CPU of a GET.
+
+    Args:
+        connections: idle ones that are kept.
+    """
+
+    def __init__(self, connections: int) -> None:
+        super().__init__()
+        bind_to_deadlines(self, connections)
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send a request; the options are those of requests, as far as SDKs use them."""
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method, url, headers=options.get("headers"), data=options.get("data"), files=options.get("files")
+        )
+        stream = options.get("stream", False)
+        response = self.get_adapter(url).send(
+            prepared,
+            stream=stream,
+            timeout=options.get("timeout"),
+            verify=self.verify,
+            cert=options.get("cert"),
+            proxies=self.proxies,
+        )
+        if not stream:
+            response.content  # noqa: B018 - reads the body
+        return response

@@ -24,8 +24,7 @@ class RawObject:
 
     Attributes:
         content_type: of the object.
-        metadata: the user metadata, with the names of `tiercache.objectstore.mirror` (`stale-until`) however the vendor
-            spells them: lower case, hyphens, no `x-amz-meta-`.
+        metadata: the user metadata, names in lower case, without the vendor's prefix (`x-amz-meta-`).
         storage_class: the class or tier that the object is in, as the vendor spells it.
     """
 

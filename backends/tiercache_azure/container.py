@@ -1,0 +1,244 @@
+"""`AzureContainer`: the calls of `tiercache.objectstore.ObjectStore`, made with azure-storage-blob."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import requests
+from azure.core import MatchConditions
+from azure.core.pipeline import PipelineResponse
+from azure.storage.blob import BlobProperties, ContainerClient, ContentSettings, StandardBlobTier
+
+from tiercache.errors import BackendError, TiercacheError
+from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
+from tiercache.objectstore.client import LazyClient
+from tiercache.objectstore.faults import Absent, Faults, Refused
+from tiercache.objectstore.sdk import SdkStore
+
+from .classes import ARCHIVED
+from .client import check_origin
+from .credential import STORAGE_SCOPE, PatientCredential
+from .errors import WORDS, NoContainer, NotBlobStorage, Unchangeable, by_code, credentials_refused, translate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_CONTENT = ContentSettings(content_type=CONTENT_TYPE)
+_PAGE = 1000  # names: 5,000 are allowed, and with their metadata take seconds to read
+
+
+def _creating(call: Callable[Concatenate[AzureContainer, P], T]) -> Callable[Concatenate[AzureContainer, P], T]:
+    """Make the container where it is missing and that was asked for, and call again."""
+
+    @wraps(call)
+    def attempt(self: AzureContainer, /, *args: P.args, **options: P.kwargs) -> T:
+        try:
+            return call(self, *args, **options)
+        except NoContainer:
+            if not self._create:
+                raise
+        self._make_container(cast("float | None", options["deadline"]))
+        return call(self, *args, **options)
+
+    return attempt
+
+
+class AzureContainer(SdkStore[ContainerClient]):
+    """One container.
+
+    Args:
+        container: its name.
+        client: where the client comes from.
+        access_tier: of new blobs; None: the account's own.
+        create: whether a request that finds no container makes it.
+    """
+
+    bulk_delete = 256
+    mirror_bytes = 8192
+    lists_metadata = True
+
+    def __init__(
+        self, container: str, client: LazyClient[ContainerClient], access_tier: str | None, *, create: bool
+    ) -> None:
+        super().__init__(client, Faults(WORDS, container))
+        self._tier = access_tier
+        self._create = create
+
+    @_creating
+    def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
+        """Get Blob. The SDK asks for a range, so that a blob without a byte, which is none of ours, costs two.
+
+        The body is taken from the answer before the SDK reads it: it reads whatever comes, and waits where a read
+        fails, to try again.
+        """
+        found: list[tuple[ObjectInfo, bytes]] = []
+
+        def take(answer: PipelineResponse[Any, Any]) -> None:
+            check_origin(answer)
+            response = answer.http_response
+            if response.status_code in (200, 206):
+                body, headers = _body(response, limit), response.headers
+                tier = headers.get("x-ms-access-tier")  # since the API of 2026-10-06
+                found.append((ObjectInfo(name, len(body), _etag(headers.get("ETag")), tier), body))
+
+        try:
+            with self.calling("GetBlob", deadline) as client:
+                client.download_blob(name, raw_response_hook=take)
+        except Absent:
+            return None
+        return found[-1]
+
+    @_creating
+    def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
+        """Get Blob Properties."""
+        try:
+            with self.calling("GetBlobProperties", deadline) as client:
+                return _info(client.get_blob_client(name).get_blob_properties())
+        except Absent:
+            return None
+
+    @_creating
+    def write(self, upload: Upload, *, if_absent: bool, if_match: str | None, deadline: float | None) -> bool:
+        """Put Blob; what can only be deleted (archived, of another type) is deleted first, and costs two more."""
+        try:
+            self._put(upload, if_absent, if_match, deadline)
+        except Unchangeable:
+            return not if_absent and self._replace(upload, if_match, deadline)
+        except (Refused, Absent):
+            return False
+        return True
+
+    def _put(self, upload: Upload, if_absent: bool, if_match: str | None, deadline: float | None) -> None:
+        tier = upload.storage_class or self._tier
+        with self.calling("PutBlob", deadline) as client:
+            client.upload_blob(
+                upload.name,
+                upload.body,
+                overwrite=not if_absent,
+                metadata={_identifier(name): text for name, text in upload.user_metadata.items()},
+                content_settings=_CONTENT,
+                standard_blob_tier=None if tier is None else StandardBlobTier(tier),
+                **_condition(if_match),
+            )
+
+    def _replace(self, upload: Upload, if_match: str | None, deadline: float | None) -> bool:
+        try:
+            self._delete(upload.name, if_match, deadline)
+            self._put(upload, if_match is not None, None, deadline)
+        except (Refused, Absent):
+            return False
+        return True
+
+    @_creating
+    def remove(self, name: str, *, deadline: float | None) -> None:
+        """Delete Blob."""
+        try:
+            self._delete(name, None, deadline)
+        except Absent:
+            return
+
+    def _delete(self, name: str, if_match: str | None, deadline: float | None) -> None:
+        with self.calling("DeleteBlob", deadline) as client:
+            client.delete_blob(name, **_condition(if_match))
+
+    @_creating
+    def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> dict[str, BackendError]:
+        """Blob Batch: one request, which answers with a part for each name, in their order."""
+        blobs: list[Any] = [name if etag is None else {"name": name, "etag": etag} for name, etag in versions.items()]
+        with self.calling("BlobBatch", deadline) as client:
+            if isinstance(client.credential, PatientCredential):
+                client.credential.get_token(STORAGE_SCOPE)  # the SDK signs the parts in threads without a deadline
+            account = client.primary_hostname.partition("/")[2]  # where it stands in the path, as Azurite has it
+            options: dict[str, Any] = {"url_prepend": account} if account else {}
+            answer = client.delete_blobs(*blobs, raise_on_any_failure=False, **options)
+            parts = [(part.headers.get("x-ms-error-code", ""), part.status_code) for part in answer]
+        if len(parts) != len(blobs):  # it was refused as a whole
+            raise by_code(*parts[0], "BlobBatch", self._faults)
+        failed: dict[str, BackendError] = {}
+        for name, (code, status) in zip(versions, parts, strict=True):
+            if status < 300:
+                continue
+            error = by_code(code, status, "BlobBatch", self._faults)
+            if not isinstance(error, BackendError):
+                raise error
+            if not isinstance(error, Absent):
+                failed[name] = error
+        return failed
+
+    @_creating
+    def list_page(
+        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
+    ) -> tuple[list[ObjectInfo], str | None]:
+        """List Blobs, with their metadata."""
+        with self.calling("ListBlobs", deadline) as client:
+            pages: Any = client.list_blobs(prefix, include=["metadata"], results_per_page=limit or _PAGE).by_page(token)
+            page = [_info(blob) for blob in next(pages)]
+        return page, pages.continuation_token
+
+    @_creating
+    def probe(self, prefix: str, *, deadline: float | None) -> None:
+        """List one name."""
+        with self.calling("ListBlobs", deadline) as client:
+            next(client.list_blob_names(name_starts_with=prefix, results_per_page=1).by_page())
+
+    def _make_container(self, deadline: float | None) -> None:
+        """Create Container; another process may have been faster."""
+        try:
+            with self.calling("CreateContainer", deadline) as client:
+                client.create_container()
+        except Refused:
+            return
+
+    def translate(self, error: Exception, operation: str, deadline: float | None) -> TiercacheError | None:
+        """Map what the SDK raises (`tiercache_azure.errors`)."""
+        return translate(error, operation, self._faults, deadline)
+
+    def spoils_credentials(self, error: Exception) -> bool:
+        """Whether a new token may help."""
+        return credentials_refused(error)
+
+
+def _info(blob: BlobProperties) -> ObjectInfo:
+    tier = None if blob.blob_tier is None else str(blob.blob_tier)
+    return ObjectInfo(
+        blob.name,
+        blob.size,
+        _etag(blob.etag),
+        tier,
+        blob.last_modified.timestamp() if blob.last_modified else 0.0,
+        tier in ARCHIVED,  # it is in that tier, too, while it is rehydrated
+        {_mirrored(name): text or "" for name, text in (blob.metadata or {}).items()},
+    )
+
+
+def _body(answer: Any, limit: int) -> bytes:
+    """The body of a Get Blob, undecoded, once it is known not to be too large."""
+    response: requests.Response = answer.internal_response
+    size = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
+    whole = int(size) if size.isdecimal() else None
+    if whole is None or whole > limit:
+        response.close()
+    if whole is None:
+        raise NotBlobStorage("no length")
+    check_size(whole, limit)
+    body: bytes = response.raw.read(decode_content=False)
+    return body
+
+
+def _condition(if_match: str | None) -> dict[str, Any]:
+    return {} if if_match is None else {"etag": if_match, "match_condition": MatchConditions.IfNotModified}
+
+
+def _etag(etag: str | None) -> str | None:
+    """The version with its quotes, which a listing leaves out."""
+    return None if etag is None else '"' + etag.strip('"') + '"'
+
+
+def _identifier(name: str) -> str:
+    """A name of the mirror as Azure takes it: its names of metadata are identifiers of C#."""
+    return name.replace("-", "_")
+
+
+def _mirrored(name: str) -> str:
+    return name.replace("_", "-")
