@@ -19,7 +19,9 @@ from tiercache.objectstore import ClassRules, ObjectStore, ObjectStoreBackend  #
 from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
 from tiercache.objectstore.mirror import ITEMS  # noqa: E402
 from tiercache.pricing import dollars, monthly_cost  # noqa: E402
+from tiercache_azure import AzureBlobBackend  # noqa: E402
 from tiercache_azure.classes import RULES as AZURE  # noqa: E402
+from tiercache_azure.container import AzureContainer  # noqa: E402
 from tiercache_gcs.classes import RULES as GCS  # noqa: E402
 from tiercache_s3 import S3Backend  # noqa: E402
 from tiercache_s3.bucket import S3Bucket  # noqa: E402
@@ -135,7 +137,10 @@ def warning_example() -> str:
 
 # Object stores. A vendor's line stands here as soon as its package does.
 
-STORES: dict[str, tuple[type[ObjectStoreBackend], type[ObjectStore]]] = {"S3": (S3Backend, S3Bucket)}
+STORES: dict[str, tuple[type[ObjectStoreBackend], type[ObjectStore]]] = {
+    "S3": (S3Backend, S3Bucket),
+    "Azure": (AzureBlobBackend, AzureContainer),
+}
 
 
 @table("backends")
