@@ -430,6 +430,25 @@ def test_without_an_identity_the_default_credential_says_what_to_do(monkeypatch,
     backend.close()
 
 
+def test_the_default_credential_is_closed_with_the_backend_and_a_given_one_is_not(monkeypatch):
+    import azure.identity
+
+    closed = []
+
+    class Closing(Tokens):
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Closing)
+    given = Closing()
+    for options in ({"credential": given}, {}):
+        backend = AzureBlobBackend("container", account_url=URL, **options)
+        client_of(backend)
+        backend.close()
+    assert len(closed) == 1
+    assert given not in closed
+
+
 def test_a_bulk_delete_signs_its_parts_with_the_token(at_tls):
     tokens = Tokens()
     backend = at_tls(tokens, batch_answer)

@@ -56,12 +56,19 @@ def build(connection: Connection, timeout: float | None) -> ContainerClient:
     return client
 
 
+def close(client: ContainerClient) -> None:
+    """Close the connections of the client, and those of the default credential."""
+    client.close()
+    if isinstance(client.credential, PatientCredential):
+        client.credential.close()
+
+
 def _credential(connection: Connection) -> Any:
     """What the SDK signs with; None where the connection string or the URL holds it."""
     given, url = connection.credential, urlsplit(connection.account_url or "")
     if given is None:
         inside = connection.connection_string is not None or "sig=" in url.query
-        return None if inside else PatientCredential(default_credential())
+        return None if inside else default_credential()
     if isinstance(given, str) and "&" not in given and url.path.strip("/"):
         # A key, and an emulator's URL: the SDK looks for the account there at localhost only.
         return AzureNamedKeyCredential(url.path.strip("/"), given)
