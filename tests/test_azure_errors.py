@@ -82,7 +82,7 @@ def at(web):
         (error(500, "OperationTimedOut"), BackendTimeout, ""),
         (error(400, "InvalidResourceName"), ConfigurationError, "lower-case"),
         (error(400, "InvalidUri"), ConfigurationError, "container"),
-        (error(400, "InvalidHeaderValue", HeaderName="x-ms-version"), ConfigurationError, "--skipApiVersionCheck"),
+        (error(400, "InvalidHeaderValue"), ConfigurationError, "--skipApiVersionCheck"),
         (error(405, ""), ConfigurationError, "account_url"),
         (error(404, ""), ConfigurationError, "account_url"),
         (error(403, ""), ConfigurationError, "account_url"),
