@@ -6,6 +6,7 @@ Markdown and give it a name with `@table("NAME")`.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,13 +16,16 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
 
 from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
-from tiercache.objectstore import ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
+from tiercache.config import EXTRAS  # noqa: E402
+from tiercache.objectstore import CONTENT_TYPE, ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
 from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
 from tiercache.objectstore.mirror import ITEMS  # noqa: E402
 from tiercache.pricing import dollars, monthly_cost  # noqa: E402
 from tiercache_azure import AzureBlobBackend  # noqa: E402
 from tiercache_azure.classes import RULES as AZURE  # noqa: E402
-from tiercache_azure.container import AzureContainer  # noqa: E402
+from tiercache_azure.container import AzureContainer, identifier  # noqa: E402
+from tiercache_gcs import GCSBackend  # noqa: E402
+from tiercache_gcs.bucket import GCSBucket  # noqa: E402
 from tiercache_gcs.classes import RULES as GCS  # noqa: E402
 from tiercache_s3 import S3Backend  # noqa: E402
 from tiercache_s3.bucket import S3Bucket  # noqa: E402
@@ -135,11 +139,12 @@ def warning_example() -> str:
     return f"> StorageClassWarning: {advice(S3['STANDARD_IA'], ttl=None, size=8192)}"
 
 
-# Object stores. A vendor's line stands here as soon as its package does.
+# Object stores.
 
 STORES: dict[str, tuple[type[ObjectStoreBackend], type[ObjectStore]]] = {
     "S3": (S3Backend, S3Bucket),
-    "Azure": (AzureBlobBackend, AzureContainer),
+    "Google Cloud Storage": (GCSBackend, GCSBucket),
+    "Azure Blob": (AzureBlobBackend, AzureContainer),
 }
 
 
@@ -154,7 +159,12 @@ def backends() -> str:
         return ", ".join(f"`{one.name}`" for one in backend.rules.values() if not one.refused)
 
     pairs = list(STORES.values())
+
+    def default(backend: type[ObjectStoreBackend], option: str) -> str:
+        return str(inspect.signature(backend).parameters[option].default)
+
     rows = [
+        ["install", *(f"`tiercache[{EXTRAS[backend.scheme]}]`" for backend, _ in pairs)],
         ["URL", *(f"`{backend.scheme}://`" for backend, _ in pairs)],
         ["class", *(f"`{backend.__name__}`" for backend, _ in pairs)],
         ["awaited calls", *("native" if backend.aget is not Backend.aget else "in threads" for backend, _ in pairs)],
@@ -162,14 +172,31 @@ def backends() -> str:
         ["names that one bulk delete takes", *(f"{store.bulk_delete:,}" for _, store in pairs)],
         ["bytes of metadata beside an object", *(f"{store.mirror_bytes:,}" for _, store in pairs)],
         ["a listing tells the metadata", *(yes(store.lists_metadata) for _, store in pairs)],
+        [
+            "a HEAD more for each object of a full scan or a sweep",
+            *(yes(not store.lists_metadata) for _, store in pairs),
+        ],
+        ["deadline of an operation", *(f"{default(backend, 'timeout')} s" for backend, _ in pairs)],
+        ["largest payload", *(default(backend, "max_entry_bytes") for backend, _ in pairs)],
+        ["requests of a batch side by side", *(default(backend, "max_concurrency") for backend, _ in pairs)],
     ]
     return markdown(["", *STORES], rows)
 
 
+# What the stores keep of an object by themselves.
+NATIVE = [
+    ("`Content-Type`", "`contentType`", "`Content-Type`", f"`{CONTENT_TYPE}`"),
+    ("`x-amz-storage-class`", "`storageClass`", "`x-ms-access-tier`", "the storage class or access tier"),
+    ("`ETag`", "`generation`", "`ETag`", "the version, for conditional writes and deletes"),
+    ("-", "`customTime`", "-", "the end of the entry's life, stale time included; a lifecycle rule deletes by it"),
+]
+
+
 @table("metadata")
 def metadata() -> str:
-    """What the mirror holds."""
-    return markdown(["item", "what it says"], ([f"`{item}`", meaning] for item, meaning in ITEMS.items()))
+    """What the mirror holds, by the names that each cloud shows."""
+    rows = [(f"`x-amz-meta-{item}`", f"`{item}`", f"`{identifier(item)}`", meaning) for item, meaning in ITEMS.items()]
+    return markdown(["S3", "GCS `metadata`", "Azure metadata", "what it says"], [*NATIVE, *rows])
 
 
 # The pages.

@@ -87,6 +87,20 @@ def test_the_demo_computes_100_then_3_and_finds_the_rest_in_s3(finished: tuple[s
     assert re.search(r"all \d+ checks passed\s*$", text)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("cloud", "label"), [("gcs", "GCS"), ("azure", "Azure")])
+def test_the_demo_runs_on_the_other_clouds(cloud: str, label: str) -> None:
+    needs_model()
+    done = subprocess.run([*DEMO, "--cloud", cloud], capture_output=True, text=True, timeout=570, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = done.stdout.split("Act 2")
+    assert "✓ texts that the model computed: 100" in first
+    assert "✓ texts that the model computed: 3" in second
+    assert f"✓ texts that came from {label}: 100" in second
+    assert re.search(r"all \d+ checks passed\s*$", done.stdout)
+
+
 @pytest.mark.timeout(600)
 def test_the_demo_flushes_redis_and_sees_it_refilled(finished: tuple[str, Path]) -> None:
     text, _ = finished

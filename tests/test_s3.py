@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -27,11 +26,11 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from tests.peers import drip, drip_body, failure, silence, timed, under_tls
 from tiercache import envelope, keys
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import (
     AccessDenied,
-    BackendError,
     BackendTimeout,
     BackendUnavailable,
     CacheClosed,
@@ -516,15 +515,6 @@ def answering(make):
         yield answering
 
 
-def failure(call, *arguments, **options):
-    with pytest.raises((BackendError, ConfigurationError)) as caught:
-        call(*arguments, **options)
-    text = f"{caught.value!r} {caught.value}"
-    assert "confidential" not in text
-    assert "canary" not in text
-    return caught.value
-
-
 @pytest.mark.parametrize(
     ("code", "status", "error", "says"),
     [
@@ -796,59 +786,6 @@ def test_no_secret_is_in_a_repr_a_log_or_an_error(caplog, free_port):
 # Peers that do not answer
 
 
-@pytest.fixture
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-@pytest.fixture
-def serve():
-    """A function that serves each connection with a function in a thread, and returns the port."""
-    stop = threading.Event()
-    with contextlib.ExitStack() as stack:
-        stack.callback(stop.set)
-
-        def serve(talk):
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-
-            def accept():
-                with contextlib.suppress(OSError):
-                    while True:
-                        peer = listener.accept()[0]
-                        threading.Thread(target=talk_to, args=(peer,), daemon=True).start()
-
-            def talk_to(peer):
-                with peer, contextlib.suppress(OSError):
-                    talk(peer, stop)
-
-            threading.Thread(target=accept, daemon=True).start()
-            return listener.getsockname()[1]
-
-        yield serve
-
-
-def silence(peer, stop):
-    stop.wait(60)
-
-
-def drip(peer, stop):
-    """Answer a byte every 20 ms: never late for a single wait, and never done."""
-    peer.recv(65536)
-    for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: x\r\n\r\n" + bytes(100000):
-        peer.sendall(bytes([byte]))
-        if stop.wait(0.02):
-            return
-
-
-def drip_body(peer, stop):
-    peer.recv(65536)
-    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: x\r\n\r\n")
-    while not stop.wait(0.02):
-        peer.sendall(b"x")
-
-
 def to(port, scheme="http", **options):
     return S3Backend(
         BUCKET,
@@ -858,12 +795,6 @@ def to(port, scheme="http", **options):
         region="us-east-1",
         **{"timeout": 0.5} | options,
     )
-
-
-def timed(call, *arguments, **options):
-    start = time.monotonic()
-    error = failure(call, *arguments, **options)
-    return error, time.monotonic() - start
 
 
 def test_a_dead_endpoint_is_unavailable_at_once(free_port):
@@ -1012,50 +943,6 @@ def test_an_error_is_not_tried_again_and_no_region_is_followed():
 
 
 # TLS
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A certificate for 127.0.0.1 and its key, in one file."""
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def under_tls(certificate, talk):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-
-    def talk_tls(peer, stop):
-        with context.wrap_socket(peer, server_side=True) as secured:
-            talk(secured, stop)
-
-    return talk_tls
 
 
 def test_a_silent_tls_peer_costs_the_timeout(serve):

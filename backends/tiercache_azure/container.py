@@ -116,7 +116,7 @@ class AzureContainer(SdkStore[ContainerClient]):
                 upload.name,
                 upload.body,
                 overwrite=not if_absent,
-                metadata={_identifier(name): text for name, text in upload.user_metadata.items()},
+                metadata={identifier(name): text for name, text in upload.user_metadata.items()},
                 content_settings=_CONTENT,
                 standard_blob_tier=None if tier is None else StandardBlobTier(tier),
                 **_condition(if_match),
@@ -235,8 +235,8 @@ def _etag(etag: str | None) -> str | None:
     return None if etag is None else '"' + etag.strip('"') + '"'
 
 
-def _identifier(name: str) -> str:
-    """A name of the mirror as Azure takes it: its names of metadata are identifiers of C#."""
+def identifier(name: str) -> str:
+    """Return a name of the mirror as Azure takes it: its names of metadata are identifiers of C#."""
     return name.replace("-", "_")
 
 

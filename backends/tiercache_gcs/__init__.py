@@ -1,1 +1,6 @@
-"""The Google Cloud Storage tier of tiercache."""
+"""The Google Cloud Storage tier: `GCSBackend` and the storage classes it takes. Needs `tiercache[gcs]` to be used."""
+
+from .backend import GCSBackend
+from .classes import GCSStorageClass
+
+__all__ = ["GCSBackend", "GCSStorageClass"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from tiercache.objectstore.classes import ClassRules, Prices
+from tiercache.objectstore.classes import ClassRules, Prices, usable
 
 
 class GCSStorageClass(StrEnum):
@@ -80,3 +80,12 @@ _RULES = (
 )
 RULES: Mapping[str, ClassRules] = MappingProxyType({rules.name: rules for rules in _RULES})
 """The rules of every class of `GCSStorageClass`, by its name."""
+
+
+def usable_class(storage_class: str) -> GCSStorageClass:
+    """Return the class if a cache can live in it.
+
+    Raises:
+        ConfigurationError: there is no such class, or buckets no longer take it; the message says what to choose.
+    """
+    return GCSStorageClass(usable(RULES, storage_class).name)

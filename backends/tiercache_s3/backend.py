@@ -6,11 +6,12 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.objectstore import ObjectStoreBackend
+from tiercache.objectstore.address import checked_bucket, in_url, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
 from tiercache.units import Duration, Size
@@ -80,8 +81,7 @@ class S3Backend(ObjectStoreBackend):
         typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
-        if not isinstance(bucket, str) or not bucket or "/" in bucket:
-            raise ConfigurationError("bucket must be the name of a bucket, without 's3://' and path; see prefix")
+        checked_bucket(bucket, self.scheme)
         if (access_key_id is None) != (secret_access_key is None) or (session_token and access_key_id is None):
             raise ConfigurationError("access_key_id and secret_access_key go together, session_token goes with them")
         if checksums not in (None, "when_supported", "when_required"):
@@ -128,11 +128,7 @@ class S3Backend(ObjectStoreBackend):
         Raises:
             ConfigurationError: credentials or a port stand before the bucket's name.
         """
-        if "@" in url.netloc or ":" in url.netloc:
-            raise ConfigurationError(
-                "s3://bucket/prefix takes no credentials and no port; see endpoint_url and profile"
-            )
-        return {"bucket": url.netloc, "prefix": unquote(url.path.lstrip("/"))}
+        return in_url(url, "endpoint_url and profile")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
@@ -162,10 +158,7 @@ class S3Backend(ObjectStoreBackend):
             found["session_token"] = env.get("AWS_SESSION_TOKEN")
         else:
             found["profile"] = env.get("AWS_PROFILE")
-        options = {name: value for name, value in found.items() if value} | options
-        if "bucket" not in options:
-            raise ConfigurationError("TIERCACHE_S3_BUCKET is not set; set it to the name of the bucket")
-        return cls(**options)
+        return cls(**with_environment(found, options, "TIERCACHE_S3_BUCKET"))
 
 
 def _configured_endpoint(env: Mapping[str, str]) -> str | None:

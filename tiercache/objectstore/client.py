@@ -52,10 +52,19 @@ class LazyClient(Generic[C]):
                     client = self._client = self._build()
         return client
 
-    def forget(self) -> None:
-        """Make another client for the next request, where that reads the credentials again."""
-        if self._renewable:
+    def forget(self, client: C) -> None:
+        """Make another client for the next request, where that reads the credentials again.
+
+        Args:
+            client: the one that was refused; another thread may have made another since.
+        """
+        if not self._renewable:
+            return
+        with self._lock:
+            if self._client is not client:
+                return
             self._client = None
+        self._close(client)  # its requests under way end by themselves
 
     def close(self) -> None:
         """Close the connections; for good."""

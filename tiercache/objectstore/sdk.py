@@ -41,6 +41,7 @@ class SdkStore(ObjectStore, Generic[C]):
     @contextmanager
     def calling(self, operation: str, deadline: float | None) -> Iterator[C]:
         """Lend the client for one request that ends by the deadline; map what it raises."""
+        client: C | None = None
         try:
             client = self._client.get()
             _check_time(deadline)  # making the client takes a while
@@ -52,8 +53,8 @@ class SdkStore(ObjectStore, Generic[C]):
             mapped = self.translate(error, operation, deadline)
             if mapped is None:
                 raise
-            if self.spoils_credentials(error):
-                self._client.forget()
+            if client is not None and self.spoils_credentials(error):
+                self._client.forget(client)
             raise mapped from None
         self._seen = True
 

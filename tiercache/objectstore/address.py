@@ -1,0 +1,60 @@
+"""Which bucket and prefix: as an option, a URL or the environment names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ..errors import ConfigurationError
+
+
+def checked_bucket(bucket: str, scheme: str) -> str:
+    """Return the name of a bucket; refuse what is a URL or a path."""
+    if not isinstance(bucket, str) or not bucket or "/" in bucket:
+        raise ConfigurationError(f"bucket must be the name of a bucket, without '{scheme}://' and path; see prefix")
+    return bucket
+
+
+def checked_endpoint(url: str) -> str:
+    """Return the URL of an endpoint without a slash at its end; refuse what is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, AttributeError):  # AttributeError: it is no text
+        usable = False
+    if not usable:
+        raise ConfigurationError("endpoint_url must be http://host:port or https://host")
+    return url.rstrip("/")
+
+
+def in_url(url: SplitResult, see: str) -> dict[str, str]:
+    """Return bucket and prefix of `scheme://bucket/prefix`.
+
+    Args:
+        url: as split.
+        see: the options that say what such a URL does not, for the message.
+
+    Raises:
+        ConfigurationError: credentials or a port stand before the bucket's name.
+    """
+    if "@" in url.netloc or ":" in url.netloc:
+        raise ConfigurationError(f"{url.scheme}://bucket/prefix takes no credentials and no port; see {see}")
+    return {"bucket": url.netloc, "prefix": unquote(url.path.lstrip("/"))}
+
+
+def with_environment(found: Mapping[str, Any], options: Mapping[str, Any], variable: str) -> dict[str, Any]:
+    """Return a constructor's arguments: those of the caller, before those of the environment.
+
+    Args:
+        found: arguments as variables say; what is empty counts as not set.
+        options: the caller's.
+        variable: which names the bucket.
+
+    Raises:
+        ConfigurationError: there is no bucket.
+    """
+    arguments = {name: value for name, value in found.items() if value} | dict(options)
+    if "bucket" not in arguments:
+        raise ConfigurationError(f"{variable} is not set; set it to the name of the bucket")
+    return arguments
