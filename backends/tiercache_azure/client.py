@@ -37,11 +37,18 @@ class Connection:
     connections: int
 
 
+class _Transport(RequestsTransport):  # type: ignore[misc]  # loaded when it is asked for
+    """Sends through a session that a close leaves to the requests that are under way, or about to be."""
+
+    def close(self) -> None:
+        self.session.close()
+
+
 def build(connection: Connection, timeout: float | None) -> ContainerClient:
     """Return a client that keeps deadlines; `timeout` is for the SDK's own, which are a second line behind them."""
     session = DirectSession(connection.connections)
     seconds = UNBOUNDED_WAIT if timeout is None else timeout
-    transport = RequestsTransport(session=session, connection_timeout=seconds, read_timeout=seconds)
+    transport = _Transport(session=session, connection_timeout=seconds, read_timeout=seconds)
     options: dict[str, Any] = {
         "transport": transport,
         "retry_total": 0,  # the chain decides what to try again
