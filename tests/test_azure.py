@@ -511,6 +511,17 @@ def batch_answer(asked, status=lambda name: "202 Accepted"):
     return 202, f"{parts}--B--\r\n", headers
 
 
+def test_a_sweep_lists_and_deletes_in_bulk_and_looks_at_nothing(backend, sent):
+    now = time.time()
+    for number in range(3):
+        backend.put(f"k{number}", entry(f"k{number}", expires_at=now + 0.5 - number))
+    sent.clear()
+    backend.clock = lambda: now
+    report = backend.sweep()
+    assert (report.examined, report.deleted) == (3, 2)
+    assert sent == {"GET list": 1, "POST batch": 1}
+
+
 @pytest.mark.slow
 def test_ten_thousand_objects_are_cleared_in_batches_of_256(web):
     deleted = []

@@ -82,7 +82,7 @@ def at(web):
         (error(500, "OperationTimedOut"), BackendTimeout, ""),
         (error(400, "InvalidResourceName"), ConfigurationError, "lower-case"),
         (error(400, "InvalidUri"), ConfigurationError, "container"),
-        (error(400, "InvalidHeaderValue", HeaderName="x-ms-version"), ConfigurationError, "--skipApiVersionCheck"),
+        (error(400, "InvalidHeaderValue"), ConfigurationError, "--skipApiVersionCheck"),
         (error(405, ""), ConfigurationError, "account_url"),
         (error(404, ""), ConfigurationError, "account_url"),
         (error(403, ""), ConfigurationError, "account_url"),
@@ -304,16 +304,17 @@ def test_settings_that_the_sdk_refuses_are_a_configuration_error(options):
 
 
 class Tokens:
-    """A token credential; `gate` holds it, `error` fails it, `life` is that of its tokens."""
+    """A token credential; `gate` holds it, `reached` says that it was asked, `life` is that of its tokens."""
 
     def __init__(self, life=3600.0, error=None):
         self.life, self.error = life, error
-        self.gate = threading.Event()
+        self.gate, self.reached = threading.Event(), threading.Event()
         self.gate.set()
         self.asked = []
 
     def get_token(self, *scopes, **options):
         self.asked.append((scopes, options))
+        self.reached.set()
         assert self.gate.wait(30)
         if self.error is not None:
             raise self.error
@@ -428,6 +429,46 @@ def test_without_an_identity_the_default_credential_says_what_to_do(monkeypatch,
     assert isinstance(found, AccessDenied)
     assert "managed identity" in str(found)
     backend.close()
+
+
+def test_the_default_credential_is_closed_with_the_backend_and_a_given_one_is_not(monkeypatch):
+    import azure.identity
+
+    closed = []
+
+    class Closing(Tokens):
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Closing)
+    given = Closing()
+    for options in ({"credential": given}, {}):
+        backend = AzureBlobBackend("container", account_url=URL, **options)
+        client_of(backend)
+        backend.close()
+    assert len(closed) == 1
+    assert given not in closed
+
+
+@pytest.mark.parametrize("ending", ["close", "a refused token"])
+def test_a_request_under_way_ends_by_itself_when_its_client_is_closed(at_tls, ending):
+    tokens = Tokens(life=-1)
+    backend = at_tls(tokens, ABSENT)
+    backend.get("k")
+    tokens.gate.clear()
+    tokens.reached.clear()
+    results = []
+    thread = threading.Thread(target=lambda: results.append(backend.get("k")))
+    thread.start()
+    assert tokens.reached.wait(30)
+    client = client_of(backend)
+    if ending == "close":
+        backend.close()
+    else:
+        backend.objects._client.forget(client)
+    tokens.gate.set()
+    thread.join(60)
+    assert results == [None]
 
 
 def test_a_bulk_delete_signs_its_parts_with_the_token(at_tls):

@@ -86,7 +86,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         elif connection_string is not None and account_url is not None:
             raise ConfigurationError("give connection_string or account_url, not both")
         try:
-            from .client import LARGEST_ENTRY, Connection, build
+            from .client import LARGEST_ENTRY, Connection, build, close
             from .container import AzureContainer
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("azure", "requests", "urllib3"):
@@ -99,7 +99,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         )
         client = LazyClient(
             lambda: build(connection, self.timeout),
-            lambda client: client.close(),
+            close,
             renewable=credential is None or hasattr(credential, "get_token"),
         )
         self._blobs = AzureContainer(container, client, self.storage_class, create=create_container)

@@ -37,11 +37,18 @@ class Connection:
     connections: int
 
 
+class _Transport(RequestsTransport):  # type: ignore[misc]  # loaded when it is asked for
+    """Sends through a session that a close leaves to the requests that are under way, or about to be."""
+
+    def close(self) -> None:
+        self.session.close()
+
+
 def build(connection: Connection, timeout: float | None) -> ContainerClient:
     """Return a client that keeps deadlines; `timeout` is for the SDK's own, which are a second line behind them."""
     session = DirectSession(connection.connections)
     seconds = UNBOUNDED_WAIT if timeout is None else timeout
-    transport = RequestsTransport(session=session, connection_timeout=seconds, read_timeout=seconds)
+    transport = _Transport(session=session, connection_timeout=seconds, read_timeout=seconds)
     options: dict[str, Any] = {
         "transport": transport,
         "retry_total": 0,  # the chain decides what to try again
@@ -56,12 +63,19 @@ def build(connection: Connection, timeout: float | None) -> ContainerClient:
     return client
 
 
+def close(client: ContainerClient) -> None:
+    """Close the connections of the client, and those of the default credential."""
+    client.close()
+    if isinstance(client.credential, PatientCredential):
+        client.credential.close()
+
+
 def _credential(connection: Connection) -> Any:
     """What the SDK signs with; None where the connection string or the URL holds it."""
     given, url = connection.credential, urlsplit(connection.account_url or "")
     if given is None:
         inside = connection.connection_string is not None or "sig=" in url.query
-        return None if inside else PatientCredential(default_credential())
+        return None if inside else default_credential()
     if isinstance(given, str) and "&" not in given and url.path.strip("/"):
         # A key, and an emulator's URL: the SDK looks for the account there at localhost only.
         return AzureNamedKeyCredential(url.path.strip("/"), given)

@@ -24,10 +24,12 @@ class PatientCredential:
 
     Args:
         credential: what finds tokens: it may ask a metadata server, or run a program.
+        owned: whether it is closed with this one.
     """
 
-    def __init__(self, credential: TokenCredential) -> None:
+    def __init__(self, credential: TokenCredential, *, owned: bool = False) -> None:
         self._credential = credential
+        self._owned = owned
         self._tokens: dict[_Asked, AccessToken] = {}
         self._renewals: dict[_Asked, Beside] = {}
         self.after_fork()
@@ -59,15 +61,20 @@ class PatientCredential:
         renewal.wait()
         return self._tokens[asked]
 
+    def close(self) -> None:
+        """Close the connections of a credential of our own."""
+        if self._owned:
+            self._credential.close()  # type: ignore[attr-defined]
+
     def _renew(self, asked: _Asked) -> None:
         scopes, options = asked
         self._tokens[asked] = self._credential.get_token(*scopes, **dict(options))
 
 
-def default_credential() -> TokenCredential:
+def default_credential() -> PatientCredential:
     """Return `DefaultAzureCredential`, which looks for an identity where this process runs."""
     try:
         from azure.identity import DefaultAzureCredential
     except ModuleNotFoundError:
         raise MissingExtra("DefaultAzureCredential", "azure") from None
-    return DefaultAzureCredential()
+    return PatientCredential(DefaultAzureCredential(), owned=True)

@@ -106,16 +106,13 @@ _SETTINGS = {
     "BlobAccessTierNotSupportedForAccountType": _TIER,
     "BlobTierInadequateForContentLength": _TIER,
     "InvalidBlobTier": _TIER,
+    "InvalidHeaderValue": "it may not know the SDK's version of the API: of Azurite, start the latest with"
+    " --skipApiVersionCheck",
     "InvalidResourceName": "container must have 3 to 63 lower-case letters, digits and single hyphens",
     "OutOfRangeInput": "container must have 3 to 63 lower-case letters, digits and single hyphens",
     "ResourceGroupNotFound": _PLACE,
     "ResourceNotFound": "check where the account is, and the credentials: it cannot be seen with them",
     "SubscriptionNotFound": _PLACE,
-}
-_HEADERS = {
-    "x-ms-access-tier": _TIER,
-    "x-ms-version": "it does not speak the SDK's version of the API; of Azurite, take the latest with"
-    " --skipApiVersionCheck",
 }
 
 
@@ -193,8 +190,9 @@ def by_code(
         return faults.too_large(what)
     if not code:
         return faults.not_a_store(what)
-    header = _HEADERS.get(details.get("headername", "").lower())
-    return faults.refused(operation, what, header or _SETTINGS.get(code, "check container, prefix and access_tier"))
+    if details.get("headername", "").lower() == "x-ms-access-tier":
+        return faults.refused(operation, what, _TIER)
+    return faults.refused(operation, what, _SETTINGS.get(code, "check container, prefix and access_tier"))
 
 
 def credentials_refused(error: Exception) -> bool:

@@ -7,7 +7,7 @@ tokens do not reach them, only tokens of an identity that may change the account
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -113,8 +113,8 @@ class AzureLifecycle(LifecycleRules):
         self._client.close()
 
     def _name(self, prefix: str) -> str:
-        """Letters and digits, as names of rules may hold nothing else."""
-        return f"tiercache{blake2b(f'{self._container}/{prefix}'.encode(), digest_size=8).hexdigest()}"
+        """Letters and digits, as names of rules may hold nothing else; the Terraform module makes the same one."""
+        return f"tiercache{sha256(f'{self._container}/{prefix}'.encode()).hexdigest()[:16]}"
 
     def _send(self, operation: str, request: HttpRequest, deadline: float | None) -> Any:
         try:

@@ -6,7 +6,8 @@ resource "azurerm_storage_management_policy" "cache" {
   storage_account_id = azurerm_storage_account.cache.id
 
   rule {
-    name    = "expireEntries"
+    # The name that AzureBlobBackend.apply_lifecycle gives it and finds it by.
+    name    = "tiercache${substr(sha256("${azurerm_storage_container.cache.name}/${local.prefix}"), 0, 16)}"
     enabled = true
 
     filters {

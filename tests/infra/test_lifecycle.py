@@ -14,6 +14,8 @@ import requests
 from moto import mock_aws
 
 from tests.infra.conftest import NEEDED, Plan
+from tiercache_azure.lifecycle import AzureLifecycle
+from tiercache_gcs import GCSBackend
 from tiercache_s3 import S3Backend
 
 
@@ -128,12 +130,14 @@ class TestGCS:
     @pytest.mark.parametrize("days", [None, 400])
     @pytest.mark.parametrize("prefix", ["tiercache/", ""])
     def test_the_rules_hold_those_that_the_backend_makes(self, plan, prefix, days):
-        package = pytest.importorskip("tiercache_gcs")
-        if not hasattr(package, "GCSBackend"):
-            pytest.skip("there is no GCSBackend yet")
         rules = gcs_rules(plan("gcp", prefix=prefix, expire_after_days=days))
-        wanted = package.GCSBackend("example-bucket", prefix=prefix).objects.lifecycle.wanted(prefix, days)
+        wanted = GCSBackend("example-bucket", prefix=prefix).objects.lifecycle.wanted(prefix, days)
         assert [rule for rule in rules if rule["action"]["type"] == "Delete"] == wanted
+
+
+class AnyToken:
+    def get_token(self, *scopes, **options):
+        raise AssertionError("nobody is asked for anything")
 
 
 class TestAzure:
@@ -150,6 +154,20 @@ class TestAzure:
             "delete_after_days_since_modification_greater_than": 45
         }
         assert actions["snapshot"] == actions["version"] == []
+
+    @pytest.mark.parametrize("prefix", ["tiercache/", "a/b/", ""])
+    def test_the_rule_has_the_name_by_which_the_backend_finds_it(self, plan, prefix):
+        (rule,) = plan("azure", prefix=prefix).resources["azurerm_storage_management_policy.cache[0]"]["rule"]
+        rules = AzureLifecycle(
+            NEEDED["azure"]["container_name"],
+            account="account",
+            subscription_id="subscription",
+            resource_group="group",
+            credential=AnyToken(),
+            management_url="https://localhost",
+        )
+        with closing(rules):
+            assert rules.owns({"name": rule["name"]}, prefix)
 
     def test_without_days_there_is_no_policy(self, plan):
         names = plan("azure", expire_after_days=None).resources
