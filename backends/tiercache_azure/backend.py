@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.objectstore import LifecycleChange, ObjectStoreBackend, usable
+from tiercache.objectstore.address import checked_bucket, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
 from tiercache.objectstore.lifecycle import apply
@@ -75,8 +76,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         typical_entry_bytes: Size = TYPICAL_ENTRY,
         clock: Clock = time.time,
     ) -> None:
-        if not isinstance(container, str) or not container or "/" in container:
-            raise ConfigurationError("container must be the name of a container, without 'az://' and path; see prefix")
+        checked_bucket(container, self.scheme, "container")
         if access_tier is not None:
             self.storage_class = AzureAccessTier(usable(RULES, access_tier, "access_tier").name)
         if connection_string is None and account_url is None:
@@ -193,9 +193,7 @@ class AzureBlobBackend(ObjectStoreBackend):
             "prefix": env.get("TIERCACHE_AZURE_PREFIX"),
             "access_tier": env.get("TIERCACHE_AZURE_ACCESS_TIER"),
         }
-        options = {name: value for name, value in found.items() if value} | options
-        if "container" not in options:
-            raise ConfigurationError("TIERCACHE_AZURE_CONTAINER is not set; set it to the name of the container")
+        options = with_environment(found, options, "TIERCACHE_AZURE_CONTAINER", "container")
         if not options.keys() & {"connection_string", "account_url"}:
             options = _place(env) | options
         return cls(**options)

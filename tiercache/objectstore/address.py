@@ -9,11 +9,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ..errors import ConfigurationError
 
 
-def checked_bucket(bucket: str, scheme: str) -> str:
-    """Return the name of a bucket; refuse what is a URL or a path."""
-    if not isinstance(bucket, str) or not bucket or "/" in bucket:
-        raise ConfigurationError(f"bucket must be the name of a bucket, without '{scheme}://' and path; see prefix")
-    return bucket
+def checked_bucket(name: str, scheme: str, what: str = "bucket") -> str:
+    """Return the name of a bucket, or of what the vendor calls one; refuse what is a URL or a path."""
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ConfigurationError(f"{what} must be the name of a {what}, without '{scheme}://' and path; see prefix")
+    return name
 
 
 def checked_endpoint(url: str) -> str:
@@ -43,18 +43,21 @@ def in_url(url: SplitResult, see: str) -> dict[str, str]:
     return {"bucket": url.netloc, "prefix": unquote(url.path.lstrip("/"))}
 
 
-def with_environment(found: Mapping[str, Any], options: Mapping[str, Any], variable: str) -> dict[str, Any]:
+def with_environment(
+    found: Mapping[str, Any], options: Mapping[str, Any], variable: str, what: str = "bucket"
+) -> dict[str, Any]:
     """Return a constructor's arguments: those of the caller, before those of the environment.
 
     Args:
         found: arguments as variables say; what is empty counts as not set.
         options: the caller's.
         variable: which names the bucket.
+        what: the argument that it is, and what the vendor calls it.
 
     Raises:
         ConfigurationError: there is no bucket.
     """
     arguments = {name: value for name, value in found.items() if value} | dict(options)
-    if "bucket" not in arguments:
-        raise ConfigurationError(f"{variable} is not set; set it to the name of the bucket")
+    if what not in arguments:
+        raise ConfigurationError(f"{variable} is not set; set it to the name of the {what}")
     return arguments
