@@ -107,12 +107,13 @@ def run_without(modules, code):
     )
 
 
-def test_it_can_be_imported_without_the_sdk_and_says_what_to_install():
+@pytest.mark.parametrize("place", [f", account_url={URL!r}", ""], ids=["an account", "no account"])
+def test_it_can_be_imported_without_the_sdk_and_says_what_to_install(place):
     done = run_without(
         ["azure", "requests", "urllib3"],
         "from tiercache_azure import AzureBlobBackend, AzureAccessTier\n"
         "from tiercache.errors import MissingExtra\n"
-        f"try:\n    AzureBlobBackend('container', account_url={URL!r})\n"
+        f"try:\n    AzureBlobBackend('container'{place})\n"
         "except MissingExtra as error:\n    print(error)",
     )
     expected = "AzureBlobBackend needs a package that is not installed: install tiercache[azure]"

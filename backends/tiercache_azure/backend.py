@@ -79,12 +79,6 @@ class AzureBlobBackend(ObjectStoreBackend):
         checked_bucket(container, self.scheme, "container")
         if access_tier is not None:
             self.storage_class = AzureAccessTier(usable(RULES, access_tier, "access_tier").name)
-        if connection_string is None and account_url is None:
-            place = _place(os.environ)
-            connection_string, account_url = place.get("connection_string"), place.get("account_url")
-            credential = place.get("credential") if credential is None else credential
-        elif connection_string is not None and account_url is not None:
-            raise ConfigurationError("give connection_string or account_url, not both")
         try:
             from .client import LARGEST_ENTRY, Connection, build, close
             from .container import AzureContainer
@@ -92,6 +86,12 @@ class AzureBlobBackend(ObjectStoreBackend):
             if (error.name or "").partition(".")[0] not in ("azure", "requests", "urllib3"):
                 raise
             raise MissingExtra("AzureBlobBackend", "azure") from None
+        if connection_string is None and account_url is None:
+            place = _place(os.environ)
+            connection_string, account_url = place.get("connection_string"), place.get("account_url")
+            credential = place.get("credential") if credential is None else credential
+        elif connection_string is not None and account_url is not None:
+            raise ConfigurationError("give connection_string or account_url, not both")
         if parse_size(max_entry_bytes, "max_entry_bytes") > LARGEST_ENTRY:
             raise ConfigurationError(f"max_entry_bytes: Azure takes {LARGEST_ENTRY // 2**20:,} MiB in one request")
         connection = Connection(
