@@ -510,6 +510,12 @@ def test_no_secret_is_in_a_repr_a_log_or_an_error(caplog, free_port, way, level)
     backend.close()
 
 
+def test_a_request_is_not_told_to_a_log_at_info(at, caplog):
+    caplog.set_level(logging.INFO)
+    assert at(error(404, "BlobNotFound")).get("confidential") is None
+    assert caplog.records == []
+
+
 def test_no_token_is_in_an_error(at_tls):
     backend = at_tls(Tokens(), error(403, "AuthorizationPermissionMismatch"))
     for call in (backend.get, backend.head, backend.delete, backend.clear):

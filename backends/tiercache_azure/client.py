@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
@@ -21,6 +22,9 @@ from .credential import PatientCredential, default_credential
 from .errors import NotBlobStorage, UnusableSettings
 
 Credential: TypeAlias = str | AzureNamedKeyCredential | AzureSasCredential | TokenCredential
+# The SDK tells each request at INFO in some thirty lines, its URL with the key of the entry among them.
+_requests = logging.getLogger("tiercache.azure.requests")
+_requests.setLevel(logging.WARNING)
 _LARGEST_PUT = 5000 * 2**20  # bytes that one Put Blob takes
 LARGEST_ENTRY = _LARGEST_PUT - 2**24
 """Bytes of the largest payload: an envelope has to go with it."""
@@ -57,6 +61,7 @@ def build(connection: Connection, timeout: float | None) -> ContainerClient:
         "max_single_get_size": _LARGEST_PUT,  # and for each read; what is too large is not read (see `container`)
         "user_agent": user_agent(),
         "raw_response_hook": check_origin,
+        "logger": _requests,
     }
     client = _client(connection, _credential(connection), options)
     read_environment_once(session, client.primary_endpoint)
