@@ -219,6 +219,23 @@ def test_a_tier_that_fails_is_counted_and_left_out_of_a_sweep(backend, store, cl
     assert cache.stats().tiers["custom"].errors == {"BackendUnavailable": 1}
 
 
+@pytest.mark.parametrize("budget", [0, 2, -1, "10"])
+def test_a_budget_that_is_none_is_the_callers_mistake_not_a_tiers(backend, clock, budget):
+    cache = Cache(TierChain(backend, clock=clock))
+    with pytest.raises(ConfigurationError, match="max_requests"):
+        cache.sweep(max_requests=budget)
+    assert cache.stats().tiers["custom"].errors == {}
+
+
+def test_what_progress_raises_is_the_callers(backend, clock):
+    cache = Cache(TierChain(backend, clock=clock))
+    with pytest.raises(ZeroDivisionError):
+        cache.sweep(progress=lambda tier, report: 1 / 0)
+    with pytest.raises(TypeError):
+        cache.sweep(progress=lambda report: None)
+    assert cache.stats().tiers["custom"].errors == {}
+
+
 async def test_a_cache_sweeps_in_a_loop_with_a_budget(backend, clock):
     cache = Cache(TierChain(backend, clock=clock))
     await cache.aset_many({str(number): 1 for number in range(20)}, ttl=1)

@@ -11,8 +11,23 @@ from typing import Self
 from .chain import TierChain, TierHealth
 from .flows.values import ValueFlows
 from .objectstore import ObjectStoreBackend, SweepReport
+from .objectstore.sweep import check_budget
 from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
+
+
+class _CallersError(Exception):
+    """`progress` raised `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _told(progress: Callable[[str, SweepReport], None], label: str, report: SweepReport) -> None:
+    try:
+        progress(label, report)
+    except Exception as error:
+        raise _CallersError(error) from error
 
 
 class Upkeep:
@@ -108,7 +123,12 @@ class Upkeep:
 
         Returns:
             A report for each tier that was swept. A tier that fails is counted, logged and left out.
+
+        Raises:
+            ConfigurationError: `max_requests` is no budget.
+            Exception: what `progress` raised, which ends the sweep.
         """
+        check_budget(max_requests)
         reports: dict[str, SweepReport] = {}
         for tier in self.chain.tiers:
             if isinstance(tier.backend, ObjectStoreBackend) and tier.write != "never":
@@ -116,8 +136,10 @@ class Upkeep:
                     reports[tier.label] = tier.backend.sweep(
                         self._prefix,
                         max_requests=max_requests,
-                        progress=None if progress is None else partial(progress, tier.label),
+                        progress=None if progress is None else partial(_told, progress, tier.label),
                     )
+                except _CallersError as error:  # the tier is not to blame
+                    raise error.error from None
                 except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
                     self._leave_out(tier, error)
         return reports

@@ -30,6 +30,12 @@ _PAGE = 1000
 _WRITTEN_AGAIN = (Refused, Conflict)
 
 
+def check_budget(budget: int | None) -> None:
+    """Refuse what is no number of requests to make progress with."""
+    if budget is not None and (type(budget) is not int or budget < LEAST_BUDGET):
+        raise ConfigurationError(f"max_requests must be {LEAST_BUDGET} at least, or None for no bound")
+
+
 @dataclass(frozen=True, slots=True)
 class SweepReport:
     """What a sweep did, so far or in all.
@@ -80,8 +86,7 @@ class Sweep:
     """
 
     def __init__(self, backend: Upkeep, prefix: str, budget: int | None, resume: str | None) -> None:
-        if budget is not None and (type(budget) is not int or budget < LEAST_BUDGET):
-            raise ConfigurationError(f"max_requests must be {LEAST_BUDGET} at least, or None for no bound")
+        check_budget(budget)
         if prefix and keys.key_of(keys.listing_prefix(prefix)) != prefix:
             raise ConfigurationError("prefix is longer than a listing can tell apart; give its first part")
         self._backend = backend
