@@ -20,7 +20,7 @@ class Cloud(ABC):
     Attributes:
         label: how the demo calls it.
         tier: the name of its tier.
-        storage_class: of new objects; not the default where another one costs these small objects no more.
+        storage_class: of new objects; not the default, where another one suits small objects that stay for a year.
         kind: the server's name and version.
     """
 

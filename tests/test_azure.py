@@ -560,8 +560,9 @@ def test_a_blob_has_the_tier_the_type_and_the_metadata_of_its_entry(make, raw):
     assert backend.get("a/b").metadata.etag == found.etag
 
 
-def test_without_a_tier_the_account_decides(make, raw, sent):
-    backend = make(access_tier=None)
+@pytest.mark.parametrize("access_tier", [None, "none"])
+def test_without_a_tier_the_account_decides(make, raw, sent, access_tier):
+    backend = make(access_tier=access_tier)
     backend.put("k", entry("k"))
     assert "x-ms-access-tier" not in sent.headers["PUT"]
     assert raw.get_blob_client(backend.prefix + "k").get_blob_properties().blob_tier_inferred

@@ -431,6 +431,35 @@ def test_without_an_identity_the_default_credential_says_what_to_do(monkeypatch,
     backend.close()
 
 
+def test_a_search_that_found_no_identity_is_not_made_for_every_request(monkeypatch, free_port):
+    import azure.identity
+
+    searches = []
+
+    class Nobody:
+        def get_token(self, *scopes, **options):
+            searches.append(scopes)
+            raise ClientAuthenticationError("nobody")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Nobody)
+    backend = AzureBlobBackend("container", account_url=f"https://127.0.0.1:{free_port}", timeout=30)
+    for _ in range(5):
+        assert isinstance(failure(backend.get, "k"), AccessDenied)
+    backend.close()
+    assert len(searches) == 1
+
+
+def test_a_store_of_another_kind_that_denies_is_pointed_out(s3_server):
+    backend = AzureBlobBackend("container", account_url=f"{s3_server.endpoint_url}/account", credential=KEY, timeout=30)
+    found = failure(backend.get, "k")
+    backend.close()
+    assert isinstance(found, ConfigurationError)
+    assert "account_url" in str(found)
+
+
 def test_the_default_credential_is_closed_with_the_backend_and_a_given_one_is_not(monkeypatch):
     import azure.identity
 

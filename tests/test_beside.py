@@ -93,6 +93,19 @@ def test_a_failure_is_told_to_all_who_wait_and_then_forgotten():
     assert work.runs == 2
 
 
+def test_a_failure_of_dear_work_is_told_to_who_asks_soon_after(monkeypatch):
+    work = Work(ValueError("dear"))
+    beside = Beside(work, told_for=LONG)
+    work.may_end.set()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="dear"):
+            wait(beside)
+    assert work.runs == 1
+    monkeypatch.setattr(beside, "_told_for", 1e-9)
+    wait(beside)
+    assert work.runs == 2
+
+
 def ended_without_a_listener(work):
     """Work that failed when nobody waited for it any more."""
     beside = Beside(work)

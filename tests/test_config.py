@@ -177,9 +177,6 @@ S3_OPTIONS = {
     "region": ("eu-central-1", "eu-central-1"),
     "endpoint_url": ("http://localhost:9000", "http://localhost:9000"),
     "storage_class": ("STANDARD_IA", S3StorageClass.STANDARD_IA),
-    "access_key_id": ("AKIA", "AKIA"),
-    "secret_access_key": (SECRET, SECRET),
-    "session_token": ("token", "token"),
     "profile": ("work", "work"),
     "sse": ("aws:kms", "aws:kms"),
     "kms_key_id": ("key", "key"),
@@ -198,6 +195,12 @@ def test_the_options_of_s3(arguments):
     expected = {name: value for name, (_, value) in S3_OPTIONS.items()}
     given = {name: value for name, value in arguments.items() if name != "self"}
     assert given == {"bucket": "bucket", "prefix": "some/prefix/"} | expected
+    assert inspect.signature(S3Backend).parameters.keys() - given.keys() == {
+        "access_key_id",
+        "secret_access_key",
+        "session_token",
+        "clock",
+    }
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("1", True), ("0", False)])
@@ -405,10 +408,20 @@ def test_no_error_tells_a_secret_of_the_url(url):
 
 
 @pytest.mark.parametrize(
-    "url", [f"redis://user:{SECRET}@localhost/0", f"s3://bucket/?access_key_id=a&secret_access_key={SECRET}"]
+    "url",
+    [
+        f"s3://bucket/?access_key_id=a&secret_access_key={SECRET}",
+        f"gs://bucket/?credentials_json={SECRET}",
+        f"az://container/?account_url=https://a.blob.core.windows.net&credential={SECRET}",
+        f"az://container/?connection_string={SECRET}",
+    ],
 )
-def test_no_repr_tells_a_secret_of_the_url(url):
-    chain = TierChain.from_urls(url)
+def test_the_url_of_an_object_store_holds_no_credentials(url):
+    assert "no credentials" in str(refusal(url))
+
+
+def test_no_repr_tells_a_secret_of_the_url():
+    chain = TierChain.from_urls(f"redis://user:{SECRET}@localhost/0")
     told = [repr(part) for part in (chain, chain.tiers[0], chain.tiers[0].backend, Cache(chain), Cache(chain).stats())]
     assert SECRET not in " ".join(told)
 

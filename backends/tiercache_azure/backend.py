@@ -35,8 +35,8 @@ class AzureBlobBackend(ObjectStoreBackend):
     Args:
         container: its name.
         prefix: what the names of all blobs start with; a `/` is added at its end.
-        access_tier: of new blobs that ask for none; those that cannot serve a cache are refused; None: the account's
-            own, and the only choice for premium accounts.
+        access_tier: of new blobs that ask for none; those that cannot serve a cache are refused; None (in a URL or
+            the environment: `none`): the account's own, and the only choice for premium accounts.
         connection_string: of the account.
         account_url: such as `https://account.blob.core.windows.net`, or Azurite's `http://127.0.0.1:10000/account`;
             it may hold a SAS token. Neither this nor `connection_string`: from the environment (see `from_env`).
@@ -77,7 +77,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         clock: Clock = time.time,
     ) -> None:
         checked_bucket(container, self.scheme, "container")
-        if access_tier is not None:
+        if access_tier is not None and access_tier != "none":  # as a URL and the environment say it
             self.storage_class = AzureAccessTier(usable(RULES, access_tier, "access_tier").name)
         try:
             from .client import LARGEST_ENTRY, Connection, build, close

@@ -14,6 +14,7 @@ from tiercache.objectstore.beside import Beside
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 _SOON = 300.0  # seconds before its end in which a token is renewed
+_SEARCHED_AGAIN = 10.0  # seconds: a search for an identity asks a metadata server, and runs programs
 _Asked = tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]
 
 
@@ -24,7 +25,8 @@ class PatientCredential:
 
     Args:
         credential: what finds tokens: it may ask a metadata server, or run a program.
-        owned: whether it is closed with this one.
+        owned: whether it is the default one, which is closed with this one, and which searches in many places: that
+            it found nothing is remembered for a while.
     """
 
     def __init__(self, credential: TokenCredential, *, owned: bool = False) -> None:
@@ -54,7 +56,8 @@ class PatientCredential:
         with self._lock:
             renewal = self._renewals.get(asked)
             if renewal is None:
-                renewal = self._renewals[asked] = Beside(lambda: self._renew(asked))
+                told_for = _SEARCHED_AGAIN if self._owned else 0.0
+                renewal = self._renewals[asked] = Beside(lambda: self._renew(asked), told_for=told_for)
         if token is not None and left > 0:
             renewal.start()
             return token

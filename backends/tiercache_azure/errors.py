@@ -137,6 +137,8 @@ def translate(error: Exception, operation: str, faults: Faults, deadline: float 
         return faults.not_a_store(kind)
     if isinstance(error, sdk.ClientAuthenticationError) and not code_of(error):  # no key to sign with, or no token
         return faults.no_credentials(kind)
+    if isinstance(error, sdk.HttpResponseError) and error.status_code in (401, 403) and not _from_azure(error):
+        return faults.not_a_store(f"HTTP {error.status_code}")
     if isinstance(error, sdk.HttpResponseError) and error.status_code:
         return by_code(code_of(error), error.status_code, operation, faults, _details(error))
     late = deadline is not None and time.monotonic() >= deadline
@@ -198,6 +200,11 @@ def by_code(
 def credentials_refused(error: Exception) -> bool:
     """Whether the credentials themselves were refused, so that fresh ones may help."""
     return isinstance(error, sdk.HttpResponseError) and code_of(error) in _CREDENTIALS
+
+
+def _from_azure(error: sdk.HttpResponseError) -> bool:
+    """Whether the answer comes from Azure or what stands for it: S3 denies in much the same words."""
+    return "x-ms-request-id" in getattr(error.response, "headers", {})
 
 
 def _details(error: sdk.HttpResponseError) -> dict[str, str]:

@@ -130,9 +130,9 @@ class GCSBackend(ObjectStoreBackend):
         """Return bucket and prefix of `gs://bucket/prefix`.
 
         Raises:
-            ConfigurationError: credentials or a port stand before the bucket's name.
+            ConfigurationError: the URL holds credentials, or a port.
         """
-        return in_url(url, "endpoint_url and credentials_file")
+        return in_url(url, "endpoint_url and credentials_file", {"credentials_json"})
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:

@@ -18,6 +18,7 @@ from tiercache.units import Duration, Size
 
 from .classes import RULES, S3StorageClass, usable_class
 
+_SECRETS = {"access_key_id", "secret_access_key", "session_token"}
 _SPARE_CONNECTIONS = 16  # for callers in threads of their own, beside both pools
 
 
@@ -126,9 +127,9 @@ class S3Backend(ObjectStoreBackend):
         """Return bucket and prefix of `s3://bucket/prefix`.
 
         Raises:
-            ConfigurationError: credentials or a port stand before the bucket's name.
+            ConfigurationError: the URL holds credentials, or a port.
         """
-        return in_url(url, "endpoint_url and profile")
+        return in_url(url, "endpoint_url and profile, and from_env", _SECRETS)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:

@@ -96,6 +96,14 @@ class TestGCSOnFakeServer(ObjectStoreContract):
     def test_a_bulk_delete_with_versions_leaves_what_was_changed(self, backend):
         super().test_a_bulk_delete_with_versions_leaves_what_was_changed(backend)
 
+    @pytest.mark.xfail(strict=True, reason="fake-gcs-server deletes whatever ifGenerationMatch says; Google: 412")
+    def test_what_is_written_between_look_and_delete_stays(self, backend):
+        super().test_what_is_written_between_look_and_delete_stays(backend)
+
+    @pytest.mark.skip("fake-gcs-server deletes whatever ifGenerationMatch says: who wins this race is chance")
+    def test_machines_that_sweep_while_others_write_lose_nothing_that_is_fresh(self, backend):
+        pass
+
     @pytest.mark.xfail(strict=True, reason="fake-gcs-server sends no x-goog-storage-class with a body; Google does")
     def test_the_class_that_the_backend_reports_is_the_objects(self, backend):
         super().test_the_class_that_the_backend_reports_is_the_objects(backend)

@@ -378,6 +378,29 @@ class ScansUntilSomethingForeign(ObjectStoreBackend):
         return self.side_by_side(names, look, deadline)
 
 
+class SweepsEverything(ObjectStoreBackend):
+    def sweep(self, prefix="", **options):
+        report = super().sweep(prefix, **options)
+        return replace(report, deleted=report.deleted + self.clear(prefix))
+
+
+class SweepsWithoutBounds(ObjectStoreBackend):
+    def sweep(self, prefix="", *, max_requests=None, **options):
+        return super().sweep(prefix, **options)
+
+
+class LosesAWriteInBulk(ToyStore):
+    """Deletes what it was told, and the newest object too, as one that ignores versions may in a race."""
+
+    def remove_many(self, versions, *, deadline):
+        with self.lock:
+            newest = max(self.objects, key=lambda name: int(self.objects[name][0].etag[1:]), default=None)
+            failed = super().remove_many(versions, deadline=deadline)
+            if self.objects.get(newest, [None, b""])[1].find(b"new") >= 0:
+                del self.objects[newest]
+            return failed
+
+
 class TellsNoLimit(ObjectStoreBackend):
     """Keeps its limit to itself and holds nobody to it."""
 
@@ -547,6 +570,10 @@ BROKEN = [
     (RetriesWhatIsDenied, "test_what_is_denied_is_asked_once_and_says_so", DENIED["get"]),
     (RetriesWhatIsDenied, "test_a_denied_batch_names_its_keys_and_asks_once_for_each"),
     (SaysNothingOfListing, "test_a_denied_read_names_the_permissions_that_a_miss_needs", "get"),
+    (SweepsEverything, "test_a_sweep_deletes_what_is_expired_and_nothing_else"),
+    (SweepsWithoutBounds, "test_a_sweep_keeps_its_budget_and_goes_on_where_it_stopped"),
+    (IgnoresVersionsInBulk, "test_what_is_written_between_look_and_delete_stays"),
+    (LosesAWriteInBulk, "test_machines_that_sweep_while_others_write_lose_nothing_that_is_fresh"),
     (CallsDeniedAMiss, "test_what_is_denied_is_asked_once_and_says_so", DENIED["get"]),
 ]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError
 
@@ -28,17 +28,18 @@ def checked_endpoint(url: str) -> str:
     return url.rstrip("/")
 
 
-def in_url(url: SplitResult, see: str) -> dict[str, str]:
+def in_url(url: SplitResult, see: str, secrets: Set[str]) -> dict[str, str]:
     """Return bucket and prefix of `scheme://bucket/prefix`.
 
     Args:
         url: as split.
         see: the options that say what such a URL does not, for the message.
+        secrets: options that no URL may hold: URLs end up in logs and process lists.
 
     Raises:
-        ConfigurationError: credentials or a port stand before the bucket's name.
+        ConfigurationError: the URL holds credentials, or a port.
     """
-    if "@" in url.netloc or ":" in url.netloc:
+    if "@" in url.netloc or ":" in url.netloc or secrets & dict(parse_qsl(url.query, keep_blank_values=True)).keys():
         raise ConfigurationError(f"{url.scheme}://bucket/prefix takes no credentials and no port; see {see}")
     return {"bucket": url.netloc, "prefix": unquote(url.path.lstrip("/"))}
 

@@ -28,10 +28,13 @@ class Beside:
 
     Args:
         work: called in a thread of its own; never two at a time.
+        told_for: seconds for which a failure is the answer to all who ask, for work that is dear; 0: they are told
+            who waited for it.
     """
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Callable[[], object], *, told_for: float = 0.0) -> None:
         self._work = work
+        self._told_for = told_for
         self.after_fork()
         fork.register(self)
 
@@ -52,11 +55,11 @@ class Beside:
             TimeoutError: the operation of this thread has no time left; the work goes on.
             Exception: what the work raised, to everybody who waited, or else to the next who asks.
         """
-        run = self._running(told_within=_TOLD_WITHIN)
+        run = self._running(told_within=self._told_for or _TOLD_WITHIN)
         try:
             run.result(left())
         finally:
-            if run.done():
+            if run.done() and not self._told_for:
                 self._forget(run)
 
     def _running(self, told_within: float) -> Future[None]:

@@ -60,8 +60,10 @@ class Upkeep(Backend):
     ) -> LifecycleChange:
         """Make the bucket's lifecycle rules delete what is expired below this backend's prefix.
 
-        Rules of others are kept. Called again with the same arguments, it changes nothing. It reads and replaces the
-        whole configuration, so that another tool which changes it at the same moment may undo this, or be undone.
+        Without a prefix that is the whole bucket, with what others keep in it: give the backend one, or the cache a
+        bucket of its own. Rules of others are kept. Called again with the same arguments, it changes nothing. It reads
+        and replaces the whole configuration, so that another tool which changes it at the same moment may undo this,
+        or be undone.
 
         Args:
             expire_after: how long after its writing an object goes, rounded up to days: the longest ttl, and
