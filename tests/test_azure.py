@@ -31,7 +31,7 @@ from azure.storage.blob import (
 )
 
 from tests.peers import failure
-from tiercache import TierChain, keys
+from tiercache import Cache, TierChain, keys
 from tiercache.config import tier_from_url
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, StorageClassWarning
@@ -573,6 +573,15 @@ def test_an_entry_may_ask_for_a_tier_of_its_own(make, raw):
     with pytest.warns(StorageClassWarning, match="Cold"):
         backend.put("k", Entry(b"payload", entry("k").metadata, storage_class="Cold"))
     assert raw.get_blob_client(backend.prefix + "k").get_blob_properties().blob_tier == "Cold"
+
+
+def test_touch_keeps_the_tier_of_a_blob_whose_answers_do_not_tell_it(make, raw):
+    backend = make(typical_entry_bytes="1MiB")
+    with Cache(TierChain(backend, strict=True)) as cache:
+        cache.set("k", b"x", storage_class="Cold")
+        assert cache.touch("k", "200d")
+        blob = raw.get_blob_client(backend.prefix + "default:k").get_blob_properties()
+        assert blob.blob_tier == "Cold"
 
 
 def test_a_tier_that_an_answer_tells_is_the_entrys(web, make):

@@ -334,10 +334,20 @@ class OtherVendor(RemoteBackend):
 
     rules = GCS
     storage_class = "NEARLINE"
+    get_tells_class = True
+
+    def get(self, key, *, deadline=None):
+        found = super().get(key, deadline=deadline)
+        told = found is not None and self.get_tells_class
+        return found.with_metadata(storage_class=self.class_of(key)) if told else found
 
     def head(self, key, *, deadline=None):
         self._enter("head")
-        return self.entries[key].metadata if key in self.entries else None
+        found = self.entries.get(key)
+        return None if found is None else found.with_metadata(storage_class=self.class_of(key)).metadata
+
+    def class_of(self, key):
+        return self.entries[key].storage_class or self.storage_class
 
 
 def test_touch_asks_a_store_for_the_class_only_where_it_has_not_read_it():
@@ -351,6 +361,17 @@ def test_touch_asks_a_store_for_the_class_only_where_it_has_not_read_it():
     other.trace.clear()
     assert cache.touch("k", "1d")
     assert other.trace == ["remote.get", "remote.put"]
+
+
+def test_touch_asks_for_the_class_where_a_get_does_not_tell_it():
+    other = OtherVendor(time.time)
+    other.get_tells_class = False
+    cache = Cache(TierChain(other, strict=True))
+    cache.set("k", b"v", storage_class="COLDLINE")
+    other.trace.clear()
+    assert cache.touch("k", "1d")
+    assert other.trace == ["remote.get", "remote.head", "remote.put"]
+    assert other.class_of("default:k") == "COLDLINE"
 
 
 def test_a_store_that_does_not_answer_does_not_keep_a_touch_from_the_others():

@@ -47,7 +47,7 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
     """Give the entry another end of life in all tiers; return whether there was a fresh one.
 
     How long it is kept beyond its end, stale, stays as it was, and so does its storage class in each object store
-    (which costs a HEAD there, unless the entry was read from it).
+    (which costs a HEAD there, unless the entry was read from it and the answer told the class).
     """
     for _ in range(TOUCHES):
         load = chain.fence.begin(key)
@@ -180,7 +180,9 @@ async def _classes_held(chain: TierChain, key: str, found: Found) -> dict[Tier, 
         if tier.classes is None:
             continue
         try:
-            metadata = found.entry.metadata if tier is found.tier else await tier.head(key)
+            metadata = found.entry.metadata if tier is found.tier else None
+            if metadata is None or metadata.storage_class is None:  # not every store's GET tells the class
+                metadata = await tier.head(key)
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
