@@ -37,6 +37,7 @@ from tiercache.entry import Entry, Metadata
 from tiercache.errors import CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, StorageClassWarning
 from tiercache.objectstore.faults import Refused
 from tiercache_azure import AzureAccessTier, AzureBlobBackend
+from tiercache_azure.container import blob_name
 
 CANARY = "canary"
 KEY = base64.b64encode(b"canary account key").decode()
@@ -168,6 +169,8 @@ def test_every_tier_of_the_sdk_is_known():
         {"max_entry_bytes": "much"},
         {"timeout": -1},
         {"prefix": "/a"},
+        {"prefix": "v1."},
+        {"prefix": "v1./b/"},
     ],
 )
 def test_bad_options_are_refused_without_repeating_secrets(options):
@@ -602,9 +605,23 @@ def test_a_name_is_encoded_once_whatever_it_holds(backend, raw, key):
     backend.put(key, entry(key))
     assert backend.get(key).payload == b"payload"
     [name] = raw.list_blob_names(name_starts_with=backend.prefix)
-    assert name == backend.prefix + keys.object_name(key)
+    assert name == blob_name(backend.prefix + keys.object_name(key))
+    assert [found for found, _ in backend.scan()] == [key]
     assert backend.delete_many([key]) == 1
     assert not list(raw.list_blob_names(name_starts_with=backend.prefix))
+
+
+def test_a_name_never_ends_with_a_dot_which_azure_drops(backend, raw):
+    names = ["dot", "dot.", "dot..", ".", ".."]
+    for key in names:
+        backend.put(key, entry(key, key.encode()))
+    assert not any(name.endswith(".") for name in raw.list_blob_names(name_starts_with=backend.prefix))
+    assert {key: backend.get(key).payload.decode() for key in names} == dict(zip(names, names, strict=True))
+    assert sorted(key for key, _ in backend.scan("dot.")) == ["dot.", "dot.."]
+    assert backend.delete("dot.")
+    assert backend.put("dot.", entry("dot."), if_absent=True)
+    assert backend.clear("dot.") == 2
+    assert sorted(key for key, _ in backend.scan()) == [".", "..", "dot"]
 
 
 def test_the_longest_name_below_the_longest_prefix_keeps_the_limits_of_azure(make, raw):

@@ -34,7 +34,8 @@ class AzureBlobBackend(ObjectStoreBackend):
 
     Args:
         container: its name.
-        prefix: what the names of all blobs start with; a `/` is added at its end.
+        prefix: what the names of all blobs start with; a `/` is added at its end. No part of it may end with a dot:
+            Azure drops that.
         access_tier: of new blobs that ask for none; those that cannot serve a cache are refused; None (in a URL or
             the environment: `none`): the account's own, and the only choice for premium accounts.
         connection_string: of the account.
@@ -77,6 +78,8 @@ class AzureBlobBackend(ObjectStoreBackend):
         clock: Clock = time.time,
     ) -> None:
         checked_bucket(container, self.scheme, "container")
+        if "./" in f"{prefix}/":
+            raise ConfigurationError("no part of prefix may end with '.': Azure drops it")
         if access_tier is not None and access_tier != "none":  # as a URL and the environment say it
             self.storage_class = AzureAccessTier(usable(RULES, access_tier, "access_tier").name)
         try:

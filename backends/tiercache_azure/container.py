@@ -84,7 +84,7 @@ class AzureContainer(SdkStore[ContainerClient]):
 
         try:
             with self.calling("GetBlob", deadline) as client:
-                client.download_blob(name, raw_response_hook=take)
+                client.download_blob(blob_name(name), raw_response_hook=take)
         except Absent:
             return None
         return found[-1]
@@ -94,7 +94,7 @@ class AzureContainer(SdkStore[ContainerClient]):
         """Get Blob Properties."""
         try:
             with self.calling("GetBlobProperties", deadline) as client:
-                return _info(client.get_blob_client(name).get_blob_properties())
+                return _info(client.get_blob_client(blob_name(name)).get_blob_properties())
         except Absent:
             return None
 
@@ -113,7 +113,7 @@ class AzureContainer(SdkStore[ContainerClient]):
         tier = upload.storage_class or self._tier
         with self.calling("PutBlob", deadline) as client:
             client.upload_blob(
-                upload.name,
+                blob_name(upload.name),
                 upload.body,
                 overwrite=not if_absent,
                 metadata={identifier(name): text for name, text in upload.user_metadata.items()},
@@ -140,12 +140,15 @@ class AzureContainer(SdkStore[ContainerClient]):
 
     def _delete(self, name: str, if_match: str | None, deadline: float | None) -> None:
         with self.calling("DeleteBlob", deadline) as client:
-            client.delete_blob(name, **_condition(if_match))
+            client.delete_blob(blob_name(name), **_condition(if_match))
 
     @_creating
     def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> dict[str, BackendError]:
         """Blob Batch: one request, which answers with a part for each name, in their order."""
-        blobs: list[Any] = [name if etag is None else {"name": name, "etag": etag} for name, etag in versions.items()]
+        blobs: list[Any] = [
+            blob_name(name) if etag is None else {"name": blob_name(name), "etag": etag}
+            for name, etag in versions.items()
+        ]
         with self.calling("BlobBatch", deadline) as client:
             if isinstance(client.credential, PatientCredential):
                 client.credential.get_token(STORAGE_SCOPE)  # the SDK signs the parts in threads without a deadline
@@ -202,7 +205,7 @@ class AzureContainer(SdkStore[ContainerClient]):
 def _info(blob: BlobProperties) -> ObjectInfo:
     tier = None if blob.blob_tier is None else str(blob.blob_tier)
     return ObjectInfo(
-        blob.name,
+        _object_name(blob.name),
         blob.size,
         _etag(blob.etag),
         tier,
@@ -233,6 +236,15 @@ def _condition(if_match: str | None) -> dict[str, Any]:
 def _etag(etag: str | None) -> str | None:
     """The version with its quotes, which a listing leaves out."""
     return None if etag is None else '"' + etag.strip('"') + '"'
+
+
+def blob_name(name: str) -> str:
+    """Return the name of the blob for an object's name: Azure drops a dot at the end, `~` stands at none of ours."""
+    return f"{name}~" if name.endswith(".") else name
+
+
+def _object_name(blob: str) -> str:
+    return blob[:-1] if blob.endswith(".~") else blob
 
 
 def identifier(name: str) -> str:

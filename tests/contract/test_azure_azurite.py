@@ -11,6 +11,7 @@ from azure.storage.blob import ContainerClient, StandardBlobTier
 from tiercache.testing import ObjectStoreContract
 from tiercache.testing.contract_object_hooks import Answer, RawObject
 from tiercache_azure import AzureBlobBackend
+from tiercache_azure.container import blob_name
 
 CODE = "AuthorizationPermissionMismatch"
 DENIED = f"<?xml version='1.0'?><Error><Code>{CODE}</Code><Message>canary</Message></Error>"
@@ -54,6 +55,9 @@ class TestAzureOnAzurite(ObjectStoreContract):
 
     def backend_at(self, url):
         return AzureBlobBackend("container", account_url=f"{url}/account", credential="a2V5", timeout=30)
+
+    def name_of(self, backend, key):
+        return blob_name(super().name_of(backend, key))
 
     def raw_object(self, backend, name):
         try:
