@@ -423,6 +423,26 @@ def test_a_token_that_azure_refuses_is_not_used_again(at_tls):
     assert backend.web.asked[-1].headers["Authorization"] == "Bearer canary-token-2"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"connection_string": f"AccountName=account;AccountKey={KEY};BlobEndpoint={{url}}/account"},
+        {"account_url": "{url}/account?sv=2025-01-05&sig=canary"},
+        {"account_url": "{url}/account", "credential": KEY},
+    ],
+    ids=["connection string", "SAS token in the URL", "key"],
+)
+def test_credentials_that_cannot_have_changed_are_refused_by_the_same_client(web, options):
+    store = web(error(403, "AuthenticationFailed"))
+    backend = AzureBlobBackend(
+        "container", timeout=30, **{name: text.format(url=store.url) for name, text in options.items()}
+    )
+    client = client_of(backend)
+    assert isinstance(failure(backend.get, "confidential"), AccessDenied)
+    assert client_of(backend) is client
+    backend.close()
+
+
 def test_without_an_identity_the_default_credential_says_what_to_do(monkeypatch, free_port):
     backend = AzureBlobBackend("container", account_url=f"https://127.0.0.1:{free_port}/account", timeout=30)
     found = failure(backend.get, "confidential")

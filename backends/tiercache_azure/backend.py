@@ -103,7 +103,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         client = LazyClient(
             lambda: build(connection, self.timeout),
             close,
-            renewable=credential is None or hasattr(credential, "get_token"),
+            renewable=connection.finds_tokens,
         )
         self._blobs = AzureContainer(container, client, self.storage_class, create=create_container)
         super().__init__(

@@ -40,6 +40,13 @@ class Connection:
     credential: Credential | None = field(repr=False)  # None: what the others hold, or the default credential
     connections: int
 
+    @property
+    def finds_tokens(self) -> bool:
+        """Whether it signs in with tokens, which may be other ones later; keys and SAS tokens stay as they are."""
+        if self.credential is not None:
+            return hasattr(self.credential, "get_token")
+        return self.connection_string is None and "sig=" not in urlsplit(self.account_url or "").query
+
 
 class _Transport(RequestsTransport):  # type: ignore[misc]  # loaded when it is asked for
     """Sends through a session that a close leaves to the requests that are under way, or about to be."""
@@ -77,10 +84,10 @@ def close(client: ContainerClient) -> None:
 
 def _credential(connection: Connection) -> Any:
     """What the SDK signs with; None where the connection string or the URL holds it."""
-    given, url = connection.credential, urlsplit(connection.account_url or "")
+    given = connection.credential
     if given is None:
-        inside = connection.connection_string is not None or "sig=" in url.query
-        return None if inside else default_credential()
+        return default_credential() if connection.finds_tokens else None
+    url = urlsplit(connection.account_url or "")
     if isinstance(given, str) and "&" not in given and url.path.strip("/"):
         # A key, and an emulator's URL: the SDK looks for the account there at localhost only.
         return AzureNamedKeyCredential(url.path.strip("/"), given)
