@@ -577,6 +577,22 @@ def test_the_sdk_signs_with_what_was_given():
     backend.close()
 
 
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (URL, "account"),
+        ("account.blob.core.windows.net", "account"),
+        (f"{URL}/container", "account"),
+        ("http://azurite:10000/other", "other"),
+        ("azurite.example/other", "other"),
+    ],
+)
+def test_a_key_is_that_of_the_account_in_the_url(url, name):
+    backend = AzureBlobBackend("container", account_url=url, credential=KEY)
+    assert client_of(backend).credential.account_name == name
+    backend.close()
+
+
 def test_a_listing_of_another_release_of_the_api_is_read(at):
     assert [key for key, _ in at(listing(["k"])).scan()] == ["k"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential, TokenCredential
 from azure.core.pipeline import PipelineResponse
@@ -87,8 +87,8 @@ def _credential(connection: Connection) -> Any:
     given = connection.credential
     if given is None:
         return default_credential() if connection.finds_tokens else None
-    url = urlsplit(connection.account_url or "")
-    if isinstance(given, str) and "&" not in given and url.path.strip("/"):
+    url = _with_scheme(connection.account_url or "")
+    if isinstance(given, str) and "&" not in given and url.path.strip("/") and ".blob." not in url.netloc:
         # A key, and an emulator's URL: the SDK looks for the account there at localhost only.
         return AzureNamedKeyCredential(url.path.strip("/"), given)
     if isinstance(given, (str, AzureNamedKeyCredential, AzureSasCredential)):
@@ -96,6 +96,10 @@ def _credential(connection: Connection) -> Any:
     if not hasattr(given, "get_token") or iscoroutinefunction(given.get_token):
         raise UnusableSettings(type(given).__name__)
     return PatientCredential(given)
+
+
+def _with_scheme(account_url: str) -> SplitResult:
+    return urlsplit(account_url if account_url.lower().startswith("http") else f"https://{account_url}")  # as the SDK
 
 
 def _client(connection: Connection, credential: Any, options: Mapping[str, Any]) -> ContainerClient:
