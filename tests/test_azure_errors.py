@@ -205,6 +205,23 @@ def test_names_that_a_bulk_delete_could_not_delete_are_named(at):
     assert caught.value.results == 2
 
 
+@pytest.mark.parametrize("code", ["BlobBeingRehydrated", "BlobArchived"])
+def test_a_blob_that_cannot_be_deleted_is_not_said_to_be_gone(at, code):
+    """It can be read again when it is rehydrated."""
+    head = (200, b"", REQUEST | {"x-ms-access-tier": "Archive", "ETag": "1"})
+    backend = at(lambda asked: head if asked.method == "HEAD" else error(409, code))
+    for call in (lambda: backend.put("k", entry("k")), lambda: backend.delete("k")):
+        assert isinstance(failure(call), BackendUnavailable)
+
+    def answer(asked):
+        status, body, headers = batch_answer(asked, lambda name: "409 Conflict")
+        return status, body.replace("409 Conflict\r\n", f"409 Conflict\r\nx-ms-error-code: {code}\r\n"), headers
+
+    with pytest.raises(PartialFailure) as caught:
+        at(answer).delete_many(["k"])
+    assert isinstance(caught.value.failed["k"], BackendUnavailable)
+
+
 def test_a_batch_that_is_refused_as_a_whole_is_an_error(at):
     def answer(asked):
         part = "HTTP/1.1 400 Bad\r\nx-ms-error-code: ExceedsMaxBatchRequestCount\r\n\r\n"

@@ -126,6 +126,8 @@ class AzureContainer(SdkStore[ContainerClient]):
         try:
             self._delete(upload.name, if_match, deadline)
             self._put(upload, if_match is not None, None, deadline)
+        except Unchangeable as error:
+            raise self._faults.busy("PutBlob", str(error)) from None
         except (Refused, Absent):
             return False
         return True
@@ -139,8 +141,11 @@ class AzureContainer(SdkStore[ContainerClient]):
             return
 
     def _delete(self, name: str, if_match: str | None, deadline: float | None) -> None:
-        with self.calling("DeleteBlob", deadline) as client:
-            client.delete_blob(blob_name(name), **_condition(if_match))
+        try:
+            with self.calling("DeleteBlob", deadline) as client:
+                client.delete_blob(blob_name(name), **_condition(if_match))
+        except Unchangeable as error:  # it stays, and can be read again when it is rehydrated
+            raise self._faults.busy("DeleteBlob", str(error)) from None
 
     @_creating
     def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> dict[str, BackendError]:
@@ -165,6 +170,8 @@ class AzureContainer(SdkStore[ContainerClient]):
             error = by_code(code, status, "BlobBatch", self._faults)
             if not isinstance(error, BackendError):
                 raise error
+            if isinstance(error, Unchangeable):
+                error = self._faults.busy("BlobBatch", str(error))
             if not isinstance(error, Absent):
                 failed[name] = error
         return failed
