@@ -247,6 +247,17 @@ def test_it_is_a_user_warning_that_can_be_silenced():
     assert issubclass(StorageClassWarning, UserWarning)
 
 
+def test_where_warnings_are_errors_every_entry_is_written_all_the_same(caplog):
+    backend = Backend(typical_entry_bytes="1MiB")
+    cache = Cache(TierChain(backend, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.set_many({str(number): entry(256 * KIB).payload for number in range(40)}, ttl="1h")
+    assert len(backend.objects.asked) == 40
+    assert [record.name for record in caplog.records] == ["tiercache"]
+    assert "that live 60 minutes cost" in caplog.text
+
+
 def test_nothing_is_refused(said):
     cache = Cache(TierChain(Backend("GLACIER_IR"), strict=True), ttl="1s")
     cache.set("k", b"v")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 
 from ..errors import StorageClassWarning
 from .classes import ClassRules, advice, suits
 
+logger = logging.getLogger("tiercache")
 TYPICAL_ENTRY = "8KiB"
 ENOUGH = 100
 """Objects that a backend has written before their mean size says more than what it was told."""
@@ -35,13 +37,19 @@ class Advisor:
         self._say(advice(rules, ttl=ttl, size=self.entry_bytes))
 
     def wrote(self, rules: ClassRules | None, ttl: float | None, size: int) -> None:
-        """Count an object of `size` bytes that was just written; warn when it shows that its class does not suit."""
+        """Count an object of `size` bytes that was just written; warn when it shows that its class does not suit.
+
+        Where warnings are errors it is logged: the object is written, and the others of its batch are to follow.
+        """
         self._objects += 1
         self._bytes += size
         # Both the object itself and what is typical: one small entry among large ones says nothing.
         gone = ttl is not None and ttl <= 0
         if self._unsaid and rules is not None and not gone and not suits(rules, ttl=ttl, size=size):
-            self._say(advice(rules, ttl=ttl, size=self.entry_bytes))
+            try:
+                self._say(advice(rules, ttl=ttl, size=self.entry_bytes))
+            except StorageClassWarning as warning:
+                logger.warning("%s", warning)
 
     def _say(self, text: str | None) -> None:
         if text is None:
