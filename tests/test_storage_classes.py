@@ -434,6 +434,11 @@ def test_the_error_names_the_classes_of_every_tier(made):
     assert "nor to S3; choose one of" in str(caught.value)
 
 
+def test_a_tier_that_is_only_read_refuses_no_class(made):
+    express = Tier(s3(made, storage_class="EXPRESS_ONEZONE"), name="express", write="never")
+    assert TierChain(express, Tier(s3(made, OTHER), name="plain")).check_class(COLD) == COLD
+
+
 def test_a_chain_without_classes_says_so():
     cache = Cache(TierChain(MemoryBackend()))
     with pytest.raises(ConfigurationError, match="no tier of this chain has storage classes; leave storage_class out"):

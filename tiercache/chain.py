@@ -81,7 +81,7 @@ class TierChain:
     def check_class(self, name: str) -> str:
         """Return the storage class that an entry may ask for: a tier has it, and none that has it refuses it.
 
-        In a chain without tiers, where nothing is stored, it may be any.
+        A tier that is only read refuses none. In a chain without tiers, where nothing is stored, it may be any.
 
         Raises:
             ConfigurationError: otherwise; the message says what there is to choose.
@@ -91,7 +91,8 @@ class TierChain:
         tables = [tier.classes for tier in self.tiers if tier.classes is not None]
         knowing = [tier for tier in self.tiers if tier.classes is not None and name in tier.classes]
         for tier in knowing:
-            tier.check_class(name)
+            if tier.write != "never":
+                tier.check_class(name)
         if self.tiers and not tables:
             raise ConfigurationError("no tier of this chain has storage classes; leave storage_class out")
         if self.tiers and not knowing:
