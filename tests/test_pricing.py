@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tiercache.errors import ConfigurationError
@@ -156,7 +158,22 @@ def test_a_class_without_prices_says_why():
         monthly_cost(S3["SNOW"], entries=1, size=1)
 
 
-@pytest.mark.parametrize("wrong", [{"entries": -1}, {"reads": -1}, {"writes": -1}, {"size": 0}, {"lifetime": "soon"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"entries": -1},
+        {"reads": -1},
+        {"writes": -1},
+        {"size": 0},
+        {"lifetime": "soon"},
+        {"entries": math.nan},
+        {"reads": math.inf},
+        {"writes": math.nan},
+        {"entries": "1000"},
+        {"entries": None},
+        {"entries": 10**400},
+    ],
+)
 def test_what_is_no_number_of_entries_is_refused(wrong):
     with pytest.raises(ConfigurationError):
         monthly_cost(S3["STANDARD"], **{"entries": 1, "size": 1} | wrong)

@@ -20,6 +20,7 @@ GB = 2**30
 DAY = 86_400.0
 MONTH = 30.0
 """Days that a month is billed with."""
+_MOST = 1e30  # entries or requests: what is more is no number of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +109,10 @@ def monthly_cost(
     prices = prices_of(rules)
     bytes_each = parse_size(size, "size")
     days = None if lifetime is None else parse_duration(lifetime, "lifetime") / DAY
+    if not (_is_amount(entries) and _is_amount(reads) and (writes is None or _is_amount(writes))):
+        raise ConfigurationError("entries, reads and writes must be finite numbers, and not negative")
     if writes is None:
-        writes = entries if days is None else entries * MONTH / days
-    if min(entries, reads, writes) < 0:
-        raise ConfigurationError("entries, reads and writes must not be negative")
+        writes = entries * MONTH / days if days else entries
     amounts = {"storage": entries, "write": writes, "upload": writes, "read": reads, "retrieval": reads}
     early = 0.0 if days is None else max(0.0, rules.min_days - days)
     watched = entries if rules.monitored_bytes and bytes_each >= rules.monitored_bytes else 0.0
@@ -125,6 +126,10 @@ def monthly_cost(
         upload=writes * bytes_each / GB * prices.upload,
         is_estimate=any(amounts[price] for price in rules.unconfirmed),
     )
+
+
+def _is_amount(number: object) -> bool:
+    return isinstance(number, (int, float)) and 0 <= number <= _MOST
 
 
 def billed_bytes(rules: ClassRules, size: int) -> int:
