@@ -82,6 +82,7 @@ def at(web):
         (error(500, "OperationTimedOut"), BackendTimeout, ""),
         (error(400, "InvalidResourceName"), ConfigurationError, "lower-case"),
         (error(400, "InvalidUri"), ConfigurationError, "container"),
+        (error(400, "AccountRequiresHttps"), ConfigurationError, "https account_url"),
         (error(400, "InvalidHeaderValue"), ConfigurationError, "--skipApiVersionCheck"),
         (error(405, ""), ConfigurationError, "account_url"),
         (error(404, ""), ConfigurationError, "account_url"),

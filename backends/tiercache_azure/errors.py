@@ -102,6 +102,7 @@ _PROTECTED = {
 _PLACE = "check subscription_id, resource_group and the account's name, and that the credential may see them"
 _TIER = "this account takes no such access_tier: choose another, or None for an account without tiers (premium)"
 _SETTINGS = {
+    "AccountRequiresHttps": "the account takes no plain HTTP; use an https account_url",
     "AccessTierNotSupportedForBlobType": _TIER,
     "BlobAccessTierNotSupportedForAccountType": _TIER,
     "BlobTierInadequateForContentLength": _TIER,
