@@ -177,6 +177,17 @@ def test_keys_and_sas_tokens_are_refused_with_advice(make, credential):
     assert "DefaultAzureCredential" in str(found)
 
 
+class AsynchronousTokens:
+    async def get_token(self, *scopes, **options):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("credential", [KEY, AsynchronousTokens()])
+def test_what_is_no_token_credential_is_refused_with_advice(make, credential):
+    with pytest.raises(ConfigurationError, match="DefaultAzureCredential"):
+        make(Manager())(credential=credential)
+
+
 @pytest.mark.parametrize("missing", ["subscription_id", "resource_group"])
 def test_where_the_account_is_must_be_said(make, missing):
     with pytest.raises(ConfigurationError, match="subscription_id and resource_group"):

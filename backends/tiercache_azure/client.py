@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,7 +17,7 @@ from tiercache.objectstore.client import user_agent
 from tiercache.objectstore.session import DirectSession, read_environment_once
 from tiercache.objectstore.sockets import UNBOUNDED_WAIT
 
-from .credential import PatientCredential, default_credential
+from .credential import PatientCredential, default_credential, token_credential
 from .errors import NotBlobStorage, UnusableSettings
 
 Credential: TypeAlias = str | AzureNamedKeyCredential | AzureSasCredential | TokenCredential
@@ -93,9 +92,10 @@ def _credential(connection: Connection) -> Any:
         return AzureNamedKeyCredential(url.path.strip("/"), given)
     if isinstance(given, (str, AzureNamedKeyCredential, AzureSasCredential)):
         return given
-    if not hasattr(given, "get_token") or iscoroutinefunction(given.get_token):
+    patient = token_credential(given)
+    if patient is None:
         raise UnusableSettings(type(given).__name__)
-    return PatientCredential(given)
+    return patient
 
 
 def _with_scheme(account_url: str) -> SplitResult:

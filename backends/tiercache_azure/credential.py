@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from inspect import iscoroutinefunction
 from typing import Any
 
 from azure.core.credentials import AccessToken, TokenCredential
@@ -72,6 +73,12 @@ class PatientCredential:
     def _renew(self, asked: _Asked) -> None:
         scopes, options = asked
         self._tokens[asked] = self._credential.get_token(*scopes, **dict(options))
+
+
+def token_credential(given: Any) -> PatientCredential | None:
+    """Return what asks for tokens in time; None for what is no token credential, or one of azure-identity's `aio`."""
+    usable = hasattr(given, "get_token") and not iscoroutinefunction(given.get_token)
+    return PatientCredential(given) if usable else None
 
 
 def default_credential() -> PatientCredential:

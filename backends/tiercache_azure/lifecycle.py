@@ -25,7 +25,7 @@ from tiercache.objectstore.lifecycle import LifecycleRules, Rule, needs_days
 from tiercache.objectstore.session import DirectSession, read_environment_once
 from tiercache.objectstore.sockets import until
 
-from .credential import PatientCredential
+from .credential import PatientCredential, token_credential
 from .errors import ACCOUNT_WORDS, by_code, translate
 
 _POLICY = (
@@ -135,7 +135,7 @@ def rules_of(
     *,
     subscription_id: str | None,
     resource_group: str | None,
-    credential: TokenCredential | None,
+    credential: Any,
     management_url: str,
 ) -> AzureLifecycle:
     """Return the rules of the account that a client reaches.
@@ -147,7 +147,7 @@ def rules_of(
         raise ConfigurationError(
             "Azure's lifecycle rules belong to the storage account: give subscription_id and resource_group"
         )
-    credential = client.credential if credential is None else PatientCredential(credential)
+    credential = client.credential if credential is None else token_credential(credential)
     if not isinstance(credential, PatientCredential):
         raise ConfigurationError(
             "Azure's lifecycle rules are not reached with account keys and SAS tokens: give credential, such as"
