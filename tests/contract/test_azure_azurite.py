@@ -29,7 +29,9 @@ class TestAzureOnAzurite(ObjectStoreContract):
     get_tells_class = False  # Azure does since its API of 2026-10-06, Azurite does not yet
     supports_archive = True
     supports_protection = True
-    denied_answer = Answer(403, {"Content-Type": "application/xml", "x-ms-error-code": CODE}, DENIED.encode())
+    denied_answer = Answer(
+        403, {"Content-Type": "application/xml", "x-ms-error-code": CODE, "x-ms-request-id": "1"}, DENIED.encode()
+    )
     read_permission = "blobs/read"
 
     @pytest.fixture
