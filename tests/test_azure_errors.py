@@ -223,6 +223,38 @@ def test_a_blob_that_cannot_be_deleted_is_not_said_to_be_gone(at, code):
     assert isinstance(caught.value.failed["k"], BackendUnavailable)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda asked: (202, "", {"Content-Type": "multipart/mixed; boundary=B", "x-ms-request-id": "1"}),
+        lambda asked: (202, "", REQUEST),
+        lambda asked: (202, "welcome", REQUEST | {"Content-Type": "text/html"}),
+        lambda asked: (202, "welcome", REQUEST | {"Content-Type": "multipart/mixed"}),
+        lambda asked: (202, "--B--", REQUEST | {"Content-Type": "multipart/mixed; boundary=B"}),
+        lambda asked: (202, batch_answer(asked)[1].replace("HTTP/1.1 202", "HTTP/1.1 2x2"), batch_answer(asked)[2]),
+        lambda asked: (202, batch_answer(asked)[1].partition("--B\r\n")[2].partition("--B")[0], batch_answer(asked)[2]),
+    ],
+    ids=["no part", "no body", "a page", "no boundary", "only an end", "no status", "fewer parts"],
+)
+def test_an_answer_that_is_no_batch_is_pointed_out(at, odd):
+    with pytest.raises((ConfigurationError, PartialFailure)) as caught:
+        at(odd).delete_many(["a", "b", "c"])
+    assert isinstance(caught.value, ConfigurationError)
+    assert "account_url" in str(caught.value)
+
+
+def test_a_part_that_azure_refuses_for_an_unknown_reason_does_not_end_the_batch(at):
+    def answer(asked):
+        status, body, headers = batch_answer(
+            asked, lambda name: "409 Conflict" if name.endswith("b") else "202 Accepted"
+        )
+        return status, body.replace("409 Conflict\r\n", "409 Conflict\r\nx-ms-error-code: PendingCopy\r\n"), headers
+
+    with pytest.raises(PartialFailure) as caught:
+        at(answer).delete_many(["a", "b", "c"])
+    assert (list(caught.value.failed), caught.value.results) == (["b"], 2)
+
+
 def test_a_batch_that_is_refused_as_a_whole_is_an_error(at):
     def answer(asked):
         part = "HTTP/1.1 400 Bad\r\nx-ms-error-code: ExceedsMaxBatchRequestCount\r\n\r\n"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tiercache import Cache, MemoryBackend, StorageClassWarning, Tier, TierChain
+from tiercache import Cache, MemoryBackend, StorageClassRule, StorageClassWarning, Tier, TierChain
 from tiercache.entry import Entry, Metadata
 from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend
 from tiercache.objectstore.advice import ENOUGH
@@ -256,6 +256,18 @@ def test_where_warnings_are_errors_every_entry_is_written_all_the_same(caplog):
     assert len(backend.objects.asked) == 40
     assert [record.name for record in caplog.records] == ["tiercache"]
     assert "that live 60 minutes cost" in caplog.text
+
+
+def test_a_rule_that_takes_all_entries_is_what_counts(said):
+    Cache(TierChain(Tier(Backend("STANDARD"), storage_classes=[StorageClassRule("GLACIER_IR")])), ttl="1h")
+    assert len(said) == 1
+    assert "GLACIER_IR" in str(said[0].message)
+
+
+def test_a_rule_that_puts_all_entries_into_a_class_that_suits_says_nothing(said):
+    some = StorageClassRule("GLACIER_IR", min_bytes="128KiB")
+    Cache(TierChain(Tier(Backend("STANDARD_IA"), storage_classes=[some, StorageClassRule("STANDARD")])), ttl="1h")
+    assert said == []
 
 
 def test_nothing_is_refused(said):

@@ -502,7 +502,7 @@ class Cache(Upkeep):
             advise = getattr(tier.backend, "advise", None)
             if advise is not None and tier.write != "never":
                 lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
-                advise(min(lives, default=None))
+                advise(min(lives, default=None), tier.common_class)
 
     async def _detached(self, flow: Flow[T]) -> T:
         """Run a mutation in a task of its own, which goes on when its caller is cancelled."""

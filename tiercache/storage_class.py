@@ -63,6 +63,11 @@ class StorageClassRule:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether it has no condition."""
+        return (self.min_bytes, self.min_ttl, self.tag, dict(self.attributes)) == (None, None, None, {})
+
     def holds(self, entry: Entry, now: float) -> bool:
         """Whether an entry that is written now goes to the class."""
         if self.min_bytes is not None and len(entry.payload) < self.min_bytes:

@@ -222,6 +222,11 @@ class Tier:
         """The name, or the backend's scheme while the tier is in no chain."""
         return self.name or self.backend.scheme
 
+    @property
+    def common_class(self) -> str | None:
+        """The storage class that a rule without conditions puts entries into; None: the backend's own."""
+        return next((rule.storage_class for rule in self.storage_classes if rule.takes_all), None)
+
     def get(self, key: str) -> Call[Entry | None]:
         """Ask for an entry."""
         return Call(self, "get", (key,), self.timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
+from http.client import HTTPException
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import requests
@@ -159,22 +160,29 @@ class AzureContainer(SdkStore[ContainerClient]):
                 client.credential.get_token(STORAGE_SCOPE)  # the SDK signs the parts in threads without a deadline
             account = client.primary_hostname.partition("/")[2]  # where it stands in the path, as Azurite has it
             options: dict[str, Any] = {"url_prepend": account} if account else {}
-            answer = client.delete_blobs(*blobs, raise_on_any_failure=False, **options)
-            parts = [(part.headers.get("x-ms-error-code", ""), part.status_code) for part in answer]
+            try:
+                answer = client.delete_blobs(*blobs, raise_on_any_failure=False, **options)
+                parts = [(part.headers.get("x-ms-error-code", ""), part.status_code) for part in answer]
+            except (ValueError, LookupError, AttributeError, HTTPException):  # what the SDK makes of no batch
+                raise NotBlobStorage("an answer that is no batch") from None
+            if len(parts) != len(blobs) and not (len(parts) == 1 and parts[0][1] >= 400):
+                raise NotBlobStorage("a batch of other parts than asked for")
         if len(parts) != len(blobs):  # it was refused as a whole
-            raise by_code(*parts[0], "BlobBatch", self._faults)
-        failed: dict[str, BackendError] = {}
-        for name, (code, status) in zip(versions, parts, strict=True):
-            if status < 300:
-                continue
-            error = by_code(code, status, "BlobBatch", self._faults)
-            if not isinstance(error, BackendError):
-                raise error
-            if isinstance(error, Unchangeable):
-                error = self._faults.busy("BlobBatch", str(error))
-            if not isinstance(error, Absent):
-                failed[name] = error
-        return failed
+            whole = by_code(*parts[0], "BlobBatch", self._faults)
+            raise self._faults.not_a_store("a batch with one part") if isinstance(whole, (Absent, Refused)) else whole
+        outcomes = {name: self._part_failed(*part) for name, part in zip(versions, parts, strict=True)}
+        return {name: error for name, error in outcomes.items() if error is not None}
+
+    def _part_failed(self, code: str, status: int) -> BackendError | None:
+        """What is wrong with a part of a batch; None: its blob is gone. A missing container is raised."""
+        error = None if status < 300 else by_code(code, status, "BlobBatch", self._faults)
+        if isinstance(error, NoContainer):
+            raise error
+        if error is None or (isinstance(error, Absent) and not isinstance(error, Unchangeable)):
+            return None
+        if isinstance(error, BackendError) and not isinstance(error, Unchangeable):
+            return error
+        return self._faults.busy("BlobBatch", f"{code}, HTTP {status}")
 
     @_creating
     def list_page(

@@ -230,15 +230,16 @@ class ObjectStoreBackend(Upkeep):
         """Return when the bucket can be listed; raise what keeps it from serving."""
         self.objects.probe(self.prefix, deadline=self.due(deadline))
 
-    def advise(self, ttl: float | None) -> None:
+    def advise(self, ttl: float | None, storage_class: str | None = None) -> None:
         """Give the one `StorageClassWarning` of this backend, if its class does not suit entries of this life.
 
         A `Cache` calls this when it is made; otherwise the first `put` that shows it gives the warning.
 
         Args:
             ttl: seconds that entries live; None: for ever.
+            storage_class: that a rule of the tier puts them all into; None: the backend's own.
         """
-        rules = self.rules.get(self.storage_class or "")
+        rules = self.rules.get(storage_class or self.storage_class or "")
         if rules is not None:
             self._advisor.before(rules, ttl)
 

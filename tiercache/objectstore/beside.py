@@ -45,8 +45,8 @@ class Beside:
         self._ended = 0.0
 
     def start(self) -> None:
-        """Begin the work, unless it is under way, and wait for nothing."""
-        self._running(told_within=0.0)
+        """Begin the work, unless it is under way or has just failed, and wait for nothing."""
+        self._running(told_within=_TOLD_WITHIN)
 
     def wait(self) -> None:
         """Have the work done; if it is under way, wait for its end.
