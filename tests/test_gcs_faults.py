@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 
 import pytest
+from requests.adapters import HTTPAdapter
 
 from tests.peers import drip, drip_body, failure, silence, timed, under_tls
 from tests.test_gcs import entry
@@ -164,6 +166,19 @@ def test_a_slow_peer_costs_the_timeout_under_tls_too(to, serve, certificate, tal
 def test_an_untrusted_certificate_is_unavailable(to, serve, certificate):
     backend = to(serve(under_tls(certificate, silence)), "https", timeout=30)
     assert isinstance(failure(backend.get, "confidential"), BackendUnavailable)
+
+
+def test_a_tls_context_that_all_sessions_share_is_left_as_it_is(to, serve, certificate, monkeypatch):
+    shared, build = ssl.create_default_context(), HTTPAdapter.build_connection_pool_key_attributes
+
+    def as_requests_2_32_does(self, *arguments, **options):
+        host, made_with = build(self, *arguments, **options)
+        return host, made_with | {"ssl_context": shared}
+
+    monkeypatch.setattr(HTTPAdapter, "build_connection_pool_key_attributes", as_requests_2_32_does)
+    backend = to(serve(under_tls(certificate, silence)), "https", timeout=30)
+    assert isinstance(failure(backend.get, "k"), BackendUnavailable)  # it does not trust the server
+    assert shared.sslsocket_class is ssl.SSLSocket
 
 
 def test_large_entries_pass_through_tls(to, serve, certificate, monkeypatch):
