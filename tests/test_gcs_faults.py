@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import types
 
 import pytest
 from requests.adapters import HTTPAdapter
@@ -15,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from tests.peers import drip, drip_body, failure, silence, timed, under_tls
 from tests.test_gcs import entry
 from tiercache.errors import BackendTimeout, BackendUnavailable, ConfigurationError, PartialFailure
+from tiercache.objectstore.session import DeadlineAdapter
 from tiercache_gcs import GCSBackend
 
 
@@ -205,3 +207,15 @@ def test_large_entries_pass_through_tls(to, serve, certificate, monkeypatch):
     payload = os.urandom(3 * 2**20)
     backend.put("k", entry("k", payload))
     assert backend.get("k").payload == payload
+
+
+# Proxies
+
+
+def test_pools_of_a_socks_proxy_are_left_as_they_are(monkeypatch):
+    theirs = {"http": object}
+    manager = types.SimpleNamespace(pool_classes_by_scheme=theirs)
+    monkeypatch.setattr(HTTPAdapter, "proxy_manager_for", lambda *_, **__: manager)
+    adapter = DeadlineAdapter()
+    assert adapter.proxy_manager_for("socks5h://proxy").pool_classes_by_scheme is theirs
+    assert adapter.proxy_manager_for("http://proxy").pool_classes_by_scheme is not theirs

@@ -25,10 +25,11 @@ class DeadlineAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Return the pools of connections through a proxy."""
-        manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):  # its pools connect in their own way, each wait bounded by the SDK's
+            manager.pool_classes_by_scheme = _POOLS
         return manager
 
     def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
