@@ -16,7 +16,9 @@ from requests.adapters import HTTPAdapter
 from tests.peers import drip, drip_body, failure, silence, timed, under_tls
 from tests.test_gcs import entry
 from tiercache.errors import BackendTimeout, BackendUnavailable, ConfigurationError, PartialFailure
+from tiercache.objectstore import sockets
 from tiercache.objectstore.session import DeadlineAdapter
+from tiercache.pool import DaemonPool
 from tiercache_gcs import GCSBackend
 
 
@@ -104,6 +106,23 @@ def test_a_name_lookup_that_hangs_costs_the_timeout(to, monkeypatch):
     assert isinstance(found, BackendTimeout)
     assert seconds < 5
     never.set()
+
+
+def test_lookups_that_nobody_waits_for_any_more_are_not_made(to, monkeypatch):
+    may_end, asked = threading.Event(), []
+
+    def getaddrinfo(host, *_):
+        asked.append(host)
+        may_end.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(sockets, "_resolvers", DaemonPool(1, "test"))
+    for _ in range(5):
+        failure(to(1, timeout=0.05).get, "k")
+    may_end.set()
+    failure(to(1, timeout=30).get, "k")
+    assert len(asked) == 2
 
 
 def test_an_answer_that_is_cut_off_is_unavailable(to, serve):
