@@ -143,11 +143,12 @@ def test_an_answer_that_is_cut_off_is_unavailable(to, serve):
         (200, "[]"),
         (200, "not json"),
         (200, "{}"),
+        (200, {"status": "ok"}),
         (405, {"error": "method not allowed"}),
     ],
     ids=lambda answer: f"{answer[0]} {answer[1]}"[:20],
 )
-@pytest.mark.parametrize("operation", ["get", "ping", "put"])
+@pytest.mark.parametrize("operation", ["get", "head", "ping", "put", "scan"])
 def test_an_endpoint_that_is_no_object_store_is_pointed_out(to, web, answer, operation):
     found = failure(call_of(to(web(answer).url.rpartition(":")[2], timeout=30), operation))
     assert isinstance(found, ConfigurationError)
