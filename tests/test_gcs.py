@@ -676,6 +676,8 @@ THEIRS = [
     {"action": {"type": "SetStorageClass", "storageClass": "NEARLINE"}, "condition": {"matchesPrefix": ["p/"]}},
     {"action": {"type": "Delete"}, "condition": {"age": 7, "matchesPrefix": ["p/", "q/"]}},
     {"action": {"type": "Delete"}, "condition": {"age": 365}},
+    {"action": {"type": "Delete"}, "condition": {"age": 7, "isLive": False, "matchesPrefix": ["p/"]}},
+    {"action": {"type": "Delete"}, "condition": {"age": 7, "matchesSuffix": [".tmp"], "matchesPrefix": ["p/"]}},
 ]
 
 
