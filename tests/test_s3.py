@@ -698,6 +698,16 @@ def test_keys_that_a_bulk_delete_could_not_delete_are_named(make):
     assert caught.value.results == 2
 
 
+@pytest.mark.parametrize("named", [{}, {"Key": "elsewhere"}])
+def test_an_error_of_a_bulk_delete_that_names_none_of_its_keys_is_an_error_of_all(make, named):
+    backend = make()
+    with Stubber(client_of(backend)) as stub:
+        stub.add_response("delete_objects", {"Errors": [{"Code": "InternalError", **named}]})
+        with pytest.raises(PartialFailure) as caught:
+            backend.delete_many(["a", "b"])
+    assert {key: type(error) for key, error in caught.value.failed.items()} == dict.fromkeys("ab", BackendUnavailable)
+
+
 @pytest.mark.parametrize("operation", ["get", "head", "put", "delete", "get_many", "delete_many", "scan", "ping"])
 def test_a_missing_bucket_is_a_configuration_error_in_every_operation(make_real, operation):
     backend = make_real(bucket="no-such-bucket")

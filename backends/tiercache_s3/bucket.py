@@ -111,8 +111,12 @@ class S3Bucket(SdkStore["S3Client"]):
             error = by_code(item.get("Code", ""), "DeleteObjects", self._faults)
             if not isinstance(error, BackendError):
                 raise error
-            if not isinstance(error, Absent):
-                failed[item.get("Key", "")] = error
+            if isinstance(error, Absent):
+                continue
+            name = item.get("Key", "")
+            if name not in versions:  # whose error it is, cannot be told
+                return dict.fromkeys(versions, error)
+            failed[name] = error
         return failed
 
     def list_page(
