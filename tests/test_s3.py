@@ -459,6 +459,21 @@ def test_an_object_copied_to_another_keys_name_is_a_miss(backend, aws):
     assert list(caught.value.results) == ["one"]
 
 
+def test_of_a_body_that_is_longer_than_its_length_says_no_more_is_read_than_an_entry_may_have(serve):
+    sent = []
+
+    def endless(peer, stop):
+        peer.recv(65536)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not stop.is_set():
+            peer.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")
+            sent.append(2**20)
+
+    with contextlib.closing(to(serve(endless), timeout=30, max_entry_bytes="1MiB")) as backend:
+        assert isinstance(failure(backend.get, "k"), CorruptEntry)
+    assert sum(sent) < 64 * 2**20
+
+
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_an_archived_object_is_a_miss(backend, aws, storage_class):
     backend.put("k", entry("k"))
