@@ -608,6 +608,16 @@ def test_without_the_permission_to_list_a_missing_object_of_a_bucket_that_is_the
     assert len(backend.web.asked) == 3
 
 
+@pytest.mark.parametrize(
+    "item",
+    [{}, {"name": "p/k", "size": "many"}, {"name": "p/k", "size": None}, {"name": "p/k", "metadata": ["x"]}, "p/k", 7],
+)
+def test_an_object_that_is_described_otherwise_than_google_does_is_no_answer_of_a_store(at, item):
+    backend = at((200, item), (200, {"kind": "storage#objects", "items": [item]}), prefix="p")
+    assert "endpoint_url" in str(failure(backend.head, "k"))
+    assert "endpoint_url" in str(failure(list, backend.scan()))
+
+
 # Batches
 
 BATCHED = {"Content-Type": "multipart/mixed; boundary=batch_x"}
@@ -666,6 +676,8 @@ THEIRS = [
     {"action": {"type": "SetStorageClass", "storageClass": "NEARLINE"}, "condition": {"matchesPrefix": ["p/"]}},
     {"action": {"type": "Delete"}, "condition": {"age": 7, "matchesPrefix": ["p/", "q/"]}},
     {"action": {"type": "Delete"}, "condition": {"age": 365}},
+    {"action": {"type": "Delete"}, "condition": {"age": 7, "isLive": False, "matchesPrefix": ["p/"]}},
+    {"action": {"type": "Delete"}, "condition": {"age": 7, "matchesSuffix": [".tmp"], "matchesPrefix": ["p/"]}},
 ]
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import _helpers
 from google.auth.compute_engine import _metadata
+from google.auth.credentials import AnonymousCredentials
 from google.oauth2.credentials import Credentials
 
 from tests.peers import failure, silence, timed
@@ -165,6 +166,15 @@ def test_credentials_of_the_user_are_taken_as_they_are(web):
     store = web(taking("mine"))
     with contextlib.closing(GCSBackend("bucket", endpoint_url=store.url, credentials=Given("mine"))) as backend:
         assert backend.get("k") is None
+
+
+def test_credentials_without_a_token_are_taken_as_they_are(web):
+    store = web((404, {"error": {"code": 404}}), (200, {"kind": "storage#objects"}))
+    with contextlib.closing(
+        GCSBackend("bucket", endpoint_url=store.url, credentials=AnonymousCredentials(), timeout=30)
+    ) as backend:
+        assert backend.get("k") is None
+    assert store.asked[0].headers["Authorization"] is None
 
 
 def test_a_token_that_runs_out_soon_is_renewed_and_used_meanwhile(web):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
+import types
 
 import pytest
+from requests.adapters import HTTPAdapter
 
 from tests.peers import drip, drip_body, failure, silence, timed, under_tls
 from tests.test_gcs import entry
 from tiercache.errors import BackendTimeout, BackendUnavailable, ConfigurationError, PartialFailure
+from tiercache.objectstore import sockets
+from tiercache.objectstore.session import DeadlineAdapter
+from tiercache.pool import DaemonPool
 from tiercache_gcs import GCSBackend
 
 
@@ -102,6 +108,23 @@ def test_a_name_lookup_that_hangs_costs_the_timeout(to, monkeypatch):
     never.set()
 
 
+def test_lookups_that_nobody_waits_for_any_more_are_not_made(to, monkeypatch):
+    may_end, asked = threading.Event(), []
+
+    def getaddrinfo(host, *_):
+        asked.append(host)
+        may_end.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(sockets, "_resolvers", DaemonPool(1, "test"))
+    for _ in range(5):
+        failure(to(1, timeout=0.05).get, "k")
+    may_end.set()
+    failure(to(1, timeout=30).get, "k")
+    assert len(asked) == 2
+
+
 def test_an_answer_that_is_cut_off_is_unavailable(to, serve):
     def cut(peer, stop):
         peer.recv(65536)
@@ -120,11 +143,12 @@ def test_an_answer_that_is_cut_off_is_unavailable(to, serve):
         (200, "[]"),
         (200, "not json"),
         (200, "{}"),
+        (200, {"status": "ok"}),
         (405, {"error": "method not allowed"}),
     ],
     ids=lambda answer: f"{answer[0]} {answer[1]}"[:20],
 )
-@pytest.mark.parametrize("operation", ["get", "ping", "put"])
+@pytest.mark.parametrize("operation", ["get", "head", "ping", "put", "scan"])
 def test_an_endpoint_that_is_no_object_store_is_pointed_out(to, web, answer, operation):
     found = failure(call_of(to(web(answer).url.rpartition(":")[2], timeout=30), operation))
     assert isinstance(found, ConfigurationError)
@@ -166,6 +190,19 @@ def test_an_untrusted_certificate_is_unavailable(to, serve, certificate):
     assert isinstance(failure(backend.get, "confidential"), BackendUnavailable)
 
 
+def test_a_tls_context_that_all_sessions_share_is_left_as_it_is(to, serve, certificate, monkeypatch):
+    shared, build = ssl.create_default_context(), HTTPAdapter.build_connection_pool_key_attributes
+
+    def as_requests_2_32_does(self, *arguments, **options):
+        host, made_with = build(self, *arguments, **options)
+        return host, made_with | {"ssl_context": shared}
+
+    monkeypatch.setattr(HTTPAdapter, "build_connection_pool_key_attributes", as_requests_2_32_does)
+    backend = to(serve(under_tls(certificate, silence)), "https", timeout=30)
+    assert isinstance(failure(backend.get, "k"), BackendUnavailable)  # it does not trust the server
+    assert shared.sslsocket_class is ssl.SSLSocket
+
+
 def test_large_entries_pass_through_tls(to, serve, certificate, monkeypatch):
     stored = {}
 
@@ -190,3 +227,15 @@ def test_large_entries_pass_through_tls(to, serve, certificate, monkeypatch):
     payload = os.urandom(3 * 2**20)
     backend.put("k", entry("k", payload))
     assert backend.get("k").payload == payload
+
+
+# Proxies
+
+
+def test_pools_of_a_socks_proxy_are_left_as_they_are(monkeypatch):
+    theirs = {"http": object}
+    manager = types.SimpleNamespace(pool_classes_by_scheme=theirs)
+    monkeypatch.setattr(HTTPAdapter, "proxy_manager_for", lambda *_, **__: manager)
+    adapter = DeadlineAdapter()
+    assert adapter.proxy_manager_for("socks5h://proxy").pool_classes_by_scheme is theirs
+    assert adapter.proxy_manager_for("http://proxy").pool_classes_by_scheme is not theirs

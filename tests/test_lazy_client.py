@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 
 import pytest
 
-from tiercache.errors import CacheClosed
+from tiercache.errors import BackendTimeout, CacheClosed
 from tiercache.objectstore.client import LazyClient
+from tiercache.objectstore.sockets import until
 
 
 @pytest.fixture
@@ -53,3 +56,39 @@ def test_after_close_there_is_none(closed):
     assert closed == [1]
     with pytest.raises(CacheClosed):
         client.get()
+
+
+def test_a_thread_waits_no_longer_for_it_than_its_operation_has_left_and_close_waits_not_at_all(closed):
+    may_end, was_closed = threading.Event(), threading.Event()
+    client = LazyClient(lambda: may_end.wait(30), lambda made: was_closed.set(), renewable=True)
+    with until(time.monotonic() + 0.2), pytest.raises(BackendTimeout):
+        client.get()
+    client.close()
+    may_end.set()
+    assert was_closed.wait(30)  # the one that was ready too late
+    with pytest.raises(CacheClosed):
+        client.get()
+
+
+def test_it_is_made_once_for_all_threads_and_the_error_is_told_to_each():
+    made, start = itertools.count(1), threading.Barrier(8)
+    errors = []
+
+    def fail():
+        time.sleep(0.2)
+        raise ValueError(next(made))
+
+    client = LazyClient(fail, lambda _: None, renewable=True)
+
+    def ask():
+        start.wait(30)
+        with pytest.raises(ValueError, match="1") as caught:
+            client.get()
+        errors.append(caught.value)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(errors) == 8

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 
 import msgspec
@@ -199,6 +200,31 @@ def test_scan_and_clear_leave_other_peoples_objects_alone(backend, store):
     assert [key for key, _ in backend.scan()] == ["mine"]
     assert backend.clear() == 1
     assert sorted(store.objects) == sorted(others)
+
+
+@pytest.fixture(params=["scan", "sweep", "clear"])
+def through(request):
+    """A function that goes through all objects of a backend."""
+    return {"scan": lambda backend: list(backend.scan())}.get(request.param, lambda b: getattr(b, request.param)())
+
+
+def test_a_store_that_lists_more_than_it_was_asked_for_shows_and_loses_nothing_of_others(backend, store, through):
+    backend.put("k", entry("k"))
+    store.change("theirs", user_metadata={"tiercache-version": "1", "created": "1.0", "expires": "2.0"})
+    list_page = store.list_page
+    store.list_page = lambda prefix, token, **options: list_page("", token, **options)
+    assert [key for key, _ in backend.scan()] == ["k"]
+    through(backend)
+    assert "theirs" in store.objects
+
+
+@pytest.mark.parametrize("token", ["x", ""])
+def test_a_listing_that_does_not_go_on_ends(backend, store, through, token):
+    asked = []
+    store.list_page = lambda prefix, after, **_: (asked.append(after) or [], token)
+    with pytest.raises(BackendUnavailable, match="does not go on") if token else nullcontext():
+        through(backend)
+    assert asked == ([None, "x"] if token else [None])
 
 
 def test_a_scan_leaves_out_a_cut_name_that_is_not_its_entrys(backend, store):

@@ -459,6 +459,21 @@ def test_an_object_copied_to_another_keys_name_is_a_miss(backend, aws):
     assert list(caught.value.results) == ["one"]
 
 
+def test_of_a_body_that_is_longer_than_its_length_says_no_more_is_read_than_an_entry_may_have(serve):
+    sent = []
+
+    def endless(peer, stop):
+        peer.recv(65536)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not stop.is_set():
+            peer.sendall(b"100000\r\n" + bytes(2**20) + b"\r\n")
+            sent.append(2**20)
+
+    with contextlib.closing(to(serve(endless), timeout=30, max_entry_bytes="1MiB")) as backend:
+        assert isinstance(failure(backend.get, "k"), CorruptEntry)
+    assert sum(sent) < 64 * 2**20
+
+
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_an_archived_object_is_a_miss(backend, aws, storage_class):
     backend.put("k", entry("k"))
@@ -696,6 +711,16 @@ def test_keys_that_a_bulk_delete_could_not_delete_are_named(make):
     failed = {key: type(error) for key, error in caught.value.failed.items()}
     assert failed == {"a/1": AccessDenied, "b": BackendUnavailable}
     assert caught.value.results == 2
+
+
+@pytest.mark.parametrize("named", [{}, {"Key": "elsewhere"}])
+def test_an_error_of_a_bulk_delete_that_names_none_of_its_keys_is_an_error_of_all(make, named):
+    backend = make()
+    with Stubber(client_of(backend)) as stub:
+        stub.add_response("delete_objects", {"Errors": [{"Code": "InternalError", **named}]})
+        with pytest.raises(PartialFailure) as caught:
+            backend.delete_many(["a", "b"])
+    assert {key: type(error) for key, error in caught.value.failed.items()} == dict.fromkeys("ab", BackendUnavailable)
 
 
 @pytest.mark.parametrize("operation", ["get", "head", "put", "delete", "get_many", "delete_many", "scan", "ping"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 
@@ -406,6 +407,17 @@ def test_the_rule_of_s3_expires_below_the_prefix_and_keeps_other_rules(on_moto):
         "Expiration": {"Days": 90},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
     }
+
+
+def test_what_s3_keeps_beside_the_rules_is_sent_back(web):
+    header = "x-amz-transition-default-minimum-object-size"
+    rule = "<Rule><ID>logs</ID><Filter><Prefix>logs/</Prefix></Filter><Status>Enabled</Status></Rule>"
+    answer = 200, f"<LifecycleConfiguration>{rule}</LifecycleConfiguration>"
+    server = web((*answer, {header: "varies_by_storage_class", "Content-Type": "application/xml"}), answer)
+    options = {"region": "us-east-1", "access_key_id": "x", "secret_access_key": "x", "timeout": 60}
+    with contextlib.closing(S3Backend("bucket", prefix="p", endpoint_url=server.url, **options)) as backend:
+        assert backend.apply_lifecycle(expire_after="90d").applied
+    assert server.asked[-1].headers[header] == "varies_by_storage_class"
 
 
 def test_the_rule_of_s3_is_the_first_of_a_bucket_without_any(on_moto):

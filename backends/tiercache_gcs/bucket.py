@@ -138,7 +138,7 @@ class GCSBucket(SdkStore[Link]):
             page = link.ask("GET", f"{self._path}/o", query)
             if page.get("kind") != "storage#objects":
                 raise NotAStore("a listing that is none")
-        return [_info(item) for item in page.get("items", ())], page.get("nextPageToken")
+            return [_info(item) for item in page.get("items") or ()], page.get("nextPageToken")
 
     def probe(self, prefix: str, *, deadline: float | None) -> None:
         """List one name: a permission for the prefix is enough."""
@@ -166,14 +166,17 @@ def _whole(answer: requests.Response, limit: int) -> bytes:
 
 
 def _info(item: Mapping[str, Any]) -> ObjectInfo:
-    return ObjectInfo(
-        item["name"],
-        int(item.get("size", 0)),
-        item.get("generation"),
-        item.get("storageClass"),
-        _seconds(item.get("timeCreated", "")),
-        user_metadata=item.get("metadata", {}),
-    )
+    try:
+        return ObjectInfo(
+            str(item["name"]),
+            int(item.get("size", 0)),
+            item.get("generation"),
+            item.get("storageClass"),
+            _seconds(item.get("timeCreated", "")),
+            user_metadata={name: str(text) for name, text in item.get("metadata", {}).items()},
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise NotAStore("an object that is described otherwise") from None
 
 
 def _seconds(text: str) -> float:

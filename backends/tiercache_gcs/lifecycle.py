@@ -45,13 +45,11 @@ class GCSLifecycle(LifecycleRules):
         return [{"action": _DELETE, "condition": condition | _below(prefix)} for condition in conditions]
 
     def owns(self, rule: Rule, prefix: str) -> bool:
-        """Whether it deletes below exactly this prefix; without one, whether it has the form of ours."""
-        condition: Rule = rule.get("condition", {})
-        if rule.get("action") != _DELETE:
-            return False
-        if prefix:
-            return bool(condition.get("matchesPrefix") == [prefix])
-        return condition == {"daysSinceCustomTime": 0} or condition == {"age": condition.get("age"), "isLive": True}
+        """Whether it has the form of ours for exactly this prefix; one more condition, and it is somebody else's."""
+        condition = rule.get("condition", {})
+        aged = {"age": condition.get("age")} | ({} if prefix else {"isLive": True})
+        forms = [form | _below(prefix) for form in ({"daysSinceCustomTime": 0}, aged)]
+        return rule.get("action") == _DELETE and condition in forms
 
 
 def _below(prefix: str) -> Rule:

@@ -89,7 +89,7 @@ class Tokens(Credentials):
             self._found = self._find()
             if _runs_out(self._found):  # it will do for now: let nobody wait
                 return
-        if not self._found.valid or self._found.token == self._refused:
+        if not self._found.valid or (self._refused is not None and self._found.token == self._refused):
             self._found.refresh(self._request)
 
     def _find(self) -> Any:

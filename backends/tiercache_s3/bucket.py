@@ -41,7 +41,7 @@ class S3Bucket(SdkStore["S3Client"]):
         try:
             with self.calling("GetObject", deadline) as client:
                 answer = client.get_object(Bucket=self._bucket, Key=name)
-                body, size = answer["Body"], answer.get("ContentLength")
+                body, size = answer["Body"], _length(answer)
                 if size is not None and size > limit:
                     body.close()
                     check_size(size, limit)
@@ -111,8 +111,12 @@ class S3Bucket(SdkStore["S3Client"]):
             error = by_code(item.get("Code", ""), "DeleteObjects", self._faults)
             if not isinstance(error, BackendError):
                 raise error
-            if not isinstance(error, Absent):
-                failed[item.get("Key", "")] = error
+            if isinstance(error, Absent):
+                continue
+            name = item.get("Key", "")
+            if name not in versions:  # whose error it is, cannot be told
+                return dict.fromkeys(versions, error)
+            failed[name] = error
         return failed
 
     def list_page(
@@ -157,3 +161,9 @@ def _is_archived(answer: Mapping[str, Any]) -> bool:
     """Whether a HEAD says that a GET would fail: an archive class or tier, and no restored copy."""
     archived = answer.get("StorageClass") in ARCHIVED or "ArchiveStatus" in answer
     return archived and 'ongoing-request="false"' not in answer.get("Restore", "")
+
+
+def _length(answer: Mapping[str, Any]) -> int | None:
+    """Bytes of a body; None where it comes in chunks, so that a length that is told beside them says nothing."""
+    chunked = "transfer-encoding" in answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return None if chunked else answer.get("ContentLength")

@@ -21,6 +21,7 @@ from botocore.utils import parse_timestamp
 from tiercache.objectstore.client import user_agent
 from tiercache.objectstore.sockets import UNBOUNDED_WAIT, pool_classes
 
+from .credentials import be_patient
 from .errors import NoCredentials, UnusableSettings
 
 if TYPE_CHECKING:
@@ -64,8 +65,13 @@ def build(connection: Connection, timeout: float | None) -> S3Client:
         region_name=connection.region,
         profile_name=connection.profile,
     )
-    if session.get_credentials() is None:
+    try:
+        credentials = session.get_credentials()
+    except (ValueError, OSError):  # the SDK's own for a program that is missing, or answers nonsense
+        raise NoCredentials from None
+    if credentials is None:
         raise NoCredentials
+    be_patient(credentials)
     seconds = UNBOUNDED_WAIT if timeout is None else timeout
     config = Config(
         connect_timeout=seconds,

@@ -9,6 +9,7 @@ from typing import Any
 from tiercache.objectstore.faults import Absent
 from tiercache.objectstore.lifecycle import LifecycleRules, Rule, needs_days
 
+_BESIDE = "TransitionDefaultMinimumObjectSize"  # how rules of others treat small objects: gone unless it is sent back
 Calling = Callable[[str, float | None], AbstractContextManager[Any]]
 
 
@@ -23,6 +24,7 @@ class S3Lifecycle(LifecycleRules):
     def __init__(self, bucket: str, calling: Calling) -> None:
         self._bucket = bucket
         self._calling = calling
+        self._beside: dict[str, Any] = {}
 
     def read(self, *, deadline: float | None) -> list[Rule]:
         """GetBucketLifecycleConfiguration."""
@@ -30,14 +32,15 @@ class S3Lifecycle(LifecycleRules):
             with self._calling("GetBucketLifecycleConfiguration", deadline) as client:
                 answer = client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
         except Absent:  # the bucket has none
-            return []
+            answer = {}
+        self._beside = {_BESIDE: answer[_BESIDE]} if _BESIDE in answer else {}
         return [dict(rule) for rule in answer.get("Rules", ())]
 
     def write(self, rules: Sequence[Rule], *, deadline: float | None) -> None:
         """PutBucketLifecycleConfiguration."""
         with self._calling("PutBucketLifecycleConfiguration", deadline) as client:
             client.put_bucket_lifecycle_configuration(
-                Bucket=self._bucket, LifecycleConfiguration={"Rules": list(rules)}
+                Bucket=self._bucket, LifecycleConfiguration={"Rules": list(rules)}, **self._beside
             )
 
     def wanted(self, prefix: str, expire_after_days: int | None) -> list[Rule]:

@@ -31,7 +31,7 @@ from ..storage_class import remaining_life
 from ..units import Duration, Size, parse_duration, parse_size
 from .advice import TYPICAL_ENTRY, Advisor
 from .classes import ClassRules, usable
-from .listing import Listed, guessed, known, ours, with_info
+from .listing import Listed, guessed, known, ours, page_of, with_info
 from .mirror import from_user_metadata, to_user_metadata
 from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
 from .parallel import for_each
@@ -351,7 +351,7 @@ class ObjectStoreBackend(Upkeep):
         """The listing, page by page: entries of ours, the archived ones only when asked for."""
         start, token = self.prefix + keys.listing_prefix(prefix), None
         while True:
-            page, token = self.objects.list_page(start, token, deadline=self.due(deadline))
+            page, token = page_of(self.objects, start, token, deadline=self.due(deadline))
             yield ours((info for info in page if archived or not info.archived), self.prefix, prefix)
             if token is None:
                 return

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Generic, TypeVar
 
 from .. import fork
-from ..errors import CacheClosed
+from ..errors import BackendTimeout, CacheClosed
+from .beside import Beside
 
 C = TypeVar("C")
 
@@ -17,7 +18,8 @@ class LazyClient(Generic[C]):
     """Holds the client of one backend.
 
     Args:
-        build: makes it; called when the first request comes, in its thread, and again after `forget` or a fork.
+        build: makes it; called when the first request comes, beside that (it may search for credentials, which takes as
+            long as it takes), and again after `forget` or a fork.
         close: releases its connections.
         renewable: whether another client may find other credentials (those of the environment, a file, a role).
     """
@@ -27,6 +29,7 @@ class LazyClient(Generic[C]):
         self._close = close
         self._renewable = renewable
         self._closed = False
+        self._building = Beside(self._make)
         self.after_fork()
         fork.register(self)
 
@@ -40,17 +43,27 @@ class LazyClient(Generic[C]):
 
         Raises:
             CacheClosed: `close` was called.
+            BackendTimeout: it is still being made, and the operation of this thread has no time left.
             Exception: what `build` raises.
         """
-        client = self._client
-        if client is None:
-            with self._lock:
-                if self._closed:
-                    raise CacheClosed("this client")
-                client = self._client
-                if client is None:
-                    client = self._client = self._build()
+        while (client := self._client) is None:
+            if self._closed:
+                raise CacheClosed("this client")
+            try:
+                self._building.wait()
+            except TimeoutError:
+                raise BackendTimeout("the SDK's client is still being made, and its credentials looked for") from None
         return client
+
+    def _make(self) -> None:
+        if self._client is not None:  # since this was asked for
+            return
+        client = self._build()
+        with self._lock:
+            if not self._closed:
+                self._client = client
+                return
+        self._close(client)
 
     def forget(self, client: C) -> None:
         """Make another client for the next request, where that reads the credentials again.

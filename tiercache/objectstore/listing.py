@@ -9,9 +9,9 @@ import msgspec
 
 from .. import keys
 from ..entry import Metadata
-from ..errors import CorruptEntry
+from ..errors import BackendUnavailable, CorruptEntry
 from .mirror import from_user_metadata
-from .objects import ObjectInfo
+from .objects import ObjectInfo, ObjectStore
 
 
 class Listed(NamedTuple):
@@ -19,6 +19,21 @@ class Listed(NamedTuple):
 
     key: str | None
     info: ObjectInfo
+
+
+def page_of(
+    objects: ObjectStore, start: str, token: str | None, *, limit: int | None = None, deadline: float | None
+) -> tuple[list[ObjectInfo], str | None]:
+    """Return one page of the objects whose names begin with `start`, and the token of the next.
+
+    Raises:
+        BackendUnavailable: the store says that this page follows itself: its listing would never end.
+    """
+    page, after = objects.list_page(start, token, limit=limit, deadline=deadline)
+    if after and after == token:
+        raise BackendUnavailable("the store's listing does not go on: it gave the same page token again")
+    # What a store lists beside what it was asked for is not ours to show or to delete.
+    return [info for info in page if info.name.startswith(start)], after or None
 
 
 def ours(page: Iterable[ObjectInfo], root: str, prefix: str) -> list[Listed]:

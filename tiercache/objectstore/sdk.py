@@ -43,9 +43,9 @@ class SdkStore(ObjectStore, Generic[C]):
         """Lend the client for one request that ends by the deadline; map what it raises."""
         client: C | None = None
         try:
-            client = self._client.get()
-            _check_time(deadline)  # making the client takes a while
             with until(deadline):
+                client = self._client.get()
+                _check_time(deadline)  # making the client takes a while
                 yield client
         except TiercacheError:
             raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from .sockets import pool_classes
@@ -24,11 +25,22 @@ class DeadlineAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Return the pools of connections through a proxy."""
-        manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        manager = super().proxy_manager_for(proxy, **options)
+        if not proxy.lower().startswith("socks"):  # its pools connect in their own way, each wait bounded by the SDK's
+            manager.pool_classes_by_scheme = _POOLS
         return manager
+
+    def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:
+        """Return what a connection is made with, without the TLS context that all sessions of the process may share.
+
+        requests 2.32 passes such a one; with our sockets in it, everybody else's timeouts would not hold.
+        """
+        host, made_with = super().build_connection_pool_key_attributes(*args, **options)
+        if made_with.pop("ssl_context", None) is not None:
+            made_with["ca_certs"] = DEFAULT_CA_BUNDLE_PATH
+        return host, made_with
 
 
 def bind_to_deadlines(session: requests.Session, connections: int) -> None:

@@ -100,12 +100,13 @@ def _dial(connection: HTTPConnection) -> socket.socket:
     from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
     host = connection._dns_host.strip("[]")
+    lookup = _resolvers.submit(socket.getaddrinfo, host, connection.port, 0, socket.SOCK_STREAM)
     try:
-        lookup = _resolvers.submit(socket.getaddrinfo, host, connection.port, 0, socket.SOCK_STREAM)
         addresses = lookup.result(left())
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no host can have this name
         raise NameResolutionError(host, connection, socket.gaierror(str(error))) from None
     except TimeoutError:
+        lookup.cancel()  # if it did not begin yet: those of others wait behind it
         raise ConnectTimeoutError(connection, "looking up the host took too long") from None
     problem: OSError | None = None
     for family, kind, protocol, _, address in addresses:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .. import keys
 from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
 from .faults import Conflict, Refused
-from .listing import ours
+from .listing import ours, page_of
 from .mirror import gone_at
 from .objects import ObjectInfo
 
@@ -122,7 +122,7 @@ class Sweep:
         """Look at one page, delete what is expired, and return the token of the next."""
         backend = self._backend
         start = backend.prefix + keys.listing_prefix(self._prefix)
-        page, after = backend.objects.list_page(start, self.report.resume, limit=limit, deadline=backend.due(deadline))
+        page, after = page_of(backend.objects, start, self.report.resume, limit=limit, deadline=backend.due(deadline))
         found = [listed.info for listed in ours(page, backend.prefix, self._prefix)]
         self._count(requests=1, examined=len(found))
         self._delete([info for info in self._described(found, deadline) if self._is_expired(info)], deadline)
