@@ -594,6 +594,15 @@ def test_the_right_region_is_named_when_the_answer_tells_it(make):
         assert ("region='eu-x-1'" in str(found)) is named
 
 
+@pytest.mark.parametrize("status", [301, 400, 403, 500])
+def test_no_text_of_a_server_is_repeated_in_place_of_a_code_or_a_region(make, status):
+    backend, text = make(), "canary\nconfidential"
+    with Stubber(client_of(backend)) as stub:
+        headers = {"HTTPHeaders": {"x-amz-bucket-region": text}}
+        stub.add_client_error("get_object", text, text, http_status_code=status, response_meta=headers)
+        failure(backend.get, "confidential")
+
+
 def test_a_larger_object_than_s3_takes_is_too_large(answering):
     assert isinstance(failure(answering(("put_object", "EntityTooLarge", 400)).put, "k", entry("k")), EntryTooLarge)
 
