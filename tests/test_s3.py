@@ -436,6 +436,13 @@ def test_the_storage_class_stands_on_the_object_of_a_real_server(make_real):
     assert backend.get("k").metadata.storage_class == "STANDARD_IA"
 
 
+def test_a_listing_without_times_is_a_listing(make):
+    backend = make(prefix="cache")
+    with Stubber(client_of(backend)) as stub:
+        stub.add_response("list_objects_v2", {"Contents": [{"Key": "cache/k", "Size": 1}]})
+        assert [(key, found.created_at) for key, found in backend.scan()] == [("k", 0.0)]
+
+
 def test_a_directory_bucket_is_listed_by_whole_directories(make):
     name = "bucket--use1-az4--x-s3"
     backend = make(bucket=name, prefix="cache", storage_class="EXPRESS_ONEZONE")

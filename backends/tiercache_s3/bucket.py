@@ -64,7 +64,7 @@ class S3Bucket(SdkStore["S3Client"]):
             answer["ContentLength"],
             answer.get("ETag"),
             answer.get("StorageClass", "STANDARD"),
-            answer["LastModified"].timestamp() if "LastModified" in answer else 0.0,
+            _written(answer),
             _is_archived(answer),
             answer.get("Metadata", {}),
         )
@@ -136,7 +136,7 @@ class S3Bucket(SdkStore["S3Client"]):
                 item["Size"],
                 item.get("ETag"),
                 item.get("StorageClass", "STANDARD"),
-                item["LastModified"].timestamp(),
+                _written(item),
                 item.get("StorageClass") in ARCHIVED,
             )
             for item in answer.get("Contents", ())
@@ -167,3 +167,8 @@ def _length(answer: Mapping[str, Any]) -> int | None:
     """Bytes of a body; None where it comes in chunks, so that a length that is told beside them says nothing."""
     chunked = "transfer-encoding" in answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return None if chunked else answer.get("ContentLength")
+
+
+def _written(answer: Mapping[str, Any]) -> float:
+    """When an object was written; 0.0 where the store does not say."""
+    return float(answer["LastModified"].timestamp()) if "LastModified" in answer else 0.0
