@@ -246,6 +246,7 @@ def test_objects_that_cannot_be_deleted_are_counted_and_the_rest_goes(backend, s
     with pytest.raises(PartialFailure) as caught:
         backend.sweep()
     assert (caught.value.results.deleted, caught.value.results.failed) == (1, {"BackendUnavailable": 1})
+    assert {kind: str(error) for kind, error in caught.value.failed.items()} == {"BackendUnavailable": "busy"}
     assert names(store) == ["a"]
 
 
