@@ -356,6 +356,12 @@ def test_if_absent_writes_when_what_stood_in_the_way_goes(backend, store):
     assert backend.put("k", entry("k", b"ours"), if_absent=True) is True
 
 
+def test_a_write_without_a_condition_that_is_not_made_is_an_error(backend, store):
+    store.write = lambda *_, **__: False
+    with pytest.raises(BackendUnavailable):
+        backend.put("k", entry("k"))
+
+
 @pytest.mark.parametrize("state", ["expired", "damaged"])
 def test_delete_of_what_no_read_returns_removes_it_and_says_false(backend, store, state):
     backend.put("k", entry("k", **EXPIRED))

@@ -436,6 +436,13 @@ def test_the_storage_class_stands_on_the_object_of_a_real_server(make_real):
     assert backend.get("k").metadata.storage_class == "STANDARD_IA"
 
 
+def test_a_listing_without_times_is_a_listing(make):
+    backend = make(prefix="cache")
+    with Stubber(client_of(backend)) as stub:
+        stub.add_response("list_objects_v2", {"Contents": [{"Key": "cache/k", "Size": 1}]})
+        assert [(key, found.created_at) for key, found in backend.scan()] == [("k", 0.0)]
+
+
 def test_a_directory_bucket_is_listed_by_whole_directories(make):
     name = "bucket--use1-az4--x-s3"
     backend = make(bucket=name, prefix="cache", storage_class="EXPRESS_ONEZONE")
@@ -592,6 +599,15 @@ def test_the_right_region_is_named_when_the_answer_tells_it(make):
             found = failure(backend.get, "k")
         assert isinstance(found, ConfigurationError)
         assert ("region='eu-x-1'" in str(found)) is named
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 500])
+def test_no_text_of_a_server_is_repeated_in_place_of_a_code_or_a_region(make, status):
+    backend, text = make(), "canary\nconfidential"
+    with Stubber(client_of(backend)) as stub:
+        headers = {"HTTPHeaders": {"x-amz-bucket-region": text}}
+        stub.add_client_error("get_object", text, text, http_status_code=status, response_meta=headers)
+        failure(backend.get, "confidential")
 
 
 def test_a_larger_object_than_s3_takes_is_too_large(answering):

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from tests.test_objectstore import DictStore, entry
 from tiercache import Cache, MemoryBackend, TierChain, keys
-from tiercache.errors import BackendUnavailable, CacheClosed, ConfigurationError, PartialFailure
+from tiercache.errors import AccessDenied, BackendUnavailable, CacheClosed, ConfigurationError, PartialFailure
 from tiercache.objectstore import LifecycleRules, ObjectStoreBackend
 from tiercache.objectstore.lifecycle import whole_days
 from tiercache_s3 import S3Backend
@@ -228,15 +228,6 @@ def test_a_budget_that_is_none_is_the_callers_mistake_not_a_tiers(backend, clock
     assert cache.stats().tiers["custom"].errors == {}
 
 
-def test_what_progress_raises_is_the_callers(backend, clock):
-    cache = Cache(TierChain(backend, clock=clock))
-    with pytest.raises(ZeroDivisionError):
-        cache.sweep(progress=lambda tier, report: 1 / 0)
-    with pytest.raises(TypeError):
-        cache.sweep(progress=lambda report: None)
-    assert cache.stats().tiers["custom"].errors == {}
-
-
 async def test_a_cache_sweeps_in_a_loop_with_a_budget(backend, clock):
     cache = Cache(TierChain(backend, clock=clock))
     await cache.aset_many({str(number): 1 for number in range(20)}, ttl=1)
@@ -245,6 +236,47 @@ async def test_a_cache_sweeps_in_a_loop_with_a_budget(backend, clock):
     assert 0 < report.deleted < 20
     assert report.requests <= 10
     assert not report.complete
+
+
+def test_a_cache_goes_on_where_its_budget_ended(backend, store, clock):
+    cache = Cache(TierChain(backend, clock=clock))
+    cache.set_many({f"a{number:02}": 1 for number in range(30)})
+    cache.set_many({f"b{number:02}": 1 for number in range(30)}, ttl=1)
+    clock.advance(2)
+    reports, rounds = None, 0
+    while reports is None or not reports["custom"].complete:
+        reports, rounds = cache.sweep(max_requests=10, resume=reports), rounds + 1
+    assert len(store.objects) == 30
+    assert rounds > 5
+    assert cache.sweep(resume=reports)["custom"].examined == 30  # a complete one begins anew
+
+
+def test_what_progress_raises_ends_the_sweep_and_is_no_failure_of_the_tier(backend, clock):
+    cache = Cache(TierChain(backend, clock=clock))
+
+    def progress(tier, report):
+        raise KeyError(tier)
+
+    with pytest.raises(KeyError):
+        cache.sweep(progress=progress)
+    assert cache.stats().tiers["custom"].errors == {}
+
+
+def test_a_tier_of_which_some_objects_fail_reports_what_it_did(backend, store, clock):
+    cache = Cache(TierChain(backend, clock=clock))
+    cache.set_many({"a": 1, "b": 2}, ttl=1)
+    clock.advance(2)
+    stat = store.stat
+
+    def deny_one(name, *, deadline):
+        if name.endswith("a"):
+            raise AccessDenied("denied")
+        return stat(name, deadline=deadline)
+
+    store.stat = deny_one
+    report = cache.sweep()["custom"]
+    assert (report.deleted, report.failed) == (1, {"AccessDenied": 1})
+    assert cache.stats().tiers["custom"].errors == {"AccessDenied": 1}
 
 
 # Its failures
@@ -263,6 +295,7 @@ def test_objects_that_cannot_be_deleted_are_counted_and_the_rest_goes(backend, s
     with pytest.raises(PartialFailure) as caught:
         backend.sweep()
     assert (caught.value.results.deleted, caught.value.results.failed) == (1, {"BackendUnavailable": 1})
+    assert {kind: str(error) for kind, error in caught.value.failed.items()} == {"BackendUnavailable": "busy"}
     assert names(store) == ["a"]
 
 

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 from .chain import TierChain, TierHealth
+from .errors import PartialFailure
 from .flows.values import ValueFlows
 from .objectstore import ObjectStoreBackend, SweepReport
 from .objectstore.sweep import check_budget
 from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
-
-
-class _CallersError(Exception):
-    """`progress` raised `error`."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def _told(progress: Callable[[str, SweepReport], None], label: str, report: SweepReport) -> None:
-    try:
-        progress(label, report)
-    except Exception as error:
-        raise _CallersError(error) from error
 
 
 class Upkeep:
@@ -110,7 +96,11 @@ class Upkeep:
         await self.aclose()
 
     def sweep(
-        self, *, max_requests: int | None = None, progress: Callable[[str, SweepReport], None] | None = None
+        self,
+        *,
+        max_requests: int | None = None,
+        resume: Mapping[str, SweepReport] | None = None,
+        progress: Callable[[str, SweepReport], None] | None = None,
     ) -> dict[str, SweepReport]:
         """Delete this namespace's expired objects from the object stores of the chain.
 
@@ -119,39 +109,65 @@ class Upkeep:
 
         Args:
             max_requests: the budget of each tier.
-            progress: called with a tier's name and its report so far, after each page of its listing.
+            resume: what an earlier call returned: each tier goes on where its budget ended, or begins anew.
+            progress: called with a tier's name and its report so far, after each page of its listing; what it raises
+                ends the sweep.
 
         Returns:
-            A report for each tier that was swept. A tier that fails is counted, logged and left out.
+            A report for each tier that was swept. A tier that fails is counted, logged and left out; one of which only
+            some objects failed is counted and logged.
 
         Raises:
-            ConfigurationError: `max_requests` is no budget.
-            Exception: what `progress` raised, which ends the sweep.
+            ConfigurationError: `max_requests` allows nothing.
         """
         check_budget(max_requests)
         reports: dict[str, SweepReport] = {}
         for tier in self.chain.tiers:
-            if isinstance(tier.backend, ObjectStoreBackend) and tier.write != "never":
-                try:
-                    reports[tier.label] = tier.backend.sweep(
-                        self._prefix,
-                        max_requests=max_requests,
-                        progress=None if progress is None else partial(_told, progress, tier.label),
-                    )
-                except _CallersError as error:  # the tier is not to blame
-                    raise error.error from None
-                except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
-                    self._leave_out(tier, error)
+            if not isinstance(tier.backend, ObjectStoreBackend) or tier.write == "never":
+                continue
+            before, tell = (resume or {}).get(tier.label), _Told(progress, tier.label)
+            try:
+                reports[tier.label] = tier.backend.sweep(
+                    self._prefix, max_requests=max_requests, resume=before.resume if before else None, progress=tell
+                )
+            except Exception as error:  # sorted by the tier, as for every other call
+                if error is tell.error:
+                    raise
+                self._leave_out(tier, error)
+                if isinstance(error, PartialFailure):
+                    reports[tier.label] = error.results
         return reports
 
     async def asweep(
-        self, *, max_requests: int | None = None, progress: Callable[[str, SweepReport], None] | None = None
+        self,
+        *,
+        max_requests: int | None = None,
+        resume: Mapping[str, SweepReport] | None = None,
+        progress: Callable[[str, SweepReport], None] | None = None,
     ) -> dict[str, SweepReport]:
         """`sweep`, awaited; `progress` is called in another thread."""
-        return await asyncio.to_thread(self.sweep, max_requests=max_requests, progress=progress)
+        return await asyncio.to_thread(self.sweep, max_requests=max_requests, resume=resume, progress=progress)
 
     def _leave_out(self, tier: Tier, error: Exception) -> None:
         """Go on without a tier that failed, unless the chain is strict or the cache is closed."""
         failure = tier.failed(error)
         if self.chain.strict or not isinstance(failure, FAILURES):
             raise failure from failure.__cause__
+
+
+class _Told:
+    """Tells the progress of one tier, and keeps what whoever is told raises: no tier fails for it."""
+
+    def __init__(self, progress: Callable[[str, SweepReport], None] | None, tier: str) -> None:
+        self._progress = progress
+        self._tier = tier
+        self.error: Exception | None = None
+
+    def __call__(self, report: SweepReport) -> None:
+        if self._progress is None:
+            return
+        try:
+            self._progress(self._tier, report)
+        except Exception as error:
+            self.error = error
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from tiercache.errors import BackendError, TiercacheError
@@ -41,14 +42,13 @@ class S3Bucket(SdkStore["S3Client"]):
         try:
             with self.calling("GetObject", deadline) as client:
                 answer = client.get_object(Bucket=self._bucket, Key=name)
-                body, size = answer["Body"], _length(answer)
-                if size is not None and size > limit:
-                    body.close()
-                    check_size(size, limit)
-                data = body.read() if size is not None else body.read(limit + 1)
+                with closing(answer["Body"]) as body:  # its connection, unless all of it was read
+                    size = _length(answer)
+                    check_size(size or 0, limit)
+                    data = body.read() if size is not None else body.read(limit + 1)
+                    check_size(len(data), limit)
         except Absent:
             return None
-        check_size(len(data), limit)
         return ObjectInfo(name, len(data), answer.get("ETag"), answer.get("StorageClass", "STANDARD")), data
 
     def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
@@ -64,7 +64,7 @@ class S3Bucket(SdkStore["S3Client"]):
             answer["ContentLength"],
             answer.get("ETag"),
             answer.get("StorageClass", "STANDARD"),
-            answer["LastModified"].timestamp() if "LastModified" in answer else 0.0,
+            _written(answer),
             _is_archived(answer),
             answer.get("Metadata", {}),
         )
@@ -136,7 +136,7 @@ class S3Bucket(SdkStore["S3Client"]):
                 item["Size"],
                 item.get("ETag"),
                 item.get("StorageClass", "STANDARD"),
-                item["LastModified"].timestamp(),
+                _written(item),
                 item.get("StorageClass") in ARCHIVED,
             )
             for item in answer.get("Contents", ())
@@ -167,3 +167,8 @@ def _length(answer: Mapping[str, Any]) -> int | None:
     """Bytes of a body; None where it comes in chunks, so that a length that is told beside them says nothing."""
     chunked = "transfer-encoding" in answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return None if chunked else answer.get("ContentLength")
+
+
+def _written(answer: Mapping[str, Any]) -> float:
+    """When an object was written; 0.0 where the store does not say."""
+    return float(answer["LastModified"].timestamp()) if "LastModified" in answer else 0.0

@@ -75,6 +75,7 @@ _WRONG_REGION = {
     "TemporaryRedirect",
 }
 _REGION = re.compile(r"expecting '([a-z0-9-]+)'")
+_CODE = re.compile(r"[A-Za-z0-9.-]{1,60}")  # and no text of a server, which may hold anything
 _NO_CREDENTIALS = (
     NoCredentials,
     sdk.NoCredentialsError,
@@ -132,6 +133,7 @@ def by_code(code: str, operation: str, faults: Faults, status: int = 0) -> Tierc
         faults: the errors of the bucket.
         status: the HTTP status, 0 when there is none of its own.
     """
+    code = code if _CODE.fullmatch(code) else str(status)
     what = f"{code}, HTTP {status}" if status and code != str(status) else code
     if code in _ABSENT or (status == 404 and operation == "HeadObject"):
         return Absent(what)
@@ -175,6 +177,7 @@ def _answered(error: sdk.ClientError, operation: str, faults: Faults) -> Tiercac
     region = headers.get("x-amz-bucket-region") or details.get("Region")
     if region is None and (found := _REGION.search(str(details.get("Message", "")))):
         region = found[1]
+    region = region if region and _CODE.fullmatch(region) else None
     without_body = operation == "HeadObject" and status == 400 and region is not None
     if code in _WRONG_REGION or status in (301, 302, 307) or without_body:
         where = (

@@ -159,20 +159,20 @@ class DeletesSingly(ToyStore):
 
 
 class ListsOnePage(ToyStore):
-    def list_page(self, prefix, token, *, deadline):
-        return super().list_page(prefix, token, deadline=deadline)[0], None
+    def list_page(self, prefix, token, **options):
+        return super().list_page(prefix, token, **options)[0], None
 
 
 class ListsTheBordersTwice(ToyStore):
-    def list_page(self, prefix, token, *, deadline):
-        return super().list_page(prefix, token and token[:-1], deadline=deadline)
+    def list_page(self, prefix, token, **options):
+        return super().list_page(prefix, token and token[:-1], **options)
 
 
 class ListsForEver(ToyStore):
     fails_with = CorruptEntry
 
-    def list_page(self, prefix, token, *, deadline):
-        page, token = super().list_page(prefix, token, deadline=deadline)
+    def list_page(self, prefix, token, **options):
+        page, token = super().list_page(prefix, token, **options)
         for info in page:
             if self.objects[info.name][1][:4] != b"TIER":
                 raise CorruptEntry("what is this?")
@@ -180,8 +180,8 @@ class ListsForEver(ToyStore):
 
 
 class ListsDecoded(ToyStore):
-    def list_page(self, prefix, token, *, deadline):
-        page, token = super().list_page(prefix, token, deadline=deadline)
+    def list_page(self, prefix, token, **options):
+        page, token = super().list_page(prefix, token, **options)
         return [replace(info, name=info.name.replace("%C3%A9", "é")) for info in page], token
 
 
@@ -247,6 +247,8 @@ class LosesWhiteSpace(ToyStore):
 
 
 class KeepsWhatIsForeign(ToyStore):
+    fails_with = BackendUnavailable
+
     def write(self, upload, **options):
         there = self.objects.get(upload.name)
         return not (there and there[0].etag == "raw") and super().write(upload, **options)
@@ -306,8 +308,8 @@ class FailsForWhatIsArchived(ToyStore):
 
 
 class ListsWhatIsArchived(ToyStore):
-    def list_page(self, prefix, token, *, deadline):
-        page, token = super().list_page(prefix, token, deadline=deadline)
+    def list_page(self, prefix, token, **options):
+        page, token = super().list_page(prefix, token, **options)
         return [replace(info, archived=False) for info in page], token
 
 

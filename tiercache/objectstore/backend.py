@@ -19,6 +19,7 @@ from ..entry import Clock, Entry, Metadata
 from ..errors import (
     BackendError,
     BackendTimeout,
+    BackendUnavailable,
     CacheClosed,
     ConfigurationError,
     CorruptEntry,
@@ -143,6 +144,8 @@ class ObjectStoreBackend(Upkeep):
             return written
 
         written = write(if_absent, if_match)
+        if not written and not if_absent and if_match is None:
+            raise BackendUnavailable("the store refused the write for the sake of another; try again later")
         if written or not if_absent:
             return written
         info = self.objects.stat(name, deadline=due)

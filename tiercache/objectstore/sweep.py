@@ -30,12 +30,6 @@ _PAGE = 1000
 _WRITTEN_AGAIN = (Refused, Conflict)
 
 
-def check_budget(budget: int | None) -> None:
-    """Refuse what is no number of requests to make progress with."""
-    if budget is not None and (type(budget) is not int or budget < LEAST_BUDGET):
-        raise ConfigurationError(f"max_requests must be {LEAST_BUDGET} at least, or None for no bound")
-
-
 @dataclass(frozen=True, slots=True)
 class SweepReport:
     """What a sweep did, so far or in all.
@@ -75,6 +69,12 @@ class SweepReport:
         )
 
 
+def check_budget(max_requests: int | None) -> None:
+    """Refuse a budget that allows nothing, or is none."""
+    if max_requests is not None and (type(max_requests) is not int or max_requests < LEAST_BUDGET):
+        raise ConfigurationError(f"max_requests must be {LEAST_BUDGET} at least, or None for no bound")
+
+
 class Sweep:
     """One run over the objects of a backend.
 
@@ -92,6 +92,7 @@ class Sweep:
         self._backend = backend
         self._prefix = prefix
         self._budget = budget
+        self._errors: dict[str, BackendError] = {}  # the first of each kind
         self.report = SweepReport(resume=resume)
 
     def run(self, progress: Progress | None, deadline: float | None) -> SweepReport:
@@ -103,9 +104,8 @@ class Sweep:
                 progress(self.report)
             if after is None:
                 break
-        if self.report.failed:
-            failed = {kind: BackendError(f"{count:,} objects") for kind, count in self.report.failed.items()}
-            raise PartialFailure(failed, self.report)
+        if self._errors:
+            raise PartialFailure(self._errors, self.report)
         return self.report
 
     def _affordable(self) -> int:
@@ -168,5 +168,8 @@ class Sweep:
         self.report = replace(self.report, **{name: getattr(self.report, name) + n for name, n in more.items()})
 
     def _fail(self, errors: Iterable[BackendError]) -> None:
-        failed = Counter(self.report.failed) + Counter(type(error).__name__ for error in errors)
+        failed = Counter(self.report.failed)
+        for error in errors:
+            failed[type(error).__name__] += 1
+            self._errors.setdefault(type(error).__name__, error)
         self.report = replace(self.report, failed=dict(failed))

@@ -46,7 +46,8 @@ class Upkeep(Backend):
             deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
 
         Raises:
-            PartialFailure: some objects could not be looked at or deleted; `results` is the report.
+            PartialFailure: some objects could not be looked at or deleted; `results` is the report, `failed` the first
+                error of each kind.
             BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
         """
         return Sweep(self, prefix, max_requests, resume).run(progress, deadline)
