@@ -22,8 +22,9 @@ from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
 from tiercache.objectstore.mirror import ITEMS  # noqa: E402
 from tiercache.pricing import dollars, monthly_cost  # noqa: E402
 from tiercache_azure import AzureBlobBackend  # noqa: E402
+from tiercache_azure.blobs import identifier  # noqa: E402
 from tiercache_azure.classes import RULES as AZURE  # noqa: E402
-from tiercache_azure.container import AzureContainer, identifier  # noqa: E402
+from tiercache_azure.container import AzureContainer  # noqa: E402
 from tiercache_gcs import GCSBackend  # noqa: E402
 from tiercache_gcs.bucket import GCSBucket  # noqa: E402
 from tiercache_gcs.classes import RULES as GCS  # noqa: E402

@@ -37,7 +37,7 @@ from tiercache.entry import Entry, Metadata
 from tiercache.errors import CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, StorageClassWarning
 from tiercache.objectstore.faults import Refused
 from tiercache_azure import AzureAccessTier, AzureBlobBackend
-from tiercache_azure.container import blob_name
+from tiercache_azure.blobs import blob_name
 
 CANARY = "canary"
 KEY = base64.b64encode(b"canary account key").decode()

@@ -7,18 +7,16 @@ from functools import wraps
 from http.client import HTTPException
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-import requests
-from azure.core import MatchConditions
 from azure.core.pipeline import PipelineResponse
-from azure.storage.blob import BlobProperties, ContainerClient, ContentSettings, StandardBlobTier
+from azure.storage.blob import ContainerClient, ContentSettings, StandardBlobTier
 
 from tiercache.errors import BackendError, TiercacheError
-from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
+from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload
 from tiercache.objectstore.client import LazyClient
 from tiercache.objectstore.faults import Absent, Faults, Refused
 from tiercache.objectstore.sdk import SdkStore
 
-from .classes import ARCHIVED
+from .blobs import blob_name, body_of, condition, identifier, info_of, quoted_etag
 from .client import check_origin
 from .credential import STORAGE_SCOPE, PatientCredential
 from .errors import WORDS, NoContainer, NotBlobStorage, Unchangeable, by_code, credentials_refused, translate
@@ -79,9 +77,9 @@ class AzureContainer(SdkStore[ContainerClient]):
             check_origin(answer)
             response = answer.http_response
             if response.status_code in (200, 206):
-                body, headers = _body(response, limit), response.headers
+                body, headers = body_of(response, limit), response.headers
                 tier = headers.get("x-ms-access-tier")  # since the API of 2026-10-06
-                found.append((ObjectInfo(name, len(body), _etag(headers.get("ETag")), tier), body))
+                found.append((ObjectInfo(name, len(body), quoted_etag(headers.get("ETag")), tier), body))
 
         try:
             with self.calling("GetBlob", deadline) as client:
@@ -95,7 +93,7 @@ class AzureContainer(SdkStore[ContainerClient]):
         """Get Blob Properties."""
         try:
             with self.calling("GetBlobProperties", deadline) as client:
-                return _info(client.get_blob_client(blob_name(name)).get_blob_properties())
+                return info_of(client.get_blob_client(blob_name(name)).get_blob_properties())
         except Absent:
             return None
 
@@ -120,7 +118,7 @@ class AzureContainer(SdkStore[ContainerClient]):
                 metadata={identifier(name): text for name, text in upload.user_metadata.items()},
                 content_settings=_CONTENT,
                 standard_blob_tier=None if tier is None else StandardBlobTier(tier),
-                **_condition(if_match),
+                **condition(if_match),
             )
 
     def _replace(self, upload: Upload, if_match: str | None, deadline: float | None) -> bool:
@@ -144,7 +142,7 @@ class AzureContainer(SdkStore[ContainerClient]):
     def _delete(self, name: str, if_match: str | None, deadline: float | None) -> None:
         try:
             with self.calling("DeleteBlob", deadline) as client:
-                client.delete_blob(blob_name(name), **_condition(if_match))
+                client.delete_blob(blob_name(name), **condition(if_match))
         except Unchangeable as error:  # it stays, and can be read again when it is rehydrated
             raise self._faults.busy("DeleteBlob", str(error)) from None
 
@@ -191,7 +189,7 @@ class AzureContainer(SdkStore[ContainerClient]):
         """List Blobs, with their metadata."""
         with self.calling("ListBlobs", deadline) as client:
             pages: Any = client.list_blobs(prefix, include=["metadata"], results_per_page=limit or _PAGE).by_page(token)
-            page = [_info(blob) for blob in next(pages)]
+            page = [info_of(blob) for blob in next(pages)]
         return page, pages.continuation_token
 
     @_creating
@@ -215,57 +213,3 @@ class AzureContainer(SdkStore[ContainerClient]):
     def spoils_credentials(self, error: Exception) -> bool:
         """Whether a new token may help."""
         return credentials_refused(error)
-
-
-def _info(blob: BlobProperties) -> ObjectInfo:
-    tier = None if blob.blob_tier is None else str(blob.blob_tier)
-    return ObjectInfo(
-        _object_name(blob.name),
-        blob.size,
-        _etag(blob.etag),
-        tier,
-        blob.last_modified.timestamp() if blob.last_modified else 0.0,
-        tier in ARCHIVED,  # it is in that tier, too, while it is rehydrated
-        {_mirrored(name): text or "" for name, text in (blob.metadata or {}).items()},
-    )
-
-
-def _body(answer: Any, limit: int) -> bytes:
-    """The body of a Get Blob, undecoded, once it is known not to be too large."""
-    response: requests.Response = answer.internal_response
-    size = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get("Content-Length", "")
-    whole = int(size) if size.isdecimal() else None
-    if whole is None or whole > limit:
-        response.close()
-    if whole is None:
-        raise NotBlobStorage("no length")
-    check_size(whole, limit)
-    body: bytes = response.raw.read(decode_content=False)
-    return body
-
-
-def _condition(if_match: str | None) -> dict[str, Any]:
-    return {} if if_match is None else {"etag": if_match, "match_condition": MatchConditions.IfNotModified}
-
-
-def _etag(etag: str | None) -> str | None:
-    """The version with its quotes, which a listing leaves out."""
-    return None if etag is None else '"' + etag.strip('"') + '"'
-
-
-def blob_name(name: str) -> str:
-    """Return the name of the blob for an object's name: Azure drops a dot at the end, `~` stands at none of ours."""
-    return f"{name}~" if name.endswith(".") else name
-
-
-def _object_name(blob: str) -> str:
-    return blob[:-1] if blob.endswith(".~") else blob
-
-
-def identifier(name: str) -> str:
-    """Return a name of the mirror as Azure takes it: its names of metadata are identifiers of C#."""
-    return name.replace("-", "_")
-
-
-def _mirrored(name: str) -> str:
-    return name.replace("_", "-")

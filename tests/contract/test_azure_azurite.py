@@ -11,7 +11,7 @@ from azure.storage.blob import ContainerClient, StandardBlobTier
 from tiercache.testing import ObjectStoreContract
 from tiercache.testing.contract_object_hooks import Answer, RawObject
 from tiercache_azure import AzureBlobBackend
-from tiercache_azure.container import blob_name
+from tiercache_azure.blobs import blob_name
 
 CODE = "AuthorizationPermissionMismatch"
 DENIED = f"<?xml version='1.0'?><Error><Code>{CODE}</Code><Message>canary</Message></Error>"
