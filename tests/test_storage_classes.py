@@ -439,6 +439,16 @@ def test_a_tier_that_is_only_read_refuses_no_class(made):
     assert TierChain(express, Tier(s3(made, OTHER), name="plain")).check_class(COLD) == COLD
 
 
+def test_a_bucket_for_other_classes_keeps_to_its_own(made):
+    express = Tier(s3(made, storage_class="EXPRESS_ONEZONE"), name="express")
+    plain = Tier(s3(made, OTHER), name="plain")
+    chain = TierChain(express, plain)
+    asked = Entry(b"v", Metadata(key="k", created_at=1.0, size=1), storage_class=chain.check_class(COLD))
+    assert [tier.takes(asked, 1.0).storage_class for tier in (express, plain)] == [None, COLD]
+    both = chain.check_class("EXPRESS_ONEZONE")
+    assert [tier.takes(asked.in_class(both), 1.0).storage_class for tier in (express, plain)] == [both, None]
+
+
 def test_a_chain_without_classes_says_so():
     cache = Cache(TierChain(MemoryBackend()))
     with pytest.raises(ConfigurationError, match="no tier of this chain has storage classes; leave storage_class out"):

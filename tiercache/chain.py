@@ -90,7 +90,9 @@ class TierChain:
             raise ConfigurationError(f"storage_class must be the name of a class, not of type {type(name).__name__}")
         tables = [tier.classes for tier in self.tiers if tier.classes is not None]
         knowing = [tier for tier in self.tiers if tier.classes is not None and name in tier.classes]
-        for tier in knowing:
+        # A bucket for another kind of classes goes by its own where another tier fits, as another vendor's store does.
+        fitting = [tier for tier in knowing if tier.mixes(name)] or knowing
+        for tier in fitting:
             if tier.write != "never":
                 tier.check_class(name)
         if self.tiers and not tables:

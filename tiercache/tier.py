@@ -283,6 +283,12 @@ class Tier:
         """
         return usable(self.classes or {}, name, option, beside=getattr(self.backend, "storage_class", None)).name
 
+    def mixes(self, name: str) -> bool:
+        """Whether a class that the store has goes into the same bucket as the backend's own (S3 Express does not)."""
+        classes = self.classes or {}
+        own = classes.get(getattr(self.backend, "storage_class", None) or "")
+        return own is None or own.exclusive == classes[name].exclusive
+
     def _check_classes(self) -> None:
         if self.storage_classes and self.classes is None:
             kind = type(self.backend).__name__
@@ -301,7 +307,7 @@ class Tier:
 
     def _in_its_class(self, entry: Entry, now: float, classes: Mapping[str, ClassRules]) -> Entry:
         asked = entry.storage_class
-        if asked is not None and asked in classes:
+        if asked is not None and asked in classes and self.mixes(asked):
             return entry
         chosen = chosen_class(self.storage_classes, entry, now)  # another vendor's class is as if none was asked for
         return entry if chosen == asked else entry.in_class(chosen)
