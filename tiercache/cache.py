@@ -29,7 +29,7 @@ from .result import Result
 from .stats import TierCounters
 from .tier import Tier
 from .units import Duration, parse_duration
-from .upkeep import Upkeep
+from .upkeep import CacheUpkeep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,7 @@ DEFAULT_MEMORY = "256MiB"
 _TAKE_EVERY = 63  # a mask: 1 hit in 64 is timed
 
 
-class Cache(Upkeep):
+class Cache(CacheUpkeep):
     """A cache of values in a chain of tiers.
 
     Args:

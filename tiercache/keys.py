@@ -69,6 +69,11 @@ def listing_prefix(prefix: str) -> str:
     return _segmented(_encoded(prefix)[:_CUT_NAME_BYTES])
 
 
+def is_listable(prefix: str) -> bool:
+    """Whether a listing tells all keys below `prefix` from others; a longer prefix is cut (see `listing_prefix`)."""
+    return not prefix or key_of(listing_prefix(prefix)) == prefix
+
+
 def key_of(name: str) -> str | None:
     """Return the key of an object name; None when the name was cut or is not one of ours."""
     try:

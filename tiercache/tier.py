@@ -26,7 +26,7 @@ from .errors import (
 )
 from .flow import Operation
 from .memory import MemoryBackend
-from .objectstore.classes import ClassRules, usable
+from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
 from .units import Duration, Size, parse_duration, parse_size
@@ -284,10 +284,8 @@ class Tier:
         return usable(self.classes or {}, name, option, beside=getattr(self.backend, "storage_class", None)).name
 
     def mixes(self, name: str) -> bool:
-        """Whether a class that the store has goes into the same bucket as the backend's own (S3 Express does not)."""
-        classes = self.classes or {}
-        own = classes.get(getattr(self.backend, "storage_class", None) or "")
-        return own is None or own.exclusive == classes[name].exclusive
+        """Whether a class that the store has goes into the same bucket as the backend's own."""
+        return mixes(self.classes or {}, name, getattr(self.backend, "storage_class", None))
 
     def _check_classes(self) -> None:
         if self.storage_classes and self.classes is None:

@@ -1,4 +1,4 @@
-"""`Upkeep`: what concerns a `Cache` as a whole: its figures, its health, what is expired in its buckets, its end."""
+"""`CacheUpkeep`: what concerns a `Cache` as a whole: figures, health, what is expired in its buckets, its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
 
 
-class Upkeep:
+class CacheUpkeep:
     """The part of `Cache` that is about no key."""
 
     chain: TierChain

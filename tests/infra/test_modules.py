@@ -45,9 +45,7 @@ class TestEveryModule:
     @pytest.mark.parametrize("module", MODULES)
     def test_the_chain_it_prints_is_python_that_makes_it(self, plan, module):
         package, name = BACKENDS[module]
-        backend = getattr(importlib.import_module(package), name, None)
-        if backend is None:
-            pytest.skip(f"there is no {name} yet")
+        backend = getattr(importlib.import_module(package), name)
         outputs = plan(module, prefix="team a/cache").outputs
         made: dict[str, Any] = {}
         exec(outputs["tier_chain"], made)

@@ -36,7 +36,7 @@ from .listing import Listed, guessed, known, ours, page_of, with_info
 from .mirror import from_user_metadata, to_user_metadata
 from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
 from .parallel import for_each
-from .upkeep import Upkeep
+from .upkeep import BucketUpkeep
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ CONTENT_TYPE = "application/vnd.tiercache.entry"
 _ENVELOPE_OVERHEAD = envelope.MAX_HEADER_BYTES + 256
 
 
-class ObjectStoreBackend(Upkeep):
+class ObjectStoreBackend(BucketUpkeep):
     """Entries as objects in a bucket.
 
     - `get` is one GET, `put` one PUT. `put(if_absent=True)` onto an object that is expired or damaged costs a HEAD
@@ -215,7 +215,7 @@ class ObjectStoreBackend(Upkeep):
         Expired, damaged and archived ones go too. It costs a listing and a bulk delete for each thousand; a prefix
         over 800 encoded bytes costs a GET more for each key that is as long.
         """
-        if prefix and keys.key_of(keys.listing_prefix(prefix)) != prefix:  # it was cut
+        if not keys.is_listable(prefix):
             return super().clear(prefix, deadline=deadline)
         removed, failed = 0, dict[str, BackendError]()
         for page in self._pages(prefix, deadline, archived=True):

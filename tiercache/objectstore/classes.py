@@ -82,13 +82,18 @@ def usable(
         raise ConfigurationError(f"{option}{shown} is unknown to {choices(rules)}")
     if found.refused:
         raise ConfigurationError(f"{option}={found.name!r} cannot serve a cache: {found.refused}")
-    default = found if beside is None else rules.get(beside, found)
-    if default.exclusive != found.exclusive:
+    if not mixes(rules, found.name, beside):
         raise ConfigurationError(
-            f"{option}={found.name!r} does not go with the backend's own class {default.name}: no bucket takes both; "
+            f"{option}={found.name!r} does not go with the backend's own class {beside}: no bucket takes both; "
             "make a backend for each"
         )
     return found
+
+
+def mixes(rules: Mapping[str, ClassRules], name: str, beside: str | None) -> bool:
+    """Return whether a class of the store goes into the same buckets as another one (S3 Express goes with none)."""
+    other = rules.get(beside or "")
+    return other is None or other.exclusive == rules[name].exclusive
 
 
 def choices(rules: Mapping[str, ClassRules]) -> str:

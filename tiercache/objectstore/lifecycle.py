@@ -30,7 +30,7 @@ class LifecycleRules(ABC):
 
     @abstractmethod
     def write(self, rules: Sequence[Rule], *, deadline: float | None) -> None:
-        """Replace all rules by these (none: remove the configuration)."""
+        """Replace all rules by these; there is one at least, as `wanted` makes some."""
 
     @abstractmethod
     def wanted(self, prefix: str, expire_after_days: int | None) -> list[Rule]:

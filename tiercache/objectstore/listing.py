@@ -40,11 +40,10 @@ def ours(page: Iterable[ObjectInfo], root: str, prefix: str) -> list[Listed]:
     """Return the objects of a page that hold entries whose keys start with `prefix`, and nobody else's.
 
     Args:
-        page: what the store listed.
+        page: objects whose names begin with what such names begin with (`page_of`).
         root: the backend's prefix.
         prefix: of keys; those with cut names are taken when their names may start with it.
     """
-    start = keys.listing_prefix(prefix)
     found = []
     for info in page:
         name = info.name.removeprefix(root)
@@ -52,7 +51,7 @@ def ours(page: Iterable[ObjectInfo], root: str, prefix: str) -> list[Listed]:
         if key is not None:
             if key.startswith(prefix):
                 found.append(Listed(key, info))
-        elif keys.is_cut(name) and name.startswith(start):
+        elif keys.is_cut(name):
             found.append(Listed(None, info))
     return found
 

@@ -75,9 +75,9 @@ class SdkStore(ObjectStore, Generic[C]):
         self._client.close()
 
 
-def took_place(attempt: Callable[[], object], *, tries: int = 2) -> bool:
+def took_place(attempt: Callable[[], object]) -> bool:
     """Return whether a conditional write took place; one that conflicts with another is tried once more."""
-    for _ in range(tries):
+    for _ in range(2):
         try:
             attempt()
         except (Refused, Absent):

@@ -21,7 +21,7 @@ from .mirror import gone_at
 from .objects import ObjectInfo
 
 if TYPE_CHECKING:
-    from .upkeep import Upkeep
+    from .upkeep import BucketUpkeep
 
 Progress = Callable[["SweepReport"], None]
 LEAST_BUDGET = 3
@@ -85,9 +85,9 @@ class Sweep:
         resume: where an earlier run stopped; None: at the beginning.
     """
 
-    def __init__(self, backend: Upkeep, prefix: str, budget: int | None, resume: str | None) -> None:
+    def __init__(self, backend: BucketUpkeep, prefix: str, budget: int | None, resume: str | None) -> None:
         check_budget(budget)
-        if prefix and keys.key_of(keys.listing_prefix(prefix)) != prefix:
+        if not keys.is_listable(prefix):
             raise ConfigurationError("prefix is longer than a listing can tell apart; give its first part")
         self._backend = backend
         self._prefix = prefix

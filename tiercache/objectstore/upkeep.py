@@ -1,4 +1,4 @@
-"""`Upkeep`: what keeps a bucket clean: sweeps and lifecycle rules. Part of every object-store backend."""
+"""`BucketUpkeep`: what keeps a bucket clean: sweeps and lifecycle rules. Part of every object-store backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sweep import Sweep, SweepReport
 T = TypeVar("T")
 
 
-class Upkeep(Backend):
+class BucketUpkeep(Backend):
     """Operations on a bucket as a whole, on top of what `ObjectStoreBackend` provides."""
 
     objects: ObjectStore
