@@ -33,7 +33,7 @@ from tiercache.errors import (
     TiercacheError,
 )
 from tiercache.testing.servers import redis_server
-from tiercache_redis import RedisBackend, connections, loops
+from tiercache_redis import RedisBackend, connections
 from tiercache_redis.errors import mapped
 
 CANARY = "s3cr3t-canary"
@@ -186,8 +186,7 @@ def connect_seconds(monkeypatch):
     """Set how long opening a connection may go on in the background."""
 
     def set_to(seconds):
-        for module in (connections, loops):
-            monkeypatch.setattr(module, "CONNECT_SECONDS", seconds)
+        monkeypatch.setattr(connections, "CONNECT_SECONDS", seconds)
 
     return set_to
 

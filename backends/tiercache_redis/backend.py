@@ -249,13 +249,11 @@ class RedisBackend(Backend):
         self._connections.close()
 
     def _connect(self, address: Address, limit: int) -> None:
-        from .connections import Connections
         from .errors import VENDOR_ERRORS
-        from .loops import Loops
+        from .ways import ways
 
         try:
-            self._connections = Connections(address, limit, lambda: self.timeout)
-            self._loops = Loops(address, limit, lambda: self.timeout)
+            self._connections, self._loops = ways(address, limit, lambda: self.timeout)
         except (TypeError, ValueError, *VENDOR_ERRORS):  # their text may quote the URL
             failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
         else:

@@ -37,6 +37,10 @@ _OTHER_NODE = (theirs.AskError, theirs.ClusterCrossSlotError)  # MOVED is an Ask
 _FORBIDDEN_COMMAND = re.compile(r"'([A-Za-z|]{1,40})' command")
 _CODE = re.compile(r"[A-Z]{2,20}\b")
 
+_CLUSTER = (
+    "the server is a node of a Redis Cluster that does not hold the key: "
+    "write redis+cluster://… (rediss+cluster:// for TLS) in place of redis://"
+)
 _FOR_NOW = {
     "OOM": "is out of memory and refuses writes: raise maxmemory or set an eviction policy",
     "READONLY": "is a read-only replica: connect to the primary",
@@ -60,6 +64,34 @@ class NotSent(theirs.ConnectionError):
     """An idle connection was found dead before anything was sent on it."""
 
 
+class Redirected(ConfigurationError):
+    """A node of a cluster answered that another one has the key; nothing was done.
+
+    Attributes:
+        slot: the hash slot of the key.
+        node: host (empty: the one that answered) and port of the other node.
+        once: whether this holds for this command only (ASK), as the slot is on its way there.
+    """
+
+    def __init__(self, slot: int, node: tuple[str, int], *, once: bool) -> None:
+        super().__init__(_CLUSTER)
+        self.slot, self.node, self.once = slot, node, once
+
+
+class NotServed(BackendUnavailable):
+    """The server did nothing, as it cannot serve this for now; another one may."""
+
+
+def answered(error: theirs.ResponseError) -> TiercacheError:
+    """Return `mapped(error)` of an error that came as a reply; a cluster's own answers tell more."""
+    ours = mapped(error)
+    if isinstance(error, theirs.AskError):
+        return Redirected(error.slot_id, (error.host, error.port), once=not isinstance(error, theirs.MovedError))
+    if isinstance(error, (theirs.ClusterDownError, theirs.TryAgainError)):
+        return NotServed(str(ours))
+    return ours
+
+
 def mapped(error: BaseException) -> TiercacheError:
     """Return the error of `tiercache.errors` that tells a caller what to do about `error`."""
     if isinstance(error, _REFUSED):
@@ -69,10 +101,7 @@ def mapped(error: BaseException) -> TiercacheError:
     if isinstance(error, (theirs.TimeoutError, TimeoutError)):
         return BackendTimeout("Redis did not answer within the deadline")
     if isinstance(error, _OTHER_NODE):
-        return ConfigurationError(
-            "the server is a node of a Redis Cluster that does not hold the key: "
-            "connect to a server without cluster mode, or to a proxy"
-        )
+        return ConfigurationError(_CLUSTER)
     if isinstance(error, theirs.InvalidResponse):
         return BackendUnavailable("the answer is not Redis protocol: check that the URL points to a Redis server")
     if isinstance(error, (theirs.ResponseError, theirs.BusyLoadingError)):
@@ -108,6 +137,10 @@ def _answered(error: BaseException) -> TiercacheError:
         return BackendUnavailable(f"Redis {_FOR_NOW[code]}")
     if "DB index" in text or "Invalid Database" in text:
         return ConfigurationError("the server has no database of the number in the URL: use a smaller one, such as 0")
+    if "cluster support disabled" in text:
+        return ConfigurationError(
+            "the server is no node of a Redis Cluster: write redis:// in place of redis+cluster://"
+        )
     if "unknown command" in text.lower():
         return ConfigurationError("the server lacks a command that is needed: use Redis 5 or later, or Valkey")
     return BackendUnavailable(f"Redis answered with an error ({code}); its log may say more")
