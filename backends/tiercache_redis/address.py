@@ -95,6 +95,8 @@ def _one_host(url: str) -> tuple[str, tuple[Node, ...], str, str]:
             "a Redis URL with a '+' starts with redis+cluster://, redis+sentinel:// or, for TLS, rediss+…://"
         )
     place, question, query = rest.partition("?")
+    if "@" in query:  # the rest of a password, perhaps
+        raise ConfigurationError(_unreadable("holds an '@' after its '?'", kind))
     netloc, _, path = place.partition("/")
     login, at, hosts = netloc.rpartition("@")
     parts = [_split(f"//{host}") for host in hosts.split(",")]

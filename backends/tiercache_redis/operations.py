@@ -61,7 +61,7 @@ def get_many(layout: Layout, keys: Sequence[str]) -> Steps[dict[str, Entry]]:
             for group, reply in zip(groups, replies, strict=True):
                 for key, data in zip(group, value(reply), strict=True):
                     try:
-                        entry = layout.entry(key, data)
+                        entry = layout.entry(key, value(data))  # of a cluster, one node may have failed
                     except BackendError as error:
                         failed[key] = error
                     else:
