@@ -23,22 +23,34 @@ T = TypeVar("T")
 
 
 class RedisBackend(Backend):
-    """Entries in Redis or Valkey (5 or later, one node): one string key an entry, expired by the server.
+    """Entries in Redis or Valkey (5 or later): one string key an entry, expired by the server.
 
     The constructor does no I/O. A connection that broke while it was idle is replaced within the call. Retries are
     otherwise the chain's business. The users of an ACL need GET, MGET, SET, UNLINK, EVAL with GETRANGE (`if_match`),
-    SCAN, PTTL and STRLEN (listings, `clear`) and PING.
+    SCAN, PTTL and STRLEN (listings, `clear`) and PING; in a cluster also CLUSTER SLOTS and ASKING, behind sentinels
+    ROLE if it can be had.
+
+    In a cluster a batch is one round trip to each node that holds some of its keys, all at the same time; redirections
+    are followed, and a new owner of the keys is learnt, within the deadline. Where only some nodes fail, a batch is a
+    `PartialFailure` with what the others answered. A listing goes through all primaries; what moves from one to
+    another meanwhile may be missed. Behind sentinels, each new connection asks them for the primary, in the
+    background if need be. After a failover, what the old primary had not passed on to its replica is lost, as
+    replication is asynchronous: writes and deletes alike.
 
     Args:
-        url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///run/redis.sock?db=0`. The query may
+        url: `redis://user:password@host:6379/0`, or `unix:///run/redis.sock?db=0`; of a cluster some of its nodes,
+            `redis+cluster://user:password@host:7000,other:7001/`; of sentinels
+            `redis+sentinel://user:password@host:26379,other:26379/service/0`, user and password being the primary's
+            (`sentinel_username` and `sentinel_password` in the query are theirs). TLS is `rediss://`,
+            `rediss+cluster://` and `rediss+sentinel://`. The query may
             hold `prefix`, `timeout` (seconds) and `max_connections`, which outrank the arguments, and redis-py's
             `db`, `username`, `password`, `client_name`, `protocol`, `socket_keepalive` and `ssl_…`. The URL appears in
             no message, log or repr.
         prefix: what the Redis key of every entry begins with. `clear()` deletes all that begins with it.
         timeout: seconds for one round trip, or text such as `"100ms"`; None: no bound. A tier may set the attribute
             later. Connecting may go on in the background for 2 seconds.
-        max_connections: connections at most, for the threads of the process together and for each event loop. A
-            caller waits for one within its deadline.
+        max_connections: connections at most (in a cluster, to each node), for the threads of the process together
+            and for each event loop. A caller waits for one within its deadline.
         clock: returns Unix seconds.
 
     Raises:
@@ -111,10 +123,10 @@ class RedisBackend(Backend):
         return None if entry is None else entry.metadata
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
-        """Return the entries that are there: one MGET, or one for each 1,000 keys.
+        """Return the entries that are there, in one round trip for each 1,000 keys.
 
         Raises:
-            PartialFailure: some keys hold no intact entry, or a later page failed; it carries the entries.
+            PartialFailure: some keys hold no intact entry, or a later page or a node failed; it carries the entries.
         """
         return self._run(operations.get_many(self._layout, keys), deadline)
 
@@ -229,7 +241,7 @@ class RedisBackend(Backend):
         return removed
 
     def ping(self, *, deadline: float | None = None) -> None:
-        """Return when the server answers; raise what keeps it from answering."""
+        """Return when the server, or every primary of a cluster, answers; raise what keeps it from answering."""
         self._run(operations.ping(), deadline)
 
     async def aping(self, *, deadline: float | None = None) -> None:

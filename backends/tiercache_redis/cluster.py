@@ -96,10 +96,8 @@ class ClusterConnections:
     def _ask_all(self, asks: list[Ask], ends: float | None) -> list[Answer]:
         others = [self._begin(ask, ends) for ask in asks[1:]]
         first = self._ask(asks[0], ends)
-        return [
-            first,
-            *(self._ask(ask, ends) if other is None else other.result() for ask, other in zip(asks[1:], others)),
-        ]
+        later = zip(asks[1:], others, strict=True)
+        return [first, *(self._ask(ask, ends) if other is None else other.result() for ask, other in later)]
 
     def _begin(self, ask: Ask, ends: float | None) -> Future[Answer] | None:
         try:

@@ -79,6 +79,9 @@ class Router:
             part.reply = NotServed("the nodes of the Redis Cluster send from one to another: it is being changed")
         if all(part.broken for part in parts):
             raise parts[0].reply
+        for part in parts:
+            if isinstance(part.reply, NotServed):
+                part.reply = BackendUnavailable(str(part.reply))  # the difference is for this file only
         return [join([part.reply for part in its]) for its, join in cut]
 
     def _round(self, parts: list[Part], repeatable: bool) -> Plan[None]:
