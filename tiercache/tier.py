@@ -8,30 +8,27 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter_ns
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from . import fork
 from .backend import Backend
+from .call import Call
 from .entry import Entry, Metadata
 from .errors import (
     BackendError,
     BackendUnavailable,
     CacheClosed,
     ConfigurationError,
-    CorruptEntry,
     PartialFailure,
     TiercacheError,
 )
-from .flow import Operation
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
 from .units import Duration, Size, parse_duration, parse_size
 
-T = TypeVar("T")
 Promote = Literal["always", "second_hit", "never"]
 Write = Literal["through", "never"]
 FAILURES = (BackendError, ConfigurationError)
@@ -41,109 +38,6 @@ logger = logging.getLogger("tiercache")
 LOG_EVERY = 60.0
 _REMEMBERED_HITS = 10_000
 _FROM_BACKEND: Any = object()
-
-
-class Call(Operation[T]):
-    """One operation on a tier's backend, timed, counted and bounded by the tier's deadline."""
-
-    __slots__ = ("args", "method", "options", "tier", "timeout")
-
-    def __init__(self, tier: Tier, method: str, args: tuple[Any, ...], timeout: float | None, **options: Any) -> None:
-        self.tier = tier
-        self.method = method
-        self.args = args
-        self.timeout = timeout
-        self.options = options
-
-    def perform(self) -> T:
-        """Do it, blocking."""
-        tier, start = self.tier, perf_counter_ns()
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        try:
-            answer = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
-            result: T = _CHECKS[self.method](self.args, answer)
-        except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            failure = tier.failed(error)
-            raise failure from failure.__cause__
-        tier.timed(self.method, perf_counter_ns() - start)
-        return result
-
-    async def aperform(self) -> T:
-        """Do it without blocking the running loop."""
-        tier, start = self.tier, perf_counter_ns()
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        try:
-            answer = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
-            result: T = _CHECKS[self.method](self.args, answer)
-        except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            failure = tier.failed(error)
-            raise failure from failure.__cause__
-        tier.timed(self.method, perf_counter_ns() - start)
-        return result
-
-
-# What a backend may answer. A store that another person wrote is not believed blindly: what does not fit is a failure
-# of the tier, and an entry of another key is never served.
-
-
-def _entry(args: tuple[Any, ...], answer: Any) -> Entry | None:
-    if answer is None:
-        return None
-    if not isinstance(answer, Entry):
-        raise TypeError(f"get returned a {type(answer).__name__}")
-    if answer.metadata.key != args[0]:
-        raise CorruptEntry("the store returned the entry of another key")
-    return answer
-
-
-def _metadata(args: tuple[Any, ...], answer: Any) -> Metadata | None:
-    if answer is None or (isinstance(answer, Metadata) and answer.key == args[0]):
-        return answer
-    raise CorruptEntry("the store returned no metadata, or those of another key")
-
-
-def _entries(args: tuple[Any, ...], answer: Any) -> dict[str, Entry]:
-    if not isinstance(answer, dict):
-        raise TypeError(f"get_many returned a {type(answer).__name__}")
-    asked = set(args[0])
-    good = {
-        key: entry
-        for key, entry in answer.items()
-        if key in asked and isinstance(entry, Entry) and entry.metadata.key == key
-    }
-    if len(good) < len(answer):
-        wrong = {key: CorruptEntry("the store returned another key's entry") for key in answer if key not in good}
-        raise PartialFailure(wrong, good)
-    return good
-
-
-def _truth(args: tuple[Any, ...], answer: Any) -> bool:
-    if not isinstance(answer, int):
-        raise TypeError(f"the store answered with a {type(answer).__name__}, not a bool")
-    return bool(answer)
-
-
-def _number(args: tuple[Any, ...], answer: Any) -> int:
-    if not isinstance(answer, int):
-        raise TypeError(f"the store answered with a {type(answer).__name__}, not a number")
-    return answer
-
-
-def _anything(args: tuple[Any, ...], answer: Any) -> None:
-    return None
-
-
-_CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
-    "get": _entry,
-    "head": _metadata,
-    "put": _truth,
-    "delete": _truth,
-    "get_many": _entries,
-    "put_many": _anything,
-    "delete_many": _number,
-    "clear": _number,
-    "ping": _anything,
-}
 
 
 class Tier:
