@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from .backend import Backend
+from .drainer import Drainer
 from .entry import Clock
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
@@ -52,6 +53,7 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.drainer = Drainer(self.tiers)
         self._name_tiers()
 
     @classmethod
@@ -119,16 +121,23 @@ class TierChain:
         _raise_first(await adrive(self._ping()))
 
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
-        """Wait for promotions that are still being written; return whether all are, within `timeout` seconds."""
-        return self.background.drain(timeout)
+        """Wait for what is still to be written: promotions, writes behind, changes that a tier missed.
+
+        Returns:
+            Whether all of it was, within `timeout` seconds.
+        """
+        ends = time.monotonic() + timeout
+        promoted = self.background.drain(timeout)
+        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted
 
     async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
         return await asyncio.to_thread(self.drain, timeout)
 
     def close(self) -> None:
-        """Finish promotions, for 5 seconds at most, and close all backends, also when one of them fails to."""
+        """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
         self.drain()
+        self.drainer.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -140,6 +149,7 @@ class TierChain:
     async def aclose(self) -> None:
         """`close`, awaited."""
         await self.adrain()
+        self.drainer.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from . import fork
@@ -23,6 +23,7 @@ from .errors import (
     PartialFailure,
     TiercacheError,
 )
+from .journal import Journal
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
@@ -30,7 +31,8 @@ from .storage_class import StorageClassRule, checked_rules, chosen_class
 from .units import Duration, Size, parse_duration, parse_size
 
 Promote = Literal["always", "second_hit", "never"]
-Write = Literal["through", "never"]
+Write = Literal["through", "behind", "never"]
+WhenFull = Literal["drop", "wait"]
 FAILURES = (BackendError, ConfigurationError)
 """What a flow takes as "this tier cannot": counted, logged, and never raised to the caller unless strict."""
 
@@ -50,7 +52,12 @@ class Tier:
             backend's own default (Redis 0.1, object stores 2, memory none); None: no bound.
         promote: whether entries found in slower tiers are copied up into this one: `always`, on the `second_hit`,
             or `never`.
-        write: `through`: every `set` writes here and waits for it. `never`: this tier is only read.
+        write: `through`: every `set` writes here and waits for it. `behind`: it is queued, written in the background
+            (several together), and read from the queue until then; of several writes to a key the last one is made.
+            `never`: this tier is only read.
+        queue_entries, queue_bytes: how much may wait to be written behind.
+        when_full: what a write behind does when that much waits: `drop` the entry (counted; what it was to replace is
+            deleted), or `wait` for room, for `timeout` at most.
         max_ttl: entries stay here no longer than this; None: as long as they live.
         max_entry_bytes: larger payloads skip this tier and are counted; None: as the backend says (object stores
             take 16 MiB).
@@ -73,6 +80,9 @@ class Tier:
         timeout: Duration | None = _FROM_BACKEND,
         promote: Promote = "always",
         write: Write = "through",
+        queue_entries: int = 10_000,
+        queue_bytes: Size = "64MiB",
+        when_full: WhenFull = "drop",
         max_ttl: Duration | None = None,
         max_entry_bytes: Size | None = None,
         storage_classes: Sequence[StorageClassRule] = (),
@@ -84,6 +94,10 @@ class Tier:
             raise ConfigurationError(f"promote={promote!r} must be one of {', '.join(get_args(Promote))}")
         if write not in get_args(Write):
             raise ConfigurationError(f"write={write!r} must be one of {', '.join(get_args(Write))}")
+        if when_full not in get_args(WhenFull):
+            raise ConfigurationError(f"when_full={when_full!r} must be one of {', '.join(get_args(WhenFull))}")
+        if isinstance(queue_entries, bool) or not isinstance(queue_entries, int) or queue_entries < 1:
+            raise ConfigurationError(f"queue_entries={queue_entries!r} must be a whole number from 1 on")
         self.backend = backend
         self.name = name
         self.promote: Promote = promote
@@ -96,6 +110,11 @@ class Tier:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
         self.local = isinstance(backend, MemoryBackend)
+        if self.local and write == "behind":
+            raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
+        self.when_full: WhenFull = when_full
+        self.journal = Journal(max_entries=queue_entries, max_bytes=parse_size(queue_bytes, "queue_bytes"))
+        self.on_change: Callable[[Tier], object] = _nobody
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
         self.storage_classes = checked_rules(storage_classes)
@@ -156,6 +175,16 @@ class Tier:
     def ping(self) -> Call[None]:
         """Ask whether the store can serve."""
         return Call(self, "ping", (), self.timeout)
+
+    def missed(self, keys: Iterable[str]) -> None:
+        """The store did not take a change of these keys: until they are deleted there, it answers no reads for them."""
+        self.journal.missed_change(keys)
+        self.on_change(self)
+
+    def behind(self, key: str, entry: Entry | None) -> None:
+        """Queue a change of a tier that is written behind; None: the key is deleted."""
+        self.journal.queue(key, entry)
+        self.on_change(self)
 
     def takes(self, entry: Entry, now: float) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
@@ -262,6 +291,9 @@ class Tier:
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
+            queued=self.journal.queued,
+            dropped=self.journal.dropped,
+            missed=self.journal.missed,
             read=latency(counters.read_latency),
             write=latency(counters.write_latency),
         )
@@ -292,6 +324,10 @@ class Tier:
             self._logged[kind] = math.inf if fatal else now
         level = logging.ERROR if fatal else logging.WARNING
         logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
+
+
+def _nobody(tier: Tier) -> None:
+    """Stands for the chain, which has a tier's journal worked off."""
 
 
 def _check_backend(backend: object) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..entry import Entry
-from ..errors import CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
+from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Settled, running_loop
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
+from . import change
 from .read import Found, promote_local, raise_if_strict
-from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, undo, writable
+from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -71,6 +72,18 @@ async def _read_many(
 
 async def _ask(chain: TierChain, tier: Tier, keys: Sequence[str], warming: bool) -> tuple[dict[str, Entry], set[str]]:
     """Return the tier's entries and the keys for which it failed: those take no promotion in this call."""
+    pending = tier.journal.pending
+    waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
+    asked = [key for key in keys if key not in waiting]
+    found, shut = await _ask_store(chain, tier, asked, warming) if asked else ({}, set[str]())
+    found = {key: entry for key, entry in found.items() if not tier.journal.refuses(key, entry)}
+    found |= {key: entry for key, entry in waiting.items() if entry is not None}
+    return found, shut | {key for key, entry in waiting.items() if entry is None}
+
+
+async def _ask_store(
+    chain: TierChain, tier: Tier, keys: Sequence[str], warming: bool
+) -> tuple[dict[str, Entry], set[str]]:
     try:
         return await tier.get_many(keys, bounded=not warming), set()
     except PartialFailure as partial:
@@ -115,11 +128,10 @@ async def _promote_remote(
     try:
         valid = {load.key: entries[load.key] for load in writing}
         if valid:
-            failed = await _put_batch(tier, valid, bounded=bounded)
-            tier.counters.add(promotions=len(valid) - failed)
+            await change.promote_many(tier, valid, bounded=bounded)
         for load, write in writing.items():
             if write.overtaken:
-                await undo(tier, load.key)
+                await change.undo(tier, load.key)
     finally:
         for load, write in writing.items():
             chain.fence.end_write(load, write)
@@ -147,31 +159,13 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) 
     refused = [key for key in entries if key not in kept]
     try:
         if kept:
-            await tier.put_many(kept)
-        tier.counters.add(puts=len(kept))
+            refused += await change.put_many(tier, kept)
     except PartialFailure as partial:
-        too_large = [key for key, error in partial.failed.items() if isinstance(error, EntryTooLarge)]
-        tier.counters.add(puts=len(kept) - len(partial.failed), skipped=len(too_large))
-        refused += too_large
-        for key, error in partial.failed.items():
-            if key not in too_large:
-                raise_if_strict(chain, error)
+        refused += partial.results
+        for error in partial.failed.values():
+            raise_if_strict(chain, error)
     if refused:
-        await tier.delete_many(refused)  # they stay out of this tier, and so must what they replace
-
-
-async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) -> int:
-    """Store entries, for a promotion; return how many failed (counted and logged)."""
-    try:
-        await tier.put_many(entries, bounded=bounded)
-    except PartialFailure as partial:
-        failed = len(partial.failed)
-    except FAILURES:
-        failed = len(entries)
-    else:
-        failed = 0
-    tier.counters.add(puts=len(entries) - failed)
-    return failed
+        await change.delete_many(tier, refused)  # they stay out of this tier, and so must what they replace
 
 
 async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
@@ -189,16 +183,10 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
 
 async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set[str]:
     """Return the keys that may still be in the tier."""
-    failed: set[str] = set()
-    try:
-        absent = await tier.delete_many(keys)
-    except PartialFailure as partial:
-        for error in partial.failed.values():
-            raise_if_strict(chain, error)
-        failed = set(partial.failed)
-        absent = len(keys) - len(failed)
-    tier.counters.deletes += absent
-    return failed
+    failed = await change.delete_many(tier, keys)
+    for error in failed.values():
+        raise_if_strict(chain, error)
+    return set(failed)
 
 
 async def clear(chain: TierChain, prefix: str) -> None:

@@ -12,6 +12,7 @@ from ..fence import Load
 from ..flow import Background
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
+from . import change
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -45,7 +46,12 @@ async def head(chain: TierChain, key: str) -> tuple[Metadata, Tier] | None:
     """Return the metadata of the first tier that has a fresh entry, and the tier."""
     for tier in chain.tiers:
         try:
-            metadata = await tier.head(key)
+            if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
+                metadata = None if pending.entry is None else pending.entry.metadata
+            else:
+                metadata = await tier.head(key)
+                if metadata is not None and tier.journal.refuses(key, metadata):
+                    continue
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
@@ -66,8 +72,16 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
     for tier in chain.tiers:
         try:
-            # Memory never waits and has no deadline: an operation would cost more than the look.
-            entry = tier.backend.get(key) if tier.local else await tier.get(key)
+            if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
+                if pending.entry is None:  # what it holds is old, and no copy may be put there before it is deleted
+                    tier.counters.misses += 1
+                    continue
+                entry: Entry | None = pending.entry
+            else:
+                # Memory never waits and has no deadline: an operation would cost more than the look.
+                entry = tier.backend.get(key) if tier.local else await tier.get(key)
+                if entry is not None and tier.journal.refuses(key, entry):
+                    entry = None
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
@@ -122,13 +136,9 @@ async def _promote_remote(chain: TierChain, tier: Tier, entry: Entry, load: Load
     write = chain.fence.start_write(load)
     try:
         if write is not None:
-            await tier.put(load.key, entry)
-            tier.counters.promotions += 1
-            tier.counters.puts += 1
+            await change.promote(tier, load.key, entry)
             if write.overtaken:
-                await tier.delete(load.key)
-    except FAILURES:
-        return  # counted and logged; the next hit below tries again
+                await change.undo(tier, load.key)
     finally:
         if write is not None:
             chain.fence.end_write(load, write)

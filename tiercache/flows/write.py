@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..tier import FAILURES, Tier
+from . import change
 from .read import Found, raise_if_strict, read
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def delete(chain: TierChain, key: str) -> bool:
     mutations = begin(chain, [key])
     try:
         await settle(mutations)
-        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)])
+        removed = await gather(chain, [change.delete(tier, key) for tier in writable(chain)])
         return any(result is True for result in removed)
     finally:
         await end(chain, mutations)
@@ -137,18 +138,10 @@ async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):
-                    await undo(tier, mutation.key)
+                    await change.undo(tier, mutation.key)
     finally:
         for mutation in mutations:
             chain.fence.finish(mutation)
-
-
-async def undo(tier: Tier, key: str) -> None:
-    """Remove what an overtaken write left."""
-    try:
-        await tier.delete(key)
-    except FAILURES:
-        return  # counted and logged
 
 
 async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
@@ -162,7 +155,7 @@ async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
 
 def writable(chain: TierChain) -> list[Tier]:
     """Return the tiers that are written to."""
-    return [tier for tier in chain.tiers if tier.write == "through"]
+    return [tier for tier in chain.tiers if tier.write != "never"]
 
 
 def _with_end(entry: Entry, expires_at: float | None) -> Entry:
@@ -196,16 +189,9 @@ async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry) -> None:
     kept = tier.takes(entry, chain.clock())
     if kept is not None:
         try:
-            await tier.put(key, kept)
+            await change.put(tier, key, kept)
         except EntryTooLarge:
             tier.counters.skipped += 1
         else:
-            tier.counters.puts += 1
             return
-    await tier.delete(key)  # it stays out of this tier, and so must what it replaces
-
-
-async def _delete(tier: Tier, key: str) -> bool:
-    removed = await tier.delete(key)
-    tier.counters.deletes += removed
-    return removed
+    await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces
