@@ -16,6 +16,7 @@ from .flow import Gather, adrive, drive
 from .memory import MemoryBackend
 from .objectstore.classes import choices
 from .pool import DaemonPool
+from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier
 
@@ -55,6 +56,7 @@ class TierChain:
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
         self.drainer = Drainer(self.tiers)
         self._name_tiers()
+        watch(self)
 
     @classmethod
     def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
@@ -120,6 +122,11 @@ class TierChain:
         """`check`, awaited."""
         _raise_first(await adrive(self._ping()))
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether something waits to be written behind, or to be deleted where a change was missed."""
+        return any(tier.journal.pending for tier in self.tiers)
+
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """Wait for what is still to be written: promotions, writes behind, changes that a tier missed.
 
@@ -136,7 +143,7 @@ class TierChain:
 
     def close(self) -> None:
         """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
-        self.drain()
+        self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
@@ -148,7 +155,7 @@ class TierChain:
 
     async def aclose(self) -> None:
         """`close`, awaited."""
-        await self.adrain()
+        await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
