@@ -54,7 +54,8 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
-        self.drainer = Drainer(self.tiers)
+        self.guard = self._guard()
+        self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
         watch(self)
 
@@ -186,6 +187,14 @@ class TierChain:
             tier.label: TierHealth(tier.label, error is None, f"{type(error).__name__}: {error}" if error else None)
             for tier, error in zip(self.tiers, errors, strict=True)
         }
+
+    def _guard(self) -> Tier | None:
+        """The tier that is the fence between processes: the first that can be, above another one that they share."""
+        for above, tier in enumerate(self.tiers):
+            if tier.guards and tier.write == "through":
+                below = self.tiers[above + 1 :]
+                return tier if any(lower.write != "never" and not lower.local for lower in below) else None
+        return None
 
     def _name_tiers(self) -> None:
         taken: set[str] = set()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import fork
 from .errors import BackendError, BackendUnavailable, CacheClosed, ConfigurationError, EntryTooLarge, PartialFailure
 from .flow import drive
-from .flows.change import may_land
+from .journal import may_land
 from .pool import DaemonPool
 from .ticker import ticker
 
@@ -34,9 +34,11 @@ class Drainer:
 
     Args:
         tiers: those with journals.
+        guard: the one that knows whether another process changed what is written behind.
     """
 
-    def __init__(self, tiers: Sequence[Tier]) -> None:
+    def __init__(self, tiers: Sequence[Tier], guard: Tier | None = None) -> None:
+        self._guard = guard
         self._tiers = [tier for tier in tiers if not tier.local and tier.write != "never"]
         self._pool = DaemonPool(max(1, len(self._tiers)), "tiercache-writer")
         self._closed = False
@@ -119,7 +121,7 @@ class Drainer:
     def _work(self, tier: Tier) -> None:
         while True:
             try:
-                done = drive(take_pending(tier))
+                done = drive(take_pending(tier, self._guard))
             except CacheClosed:
                 done = False
             with self._changed:
@@ -135,7 +137,7 @@ class Drainer:
                 return
 
 
-async def take_pending(tier: Tier) -> bool:
+async def take_pending(tier: Tier, guard: Tier | None = None) -> bool:
     """Have a tier take all that is pending, a batch at a time; False: it failed, and the rest still is."""
     while batch := tier.journal.batch():
         deletes = {key: change for key, change in batch.items() if change.entry is None}
@@ -144,6 +146,9 @@ async def take_pending(tier: Tier) -> bool:
             return False
         if puts and not await _put(tier, puts):
             return False
+        tokens = {key: change.token for key, change in puts.items() if change.token}
+        if guard is not None and tokens:
+            await _verify(tier, guard, tokens)
     return True
 
 
@@ -185,3 +190,13 @@ async def _put(tier: Tier, changes: dict[str, Change]) -> bool:
             tier.journal.given_up({key: entries[key]})
     tier.counters.puts += done
     return all(isinstance(refusal, EntryTooLarge) for refusal in failed.values())
+
+
+async def _verify(tier: Tier, guard: Tier, tokens: dict[str, str]) -> None:
+    """What another process changed since it was queued may be older than what it wrote here: it is deleted."""
+    try:
+        lost = await guard.overtaken(tokens)
+    except (BackendError, ConfigurationError):
+        return  # counted; it is as without a guard
+    if lost:
+        tier.journal.missed_change(lost)

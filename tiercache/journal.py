@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from . import fork
 from .entry import Entry, Metadata
+from .errors import AccessDenied, ConfigurationError, EntryTooLarge
 
 LIMIT = 10_000
 """Keys that a journal remembers as missed, and as written late, before it forgets their names."""
@@ -29,9 +30,10 @@ BATCH_BYTES = 16 * 2**20
 
 @dataclass(slots=True)
 class Change:
-    """What a tier has to do for a key: store an entry, or delete (None)."""
+    """What a tier has to do for a key: store an entry, or delete (None); `token` is what a guard holds for it."""
 
     entry: Entry | None
+    token: str = ""
 
     @property
     def size(self) -> int:
@@ -140,9 +142,9 @@ class Journal:
             with self._lock:
                 self._holds(key, entry)
 
-    def queue(self, key: str, entry: Entry | None) -> bool:
+    def queue(self, key: str, entry: Entry | None, token: str = "") -> bool:
         """Have an entry written (None: deleted) in its turn; False: there was no room, and it is deleted instead."""
-        change = Change(entry)
+        change = Change(entry, token)
         with self._lock:
             self._drop(key)
             fits = self._queued < self.max_entries and self._bytes + change.size <= self.max_bytes
@@ -252,3 +254,8 @@ def loaded_at(entry: Entry | Metadata) -> float:
     """Return when the load of an entry began (Unix seconds)."""
     metadata = entry.metadata if isinstance(entry, Entry) else entry
     return metadata.created_at if metadata.as_of is None else metadata.as_of
+
+
+def may_land(error: BaseException) -> bool:
+    """Whether a write that ended so may still take effect later."""
+    return not isinstance(error, (AccessDenied, ConfigurationError, EntryTooLarge))

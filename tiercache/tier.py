@@ -23,6 +23,7 @@ from .errors import (
     PartialFailure,
     TiercacheError,
 )
+from .guard import Guard, Seen
 from .journal import Journal
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
@@ -113,6 +114,7 @@ class Tier:
         if self.local and write == "behind":
             raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
         self.when_full: WhenFull = when_full
+        self.guards = isinstance(backend, Guard)
         self.journal = Journal(max_entries=queue_entries, max_bytes=parse_size(queue_bytes, "queue_bytes"))
         self.on_change: Callable[[Tier], object] = _nobody
         classes = getattr(backend, "rules", None)
@@ -168,6 +170,36 @@ class Tier:
         """Ask to remove entries."""
         return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)))
 
+    def get_seen(self, key: str) -> Call[Seen]:
+        """Ask a guard for an entry, and for what stands in its place (see `tiercache.guard`)."""
+        return Call(self, "get_seen", (key,), self.timeout)
+
+    def get_many_seen(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Seen]]:
+        """Ask a guard for entries, and for what stands in their place."""
+        return Call(self, "get_many_seen", (keys,), self._batch_timeout(len(keys)) if bounded else None)
+
+    def put_seen(self, key: str, entry: Entry, token: str) -> Call[bool]:
+        """Ask a guard to store an entry if what was seen is still there."""
+        return Call(self, "put_seen", (key, entry, token), self.timeout)
+
+    def put_many_seen(
+        self, entries: Mapping[str, Entry], tokens: Mapping[str, str], *, bounded: bool = True
+    ) -> Call[set[str]]:
+        """Ask a guard to store those entries for which what was seen is still there."""
+        return Call(self, "put_many_seen", (entries, tokens), self._batch_timeout(len(entries)) if bounded else None)
+
+    def bury(self, keys: Sequence[str], mark: bytes) -> Call[set[str]]:
+        """Ask a guard to leave open tombstones in place of entries."""
+        return Call(self, "bury", (keys, mark), self._batch_timeout(len(keys)))
+
+    def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
+        """Ask a guard to close them."""
+        return Call(self, "close_tombs", (keys, mark), self._batch_timeout(len(keys)))
+
+    def overtaken(self, tokens: Mapping[str, str]) -> Call[set[str]]:
+        """Ask a guard which keys hold something else than these tokens stand for."""
+        return Call(self, "overtaken", (tokens,), self._batch_timeout(len(tokens)))
+
     def clear(self, prefix: str) -> Call[int]:
         """Ask to remove every entry below a prefix; this has no deadline."""
         return Call(self, "clear", (prefix,), None)
@@ -181,9 +213,9 @@ class Tier:
         self.journal.missed_change(keys)
         self.on_change(self)
 
-    def behind(self, key: str, entry: Entry | None) -> None:
+    def behind(self, key: str, entry: Entry | None, token: str = "") -> None:
         """Queue a change of a tier that is written behind; None: the key is deleted."""
-        self.journal.queue(key, entry)
+        self.journal.queue(key, entry, token)
         self.on_change(self)
 
     def takes(self, entry: Entry, now: float) -> Entry | None:
@@ -345,7 +377,7 @@ def _check_backend(backend: object) -> None:
         raise ConfigurationError(f"a {kind} is not a Backend: it has no {', '.join(missing)}")
 
 
-_READS = frozenset({"get", "get_many", "head", "scan"})
+_READS = frozenset({"get", "get_many", "head", "scan", "get_seen", "get_many_seen"})
 _REQUIRED = [
     prefix + name
     for name in (

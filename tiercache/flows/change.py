@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from ..call import Call
 from ..entry import Entry
-from ..errors import AccessDenied, BackendError, ConfigurationError, EntryTooLarge, PartialFailure
+from ..errors import BackendError, EntryTooLarge, PartialFailure
 from ..flow import Operation
-from ..journal import Journal
+from ..journal import Journal, may_land
 from ..tier import FAILURES, Tier
 
 _LOOK_AGAIN = 0.01
 
 
-async def put(tier: Tier, key: str, entry: Entry) -> None:
+async def put(tier: Tier, key: str, entry: Entry, token: str = "") -> None:
     """Store an entry; if that fails, the tier may not answer for the key until it was deleted there.
+
+    Args:
+        tier: where to.
+        key: the full stored key.
+        entry: what.
+        token: what a guard holds for it, if there is one: a write behind looks whether it still does.
 
     Raises:
         EntryTooLarge: it was not stored, and what it replaces is still there.
         BackendError, ConfigurationError: the tier failed.
     """
     if tier.write == "behind":
-        await _queue(tier, key, entry)
+        await _queue(tier, key, entry, token)
         return
     try:
         await tier.put(key, entry)
@@ -53,7 +61,7 @@ async def delete(tier: Tier, key: str) -> bool:
     return removed
 
 
-async def put_many(tier: Tier, entries: Mapping[str, Entry]) -> list[str]:
+async def put_many(tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> list[str]:
     """Store entries; return the keys of those that are too large for the store.
 
     Raises:
@@ -62,7 +70,7 @@ async def put_many(tier: Tier, entries: Mapping[str, Entry]) -> list[str]:
     """
     if tier.write == "behind":
         for key, entry in entries.items():
-            await _queue(tier, key, entry)
+            await _queue(tier, key, entry, tokens.get(key, ""))
         return []
     failed: dict[str, BackendError] = {}
     try:
@@ -123,48 +131,58 @@ async def undo(tier: Tier, key: str) -> None:
         return  # counted and logged; the tier's journal knows
 
 
-async def promote(tier: Tier, key: str, entry: Entry) -> bool:
-    """Store a copy of an entry that a slower tier holds; False: the tier failed (counted and logged)."""
+async def promote(tier: Tier, key: str, entry: Entry, seen: str | None = None) -> None:
+    """Store a copy of an entry that a slower tier holds; if the tier fails, that is counted and logged.
+
+    Args:
+        tier: where to.
+        key: the full stored key.
+        entry: what.
+        seen: what a guard held when the load began: it is stored only if that is still so.
+    """
     try:
-        await tier.put(key, entry)
+        stored = await (tier.put(key, entry) if seen is None else tier.put_seen(key, entry, seen))
     except FAILURES as error:
         if may_land(error):
             tier.journal.given_up({key: entry})
-        return False
-    tier.journal.promoted(key, entry)
-    tier.counters.add(promotions=1, puts=1)
-    return True
+        return
+    if stored:
+        tier.journal.promoted(key, entry)
+        tier.counters.add(promotions=1, puts=1)
 
 
-async def promote_many(tier: Tier, entries: Mapping[str, Entry], *, bounded: bool) -> None:
-    """`promote` for several; `bounded`: within the tier's deadline for a batch."""
+async def promote_many(tier: Tier, entries: Mapping[str, Entry], seen: Mapping[str, str], *, bounded: bool) -> None:
+    """`promote` for several; `seen`: as far as a guard was asked; `bounded`: within the tier's deadline for a batch."""
+    guarded = {key: entry for key, entry in entries.items() if key in seen}
+    others = {key: entry for key, entry in entries.items() if key not in seen}
+    if guarded:
+        await _promote_many(tier, guarded, tier.put_many_seen(guarded, seen, bounded=bounded))
+    if others:
+        await _promote_many(tier, others, tier.put_many(others, bounded=bounded))
+
+
+async def _promote_many(tier: Tier, entries: Mapping[str, Entry], call: Call[Any]) -> None:
     failed: dict[str, BackendError] = {}
     try:
-        await tier.put_many(entries, bounded=bounded)
+        stored = await call
     except PartialFailure as partial:
-        failed = partial.failed
+        failed, stored = partial.failed, partial.results
     except FAILURES as error:
         if may_land(error):
             tier.journal.given_up(entries)
         return
     tier.journal.given_up({key: entries[key] for key, error in failed.items() if may_land(error)})
-    done = len(entries) - len(failed)
-    for key, entry in entries.items():
-        if key not in failed:
-            tier.journal.promoted(key, entry)
-    tier.counters.add(promotions=done, puts=done)
+    promoted = stored if isinstance(stored, set) else entries.keys() - failed.keys()
+    for key in promoted:
+        tier.journal.promoted(key, entries[key])
+    tier.counters.add(promotions=len(promoted), puts=len(promoted))
 
 
-def may_land(error: BaseException) -> bool:
-    """Whether a write that ended so may still take effect later."""
-    return not isinstance(error, (AccessDenied, ConfigurationError, EntryTooLarge))
-
-
-async def _queue(tier: Tier, key: str, entry: Entry) -> None:
+async def _queue(tier: Tier, key: str, entry: Entry, token: str) -> None:
     size = len(entry.payload)
     if tier.when_full == "wait" and not tier.journal.has_room(size):
         await Room(tier.journal, size, tier.timeout or 30.0)
-    tier.behind(key, entry)
+    tier.behind(key, entry, token)
 
 
 class Room(Operation[bool]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
 from ..flow import Background
+from ..journal import loaded_at
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change
@@ -79,9 +81,7 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
                 entry: Entry | None = pending.entry
             else:
                 # Memory never waits and has no deadline: an operation would cost more than the look.
-                entry = tier.backend.get(key) if tier.local else await tier.get(key)
-                if entry is not None and tier.journal.refuses(key, entry):
-                    entry = None
+                entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
@@ -106,6 +106,24 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
         stale.tier.counters.misses -= 1
         return stale
     return None
+
+
+async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | None:
+    """Return what a tier holds, unless it is known to be older than a change."""
+    if tier is chain.guard:
+        seen = await tier.get_seen(key)
+        load.saw(seen.token, seen.deleted_at)
+        entry = seen.entry
+    else:
+        entry = await tier.get(key)
+    return None if entry is not None and refused(tier, load, entry) else entry
+
+
+def refused(tier: Tier, load: Load, entry: Entry) -> bool:
+    """Whether an entry that a tier holds was deleted, or replaced, as far as is known here."""
+    if load.barred != -math.inf and loaded_at(entry) <= load.barred:
+        return True
+    return tier.journal.refuses(load.key, entry)
 
 
 async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load, now: float) -> None:
@@ -136,7 +154,7 @@ async def _promote_remote(chain: TierChain, tier: Tier, entry: Entry, load: Load
     write = chain.fence.start_write(load)
     try:
         if write is not None:
-            await change.promote(tier, load.key, entry)
+            await change.promote(tier, load.key, entry, load.seen if tier is chain.guard else None)
             if write.overtaken:
                 await change.undo(tier, load.key)
     finally:
