@@ -46,14 +46,10 @@ async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: L
 
 async def head(chain: TierChain, key: str) -> tuple[Metadata, Tier] | None:
     """Return the metadata of the first tier that has a fresh entry, and the tier."""
+    load = Load(key, valid=False)  # nothing is stored; it knows what the guard says
     for tier in chain.tiers:
         try:
-            if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
-                metadata = None if pending.entry is None else pending.entry.metadata
-            else:
-                metadata = await tier.head(key)
-                if metadata is not None and tier.journal.refuses(key, metadata):
-                    continue
+            metadata = await _ask_head(chain, tier, load)
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
@@ -119,7 +115,19 @@ async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | No
     return None if entry is not None and refused(tier, load, entry) else entry
 
 
-def refused(tier: Tier, load: Load, entry: Entry) -> bool:
+async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None:
+    """`_ask` for the metadata, what waits to be written included."""
+    pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
+    if pending is not None:
+        return None if pending.entry is None else pending.entry.metadata
+    if tier is chain.guard:
+        entry = await _ask(chain, tier, load.key, load)
+        return None if entry is None else entry.metadata
+    metadata = await tier.head(load.key)
+    return None if metadata is not None and refused(tier, load, metadata) else metadata
+
+
+def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:
     """Whether an entry that a tier holds was deleted, or replaced, as far as is known here."""
     if load.barred != -math.inf and loaded_at(entry) <= load.barred:
         return True
