@@ -115,7 +115,9 @@ class Tier:
             raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
         self.when_full: WhenFull = when_full
         self.guards = isinstance(backend, Guard)
-        self.journal = Journal(max_entries=queue_entries, max_bytes=parse_size(queue_bytes, "queue_bytes"))
+        self.queue_entries = queue_entries
+        self.queue_bytes = parse_size(queue_bytes, "queue_bytes")
+        self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
         self.on_change: Callable[[Tier], object] = _nobody
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
