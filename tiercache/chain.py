@@ -172,6 +172,9 @@ class TierChain:
         if self.strict:
             _raise_first(errors)
 
+    def __reduce__(self) -> str:
+        raise TypeError("a TierChain cannot be sent to another process: make it in the other process, from its URLs")
+
     def __repr__(self) -> str:
         return f"<TierChain {' -> '.join(tier.label for tier in self.tiers) or 'without tiers'}>"
 
