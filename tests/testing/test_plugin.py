@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from tiercache.testing import Fault, NetworkFault
+
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -151,3 +155,18 @@ def test_its_fixtures_are_listed_with_what_they_are(installed):
     for name in ("clock", "chain", "cache", "s3", "faulty", "proxy"):
         result.stdout.fnmatch_lines([f"tiercache_{name} *"])
     assert sys.modules.get("tiercache.testing.plugin") is None, "this run does without it"
+
+
+def test_the_test_of_the_documentation_runs_as_it_stands(installed):
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    (block,) = [block for block in blocks if "def test_" in block and "import" not in block]
+    installed.makepyfile(block)
+    installed.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_documentation_tells_all_fixtures_and_faults():
+    plugin = (ROOT / "tiercache" / "testing" / "plugin.py").read_text(encoding="utf-8")
+    fixtures = re.findall(r"^@pytest.fixture\ndef (\w+)", plugin, re.MULTILINE)
+    assert len(fixtures) == 6
+    for name in [*fixtures, *Fault, *NetworkFault]:
+        assert f"`{name}`" in PAGE, name
