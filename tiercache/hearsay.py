@@ -121,6 +121,8 @@ class Hearsay:
         self._side_by_side = pool
         self._pool = DaemonPool(1, "tiercache-hearsay")
         self._begun = self._closed = False
+        for tier in missed.tiers:
+            tier.on_absence = self.doubt
         self.after_fork()
         fork.register(self)
 
@@ -137,10 +139,9 @@ class Hearsay:
         if not begun and not self._closed:
             ticker.every(OFTEN, self.tick)
 
-    def recovered(self) -> None:
-        """A tier is back: it is not believed before the others were asked what it missed."""
-        if self._missed.tiers:
-            self._missed.due = True
+    def doubt(self, tier: Tier | None = None) -> None:
+        """A tier was away: it is not believed again before the others were asked what it missed."""
+        self._missed.doubt()
 
     def tick(self) -> None:
         """Start a round if there is something to tell, or it is time to ask."""

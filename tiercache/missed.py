@@ -99,6 +99,7 @@ class Missed:
         self._heard: dict[tuple[str, str], tuple[float, float]] = {}
         self.distrusted: frozenset[Tier] = frozenset()
         self.due = bool(self.tiers)
+        self._doubts = self._doubts_before = 0
         self.after_fork()
         fork.register(self)
 
@@ -129,6 +130,12 @@ class Missed:
         """Tiers of which we said that they miss changes, and that have taken them since."""
         return [tier for tier in list(self.said) if not tier.journal.missed]
 
+    def doubt(self) -> None:
+        """A tier was away: ask before it is believed again."""
+        with self._lock:
+            self._doubts += 1
+            self.due = bool(self.tiers)
+
     def note_said(self, tier: Tier) -> None:
         """The others were told that a tier misses changes of ours."""
         self.said[tier] = time.monotonic()
@@ -142,7 +149,7 @@ class Missed:
         with self._lock:
             if self.asking is not None and not self.asking.is_lost:
                 return self.asking
-            self.asking = write
+            self.asking, self._doubts_before = write, self._doubts
             return None
 
     def end_asking(self, write: Write, reports: Sequence[tuple[Tier, Report]]) -> list[Tier]:
@@ -161,7 +168,7 @@ class Missed:
                 if any(self._is_dead(tier.label, name, at) for name, at in processes.items()):
                     dead.append(tier)
             self.distrusted = frozenset(distrusted)
-            self.due = False
+            self.due = self._doubts != self._doubts_before  # one was away meanwhile
             if self.asking is write:
                 self.asking = None
         write.done.set_result(None)
