@@ -18,6 +18,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from scripts.storm import of_backend, storm
 from tests.peers import silence
 from tests.test_redis import connections, entry, name_of_client, until
 from tests.test_redis_faults import both, takes_at_most
@@ -590,19 +591,17 @@ def test_a_forked_child_has_connections_of_its_own(make, stocked):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-async def test_a_cancelled_batch_leaves_nothing_behind(make, stocked):
-    backend = make(max_connections=4)
-    await backend.aget_many(stocked)
-    for turn in range(50):
-        batch = asyncio.ensure_future(backend.aget_many(stocked))
-        for _ in range(turn % 10):
-            await asyncio.sleep(0)
-        batch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            assert len(await batch) == 100
-        found = await backend.aget_many(stocked)
-        assert [each.payload.decode() for each in found.values()] == stocked
+async def test_operations_that_are_cancelled_at_random_leave_no_trace(make, nodes, redis_cluster):
+    url, name = name_of_client(redis_cluster.url)
+    backend = make(url, max_connections=4)
+    seen = await storm(of_backend(backend), workers=20, count=60, patience=0.02, seed=20261126)
+    assert (seen.wrong, seen.errors) == (0, {})
+    assert seen.cancelled > 50
+    assert seen.values > 500
+    assert all(len(connections(node, name)) <= 4 for node in nodes)
     assert len(asyncio.all_tasks()) == 1
+    await backend.aclose()
+    await asyncio.to_thread(until, lambda: not any(connections(node, name) for node in nodes))
 
 
 def test_a_cache_works_on_a_cluster(redis_cluster, make):

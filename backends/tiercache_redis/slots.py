@@ -89,7 +89,7 @@ def split(command: Command, slots: SlotMap) -> tuple[list[Part], Join]:
     name = command[0]
     if name == b"MGET":
         return [_of_key((b"GET", key), key, slots) for key in command[1:]], _list
-    if name == b"UNLINK" and len(command) > 2:
+    if name == b"UNLINK" and command[2:]:
         return [_of_key((b"UNLINK", key), key, slots) for key in command[1:]], _sum
     if name == b"PING":
         return [Part(command, None, node) for node in slots.primaries], _first

@@ -37,7 +37,7 @@ def redis_sentinels(*, down_after: float = 1.0) -> Iterator[RedisSentinels]:
     try:
         import redis
     except ImportError:
-        raise ServerUnavailable("watching Redis take form takes redis-py: pip install tiercache[redis]") from None
+        raise ServerUnavailable("to wait for sentinels takes redis-py: pip install tiercache[redis]") from None
     with ExitStack() as stack:
         primary = stack.enter_context(running(["--save", "", "--repl-diskless-sync-delay", "0"]))
         port = _port(primary)
