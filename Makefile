@@ -1,6 +1,7 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
+# make storm  operations cancelled at random moments: nobody gets another's answer
 # make bench  figures beside the peers'         make clean     remove the environments
 # make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
 PYTHON ?= python3
@@ -73,12 +74,12 @@ packaging: $(READY)
 soak: $(READY)
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES)
 
-bench: $(READY)
-	$(BIN)/python benchmarks/run.py
-
-# Operations cancelled at random moments, two to four minutes; an old redis-py, from PyPI, must be caught.
+# Two to four minutes; takes an old redis-py from PyPI, which must be caught.
 storm: $(READY)
 	$(BIN)/python scripts/storm.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) $(LOCAL) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
