@@ -65,16 +65,12 @@ def of_backend(backend: RedisBackend) -> list[Operation]:
             payload, Metadata(key=key, created_at=time.time(), expires_at=time.time() + 600, size=len(payload))
         )
 
-    def text(found):
-        return None if found is None else found.payload.decode()
-
     async def get(dice):
-        key = dice.choice(KEYS)
-        return {key: text(await backend.aget(key))}
+        return await text_of(backend, dice.choice(KEYS))
 
     async def get_many(dice):
         found = await backend.aget_many(dice.sample(KEYS, 20))
-        return {key: text(each) for key, each in found.items()}
+        return {key: each.payload.decode() for key, each in found.items()}
 
     async def put(dice):
         key = dice.choice(KEYS)
@@ -95,6 +91,12 @@ def of_backend(backend: RedisBackend) -> list[Operation]:
         return {}
 
     return [get, get, get, get_many, get_many, put, put, put_if_absent, put_many, delete]
+
+
+async def text_of(backend: RedisBackend, key: str) -> dict[str, str | None]:
+    """Return the value of a key."""
+    found = await backend.aget(key)
+    return {key: None if found is None else found.payload.decode()}
 
 
 def of_cache(cache: Cache) -> list[Operation]:
@@ -139,7 +141,8 @@ async def on_backend(server: str, proxy: str, *, workers: int, count: int, seed:
     before = await descriptors()
     backend = RedisBackend(url, timeout=60, max_connections=CONNECTIONS)
     seen = await storm(of_backend(backend), workers=workers, count=count, patience=PATIENCE, seed=seed)
-    seen.read({key: each.payload.decode() for key, each in (await backend.aget_many(KEYS)).items()})
+    for key in KEYS:
+        await seen.end_of(text_of(backend, key))
     return await left_behind(seen, server, name, before, backend.aclose)
 
 
@@ -151,7 +154,7 @@ async def on_cache(server: str, proxy: str, *, workers: int, count: int, seed: i
     tier = Tier(RedisBackend(url, max_connections=CONNECTIONS), timeout=60)
     cache = Cache(TierChain(Tier(MemoryBackend(max_entries=30)), tier))
     seen = await storm(of_cache(cache), workers=workers, count=count, patience=PATIENCE, seed=seed)
-    seen.read(await cache.aget_many(KEYS))
+    await seen.end_of(cache.aget_many(KEYS))
     for kind, number in tier.snapshot().errors.items():
         if number:
             seen.count(kind, number)

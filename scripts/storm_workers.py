@@ -39,6 +39,16 @@ class Seen:
         """Count errors of a kind."""
         self.errors[kind] = self.errors.get(kind, 0) + number
 
+    async def end_of(self, operation: Awaitable[Mapping[str, str | None]]) -> None:
+        """Wait for the end of an operation, and check what it read."""
+        try:
+            self.read(await operation)
+            self.done += 1
+        except asyncio.CancelledError:
+            self.cancelled += 1
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+            self.count(type(error).__name__)
+
     def read(self, found: Mapping[str, str | None]) -> None:
         """Check values, which begin with their key."""
         for key, value in found.items():
@@ -79,12 +89,6 @@ async def _work(
     for _ in range(count):
         task = asyncio.ensure_future(dice.choice(operations)(dice))
         timer = loop.call_later(dice.random() * patience, task.cancel) if dice.random() < share else None
-        try:
-            seen.read(await task)
-            seen.done += 1
-        except asyncio.CancelledError:
-            seen.cancelled += 1
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
-            seen.count(type(error).__name__)
+        await seen.end_of(task)
         if timer is not None:
             timer.cancel()

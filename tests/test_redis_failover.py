@@ -110,8 +110,12 @@ class Traffic:
 
 
 def role(url):
-    with redis.Redis.from_url(url) as client:
-        return client.role()[0].decode()
+    """Return `master` or `slave`; nothing while it closes connections, as one does that changes."""
+    try:
+        with redis.Redis.from_url(url) as client:
+            return client.role()[0].decode()
+    except redis.ConnectionError:
+        return ""
 
 
 def info(url, section="replication"):
@@ -127,6 +131,7 @@ def in_step(primary, replica):
 
 def by_role(*servers):
     """Return the primary and its replica, once the replica has all that the primary has."""
+    until(lambda: {role(server.url) for server in servers} == {"master", "slave"})
     primary, replica = sorted(servers, key=lambda server: role(server.url) != "master")
     until(lambda: in_step(primary, replica))
     return primary, replica
