@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from time import monotonic
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tiercache.errors import BackendUnavailable, CacheClosed, TiercacheError
 from tiercache.pool import DaemonPool
 
 from .address import Address, Node
 from .connections import Connections
+from .errors import VENDOR_ERRORS
 from .layout import Command, Reply
 from .loops import Loops
 from .routing import Answer, Ask, Router
@@ -85,6 +86,16 @@ class ClusterConnections:
         except StopIteration as stop:
             replies: list[Reply] = stop.value
             return replies
+
+    def open_apart(self) -> Any:
+        """`Connections.open_apart`, to one node: what is published on any of them reaches all."""
+        failure: Exception = BackendUnavailable("no node of the Redis Cluster answered")
+        for node in self._router.candidates():
+            try:
+                return self._nodes[node].open_apart()
+            except (TiercacheError, *VENDOR_ERRORS) as error:
+                failure = error
+        raise failure
 
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are given back."""

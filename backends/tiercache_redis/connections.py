@@ -112,6 +112,10 @@ class Connections:
             return replies + [failure] * (len(commands) - len(replies))
         raise failure  # outside of `except`: what redis-py raised may quote a password
 
+    def open_apart(self) -> Any:
+        """Return a new connection that counts for nothing here, in RESP2; whoever asked for it closes it."""
+        return self._connect(protocol=2)
+
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are given back."""
         self._closed = True
@@ -191,8 +195,8 @@ class Connections:
                 opening.add_done_callback(self._adopt)
             raise
 
-    def _connect(self) -> Any:
-        return connected(self._class, self._arguments, connecting_ends(self._timeout()))
+    def _connect(self, **options: Any) -> Any:
+        return connected(self._class, {**self._arguments, **options}, connecting_ends(self._timeout()))
 
     def _adopt(self, opening: Future[Any]) -> None:
         if opening.exception() is None:

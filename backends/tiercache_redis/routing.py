@@ -58,6 +58,12 @@ class Router:
         self._doubted = True  # the next caller learns anew; the others go on meanwhile
         self._suspects: dict[Node, None] = {}  # did not answer: asked last
 
+    def candidates(self) -> list[Node]:
+        """Return all nodes that are known, those that are likely to answer first."""
+        known = self.slots
+        nodes = dict.fromkeys([*(known.primaries if known else ()), *(known.nodes if known else ()), *self._seeds])
+        return sorted(nodes, key=lambda node: node in self._suspects)
+
     def exchange(self, commands: list[Command], *, repeatable: bool) -> Plan[list[Reply]]:
         """Have the commands answered by the nodes that own their keys.
 
@@ -137,8 +143,7 @@ class Router:
             return self.slots  # another caller was quicker
         self._doubted = False
         failure: TiercacheError = BackendUnavailable("no node of the Redis Cluster answered")
-        nodes = dict.fromkeys([*(known.primaries if known else ()), *(known.nodes if known else ()), *self._seeds])
-        candidates = sorted(nodes, key=lambda node: node in self._suspects)
+        candidates = self.candidates()
         for number, node in enumerate(candidates, 1):
             (answer,) = yield [Ask(node, [LEARN], share=0.5 if number < len(candidates) else 1.0)]
             try:

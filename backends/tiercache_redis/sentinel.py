@@ -125,13 +125,14 @@ class SentinelConnections(Connections):
             self._drop_idle()
             raise
 
-    def _connect(self) -> Any:
+    def _connect(self, **options: Any) -> Any:
         ends = connecting_ends(self._timeout())
         primary = self._sentinels.primary(ends)
         if primary != self._primary:
             self._primary = primary
             self._drop_idle()
-        connection = connected(self._class, {**self._arguments, "host": primary[0], "port": primary[1]}, ends)
+        arguments = {**self._arguments, **options, "host": primary[0], "port": primary[1]}
+        connection = connected(self._class, arguments, ends)
         replies: list[Reply] = []
         try:
             talk(connection, [_ROLE], ends, replies)
