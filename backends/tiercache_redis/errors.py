@@ -34,6 +34,9 @@ _REFUSED = (
     theirs.AuthenticationWrongNumberOfArgsError,
 )
 _OTHER_NODE = (theirs.AskError, theirs.ClusterCrossSlotError)  # MOVED is an AskError there
+_NOT_SERVED = (theirs.ClusterDownError, theirs.TryAgainError)
+# redis-py 5 makes plain errors of what a cluster answers.
+_REDIRECTION = re.compile(r"(MOVED|ASK) (\d+) (.*):(\d+)")
 _FORBIDDEN_COMMAND = re.compile(r"'([A-Za-z|]{1,40})' command")
 _CODE = re.compile(r"[A-Z]{2,20}\b")
 
@@ -84,10 +87,14 @@ class NotServed(BackendUnavailable):
 
 def answered(error: theirs.ResponseError) -> TiercacheError:
     """Return `mapped(error)` of an error that came as a reply; a cluster's own answers tell more."""
-    ours = mapped(error)
+    text = str(error)
     if isinstance(error, theirs.AskError):
         return Redirected(error.slot_id, (error.host, error.port), once=not isinstance(error, theirs.MovedError))
-    if isinstance(error, (theirs.ClusterDownError, theirs.TryAgainError)):
+    if elsewhere := _REDIRECTION.fullmatch(text):
+        code, slot, host, port = elsewhere.groups()
+        return Redirected(int(slot), (host, int(port)), once=code == "ASK")
+    ours = mapped(error)
+    if isinstance(error, _NOT_SERVED) or text.startswith(("CLUSTERDOWN ", "TRYAGAIN ")):
         return NotServed(str(ours))
     return ours
 
@@ -133,6 +140,8 @@ def _answered(error: BaseException) -> TiercacheError:
         return _forbidden(text)
     if code == "DENIED":
         return AccessDenied("Redis is in protected mode and takes local connections only: set a password there")
+    if code in ("MOVED", "ASK", "CROSSSLOT"):
+        return ConfigurationError(_CLUSTER)
     if code in _FOR_NOW:
         return BackendUnavailable(f"Redis {_FOR_NOW[code]}")
     if "DB index" in text or "Invalid Database" in text:
