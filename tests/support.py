@@ -15,6 +15,7 @@ class RemoteBackend(Backend):
     """Entries in a dict; `trace` lists the operations; `gates` hold an operation until they are opened."""
 
     scheme: ClassVar[str] = "remote"
+    keeps_deadlines = True  # it waits for nothing but the gates
 
     def __init__(self, clock: Clock, trace: list[str] | None = None, name: str = "remote") -> None:
         self.entries: dict[str, Entry] = {}

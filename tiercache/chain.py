@@ -23,11 +23,21 @@ DRAIN_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class TierHealth:
-    """Whether a tier answers now, and if not, why and what to do."""
+    """Whether a tier answers now, and if not, why and what to do.
+
+    Attributes:
+        name: the tier's.
+        ok: whether it answered.
+        error: what kept it from that.
+        breaker: `closed`, `open` or `half-open`, after this look; None: the tier has none.
+        open_for: seconds since the breaker opened; None: it is closed.
+    """
 
     name: str
     ok: bool
     error: str | None = None
+    breaker: str | None = None
+    open_for: float | None = None
 
 
 class TierChain:
@@ -103,7 +113,7 @@ class TierChain:
         return str(name)
 
     def health(self) -> dict[str, TierHealth]:
-        """Ask every tier whether it serves."""
+        """Ask every tier whether it serves, those with an open breaker, too: one that answers closes it."""
         return self._health(drive(self._ping()))
 
     async def ahealth(self) -> dict[str, TierHealth]:
@@ -166,7 +176,13 @@ class TierChain:
 
     def _health(self, errors: list[TiercacheError | None]) -> dict[str, TierHealth]:
         return {
-            tier.label: TierHealth(tier.label, error is None, f"{type(error).__name__}: {error}" if error else None)
+            tier.label: TierHealth(
+                tier.label,
+                error is None,
+                f"{type(error).__name__}: {error}" if error else None,
+                tier.breaker.state,
+                tier.breaker.open_for,
+            )
             for tier, error in zip(self.tiers, errors, strict=True)
         }
 

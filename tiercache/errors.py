@@ -3,6 +3,7 @@
     TiercacheError
     ├── BackendError                 a store could not do what was asked
     │   ├── BackendUnavailable       skip the tier, try again later
+    │   │   └── CircuitOpen          the tier is not asked for now; the message says until when, and why
     │   ├── BackendTimeout           the deadline passed: skip the tier, the operation may still take effect
     │   ├── AccessDenied             fix the credentials or the permissions
     │   ├── EntryTooLarge            do not store this entry here
@@ -11,6 +12,7 @@
     │   │   └── TypeMismatch         treat as a miss; the value is intact, and not of the type asked for
     │   └── PartialFailure           a batch of which some keys failed: use its results, retry its keys
     ├── ConfigurationError           fix the configuration (also a ValueError)
+    │   ├── MisconfiguredTier        likewise (also a CircuitOpen: the tier is not asked meanwhile)
     │   ├── InvalidKey               use another key
     │   └── MissingExtra             install the extra that it names
     ├── UncacheableValue             store something else (also a TypeError)
@@ -37,11 +39,36 @@ class BackendError(TiercacheError):
 
 
 class BackendUnavailable(BackendError):
-    """The store cannot be reached or refuses work for now. Skip it and try again later."""
+    """The store cannot be reached or refuses work for now. Skip it and try again later.
+
+    Attributes:
+        retry_after: seconds after which it is worth trying once more, 0.0 for at once: what a throttling store asks
+            for, or after a connection that broke. None: it is not.
+        tier_wide: whether other operations would fare no better now. False where only writes are refused, or only
+            this process is too busy: a breaker does not count that.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, tier_wide: bool = True) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.tier_wide = tier_wide
+
+
+class CircuitOpen(BackendUnavailable):
+    """The tier failed lately and is not asked for now: nothing was sent. The message says until when, and why."""
 
 
 class BackendTimeout(BackendError):
-    """The deadline passed. Skip the store; an abandoned write may still take effect."""
+    """The deadline passed. Skip the store; an abandoned write may still take effect.
+
+    Attributes:
+        tier_wide: False where the time was spent waiting for something in this process (a thread, a connection) and
+            the store was not asked: a breaker does not count that.
+    """
+
+    def __init__(self, message: str = "", *, tier_wide: bool = True) -> None:
+        super().__init__(message)
+        self.tier_wide = tier_wide
 
 
 class AccessDenied(BackendError):
@@ -81,6 +108,10 @@ class PartialFailure(BackendError):
 
 class ConfigurationError(TiercacheError, ValueError):
     """Something in the configuration is wrong: a bad option, a missing bucket. The message names the fix."""
+
+
+class MisconfiguredTier(CircuitOpen, ConfigurationError):
+    """The tier is not asked for now because its configuration is wrong: a missing bucket, say. Fix that."""
 
 
 class InvalidKey(ConfigurationError):

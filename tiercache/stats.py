@@ -60,6 +60,8 @@ class TierCounters:
         "promotions",
         "puts",
         "read_latency",
+        "refused",
+        "retries",
         "skipped",
         "write_latency",
     )
@@ -75,6 +77,8 @@ class TierCounters:
         self.deletes = 0
         self.promotions = 0
         self.skipped = 0
+        self.refused = 0
+        self.retries = 0
         self.errors: dict[str, int] = defaultdict(int)
         self.read_latency = Histogram()
         self.write_latency = Histogram()
@@ -134,6 +138,9 @@ class TierStats:
         skipped: entries kept out by `max_entry_bytes`, and promotions given up.
         evictions: entries that left, by cause (`size`, `expired`, `replaced`, `explicit`), where the store tells.
         errors: failed operations by kind, such as `BackendTimeout`.
+        refused: operations that were not sent, because the tier had failed: its breaker was open.
+        retries: operations that were tried once more.
+        breaker: `closed`, `open`, or `half-open` while a probe is under way; None: the tier has none.
         entries, bytes: what it holds now; None where asking would cost requests.
         read, write: latency.
     """
@@ -146,6 +153,9 @@ class TierStats:
     skipped: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    retries: int = 0
+    breaker: str | None = None
     entries: int | None = None
     bytes: int | None = None
     read: Latency = Latency(0, None, None)

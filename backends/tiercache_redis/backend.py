@@ -48,6 +48,7 @@ class RedisBackend(Backend):
 
     scheme: ClassVar[str] = "redis"
     persistent = True
+    keeps_deadlines = True
     concurrency = 1000  # a batch is one round trip up to here
 
     def __init__(
@@ -236,6 +237,11 @@ class RedisBackend(Backend):
         """`ping`, awaited."""
         await self._arun(operations.ping(), deadline)
 
+    def rebuild(self) -> None:
+        """Drop the idle connections: the next operation looks the server's name up again and connects."""
+        self._connections.drop_idle()
+        self._loops.drop_idle()
+
     def close(self) -> None:
         """Close the connections; those of event loops are closed by their loops."""
         self._closed = True
@@ -307,7 +313,7 @@ class RedisBackend(Backend):
     def _ends(self, deadline: float | None) -> float | None:
         now = time.monotonic()
         if deadline is not None and deadline <= now:
-            raise BackendTimeout("the deadline had passed before Redis was asked")
+            raise BackendTimeout("the deadline had passed before Redis was asked", tier_wide=False)
         if self.timeout is None:
             return deadline
         return now + self.timeout if deadline is None else min(deadline, now + self.timeout)

@@ -74,6 +74,7 @@ class DiskBackend(Backend):
     scheme: ClassVar[str] = "disk"
     persistent: bool = True
     timeout: float | None = 1.0
+    keeps_deadlines = True
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, max_bytes: Size = "1GiB", clock: Clock = time.time

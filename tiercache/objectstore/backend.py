@@ -69,6 +69,7 @@ class ObjectStoreBackend(BucketUpkeep):
     """
 
     persistent = True
+    keeps_deadlines = True
     rules: Mapping[str, ClassRules] = MappingProxyType({})
     storage_class: str | None = None
 
@@ -145,7 +146,9 @@ class ObjectStoreBackend(BucketUpkeep):
 
         written = write(if_absent, if_match)
         if not written and not if_absent and if_match is None:
-            raise BackendUnavailable("the store refused the write for the sake of another; try again later")
+            raise BackendUnavailable(
+                "the store refused the write for the sake of another; try again later", tier_wide=False
+            )
         if written or not if_absent:
             return written
         info = self.objects.stat(name, deadline=due)
@@ -246,6 +249,10 @@ class ObjectStoreBackend(BucketUpkeep):
         if rules is not None:
             self._advisor.before(rules, ttl)
 
+    def rebuild(self) -> None:
+        """Make the client anew with the next request: names are looked up again, and credentials."""
+        self.objects.rebuild()
+
     def close(self) -> None:
         """Release connections and threads; requests under way end by themselves."""
         self._closed = True
@@ -301,7 +308,7 @@ class ObjectStoreBackend(BucketUpkeep):
             raise CacheClosed(f"this {type(self).__name__}")
         now = time.monotonic()
         if deadline is not None and deadline <= now:
-            raise BackendTimeout("the deadline passed before the request was sent")
+            raise BackendTimeout("the deadline passed before the request was sent", tier_wide=False)
         return now + self.timeout if deadline is None and self.timeout is not None else deadline
 
     def _due_of_one(self, deadline: float | None) -> float | None:
