@@ -8,6 +8,7 @@ caller becomes the probe, a second later.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from . import fork, this_call
 from .breaker import Breaker, BreakerPolicy
-from .errors import BackendUnavailable, CircuitOpen, TiercacheError
+from .errors import BackendUnavailable, CacheClosed, CircuitOpen, TiercacheError
 from .pool import DaemonPool
 from .ticker import ticker
 
@@ -95,6 +96,8 @@ class Healer:
     def _probe(self) -> None:
         try:
             self._tier.ping(probe="due").perform()
+        except CacheClosed:
+            ticker.stop(self.tend)  # for good; nobody asks again
         except TiercacheError:
             return  # counted, and the breaker knows
 
@@ -103,17 +106,18 @@ class Healer:
             return
         with self._lock:
             if not self._tending:
+                try:
+                    ticker.every(TICK, self.tend)
+                except RuntimeError:  # the system gives no thread: a caller will be the probe
+                    return
                 self._tending = True
-                ticker.every(TICK, self.tend)
 
     def _opened(self, error: Exception, seconds: float) -> None:
         self._tend_to_it()
-        self._tell(
-            logging.WARNING,
-            "tier %s: not asked for %.1f s, and then pinged until it answers (see health)",
-            self._tier.label,
-            seconds,
-        )
+        text = "tier %s: %s: %s; it is not asked for %.1f s, and then pinged until it answers (see health)"
+        kind = type(error).__name__
+        if self._tell(logging.WARNING, text, self._tier.label, kind, error, seconds):
+            self._tier.said(kind)
 
     def _closed(self, seconds: float) -> None:
         self._tell(logging.INFO, "tier %s: answers again after %.1f s", self._tier.label, seconds)
@@ -132,10 +136,11 @@ class Healer:
         except Exception as error:  # noqa: BLE001 - counted as any failure of the tier; the probe goes on
             self._tier.failed(error)
 
-    def _tell(self, level: int, text: str, *args: object) -> None:
+    def _tell(self, level: int, text: str, *args: object) -> bool:
         now = time.monotonic()
         with self._lock:
-            if now - self._told.get(text, -LOG_EVERY) < LOG_EVERY:
-                return
+            if now - self._told.get(text, -math.inf) < LOG_EVERY:
+                return False
             self._told[text] = now
         logger.log(level, text, *args)
+        return True

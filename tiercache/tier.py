@@ -265,6 +265,11 @@ class Tier:
         elif isinstance(error, FAILURES):
             self._count(error)
 
+    def said(self, kind: str) -> None:
+        """A log line has just told of this kind of failure: none is due for a while."""
+        with self._lock:
+            self._logged[kind] = max(time.monotonic(), self._logged.get(kind, -math.inf))
+
     def snapshot(self) -> TierStats:
         """Return the counters of the moment."""
         counters = self.counters
