@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -238,6 +240,27 @@ async def test_a_caller_that_goes_away_is_no_failure_of_the_store(remote):
     gate.set()
     assert cache.stats().tiers["remote"].breaker == "closed"
     assert not cache.chain.tiers[1].breaker.wary
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_pings_for_itself(remote):
+    chain = chain_of(remote, BRIEFLY)
+    cache = Cache(chain)
+    remote.break_down(LATE)
+    cache.get("k")
+    until(lambda: "remote.ping" in remote.trace)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        remote.faults.clear()
+        recovered = threading.Event()
+        chain.tiers[1].on_recovery.append(recovered.set)
+        chain.tiers[1].breaker._grace = 3600.0  # not by a caller's probe
+        cache.get("k")
+        os._exit(0 if recovered.wait(50) else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_store_that_was_open_for_long_is_rebuilt_before_the_probe(remote):

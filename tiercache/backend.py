@@ -130,6 +130,7 @@ class Backend(Protocol):
     def rebuild(self) -> None:
         """Forget what may be out of date: idle connections, addresses, credentials. Called, and to be quick, when the
         store has not answered for minutes; operations may be under way."""
+        return
 
     def close(self) -> None:
         """Release connections and threads."""

@@ -38,4 +38,4 @@ def failed(tier: object) -> None:
 def has_failed(tier: object) -> bool:
     """Whether the tier failed in this call."""
     known = _failed.get()
-    return bool(known) and time.monotonic() - known.get(tier, -REMEMBERED) < REMEMBERED
+    return known is not None and tier in known and time.monotonic() - known[tier] < REMEMBERED
