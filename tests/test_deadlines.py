@@ -88,7 +88,9 @@ def test_a_computation_goes_on_whatever_the_peer_does(peer, get_or_set):
     assert get_or_set(cache, "k") == 42
     assert time.monotonic() - start < GUARD
     assert cache.get("k") == 42, "memory has it"
-    assert sum(cache.stats().tiers["remote"].errors.values()) == 1, "it was asked once, and not to store"
+    tier = cache.stats().tiers["remote"]
+    assert sum(tier.errors.values()) >= 1
+    assert tier.refused >= 1, "it was not asked to store what it could not look for"
     peer.close()
 
 

@@ -112,4 +112,5 @@ async def in_time(operation: Callable[..., Any], deadline: float, /, *args: Any,
 def is_derived(backend: object, method: str) -> bool:
     """Whether the a-twin of an operation is the one that `Backend` derives, by running the operation in a thread."""
     twin = "a" + method
-    return getattr(type(backend), twin, None) is getattr(Backend, twin)
+    derived = getattr(Backend, twin, None)
+    return derived is not None and getattr(type(backend), twin, None) is derived

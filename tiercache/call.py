@@ -14,6 +14,7 @@ from .breaker import Verdict, judge
 from .entry import Entry, Metadata
 from .errors import BackendUnavailable, CircuitOpen, CorruptEntry, PartialFailure, TiercacheError
 from .flow import Operation
+from .guard import Seen
 from .retries import READS, REPEATABLE, backoff
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ class Call(Operation[T]):
             wait = backoff(error.retry_after, None if deadline is None else deadline - time.monotonic())
             if wait is not None and self.tier.breaker.allows_retry(write=self.method not in READS):
                 self.tier.counters.retries += 1
+                if self.method in ("put", "put_many"):  # the first attempt may land after later writes
+                    key, *entry = self.args
+                    self.tier.journal.given_up({key: entry[0]} if entry else key)
                 return wait
         self._failed(error)
         return None
@@ -161,7 +165,8 @@ class Call(Operation[T]):
         return self.method in REPEATABLE and not any(self.options.values())  # not if_absent
 
     def _asked(self) -> int | None:
-        return len(self.args[0]) if self.method.endswith("_many") else None
+        """How many keys a batch has; None: it is none."""
+        return None if not self.args or isinstance(self.args[0], str) else len(self.args[0])
 
 
 # What a backend may answer. A store that another person wrote is not believed blindly: what does not fit is a failure
@@ -211,6 +216,26 @@ def _number(args: tuple[Any, ...], answer: Any) -> int:
     return answer
 
 
+def _seen(args: tuple[Any, ...], answer: Any) -> Seen:
+    if not isinstance(answer, Seen):
+        raise TypeError(f"get_seen returned a {type(answer).__name__}")
+    _entry(args, answer.entry)
+    return answer
+
+
+def _many_seen(args: tuple[Any, ...], answer: Any) -> dict[str, Seen]:
+    if not isinstance(answer, dict) or not all(isinstance(seen, Seen) for seen in answer.values()):
+        raise TypeError("get_many_seen returned no dict of what was seen")
+    _entries(args, {key: seen.entry for key, seen in answer.items() if seen.entry is not None})
+    return answer
+
+
+def _keys(args: tuple[Any, ...], answer: Any) -> set[str]:
+    if not isinstance(answer, set):
+        raise TypeError(f"the store answered with a {type(answer).__name__}, not a set of keys")
+    return answer
+
+
 def _anything(args: tuple[Any, ...], answer: Any) -> None:
     return None
 
@@ -225,4 +250,11 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "delete_many": _number,
     "clear": _number,
     "ping": _anything,
+    "get_seen": _seen,
+    "get_many_seen": _many_seen,
+    "put_seen": _truth,
+    "put_many_seen": _keys,
+    "bury": _keys,
+    "close_tombs": _number,
+    "overtaken": _keys,
 }

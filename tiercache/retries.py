@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-READS = frozenset({"get", "head", "get_many"})
+READS = frozenset({"get", "head", "get_many", "get_seen", "get_many_seen", "overtaken"})
 REPEATABLE = READS | {"put", "put_many", "delete_many"}
-"""Operations that do the same when they are done twice. Not `delete`: it says whether something was there."""
+"""Operations that do the same when they are done twice. `delete` and `bury` say whether something was there."""
 BACKOFF = 0.05
 """Seconds of the longest wait where the store asks for none."""
 PER_CALL = 0.1

@@ -141,6 +141,9 @@ class TierStats:
         refused: operations that were not sent, because the tier had failed: its breaker was open.
         retries: operations that were tried once more.
         breaker: `closed`, `open`, or `half-open` while a probe is under way; None: the tier has none.
+        queued: entries that wait to be written behind.
+        dropped: entries that were never written behind: the queue was full, or the process ended.
+        missed: keys whose change the store has yet to take; until then it answers no reads for them.
         entries, bytes: what it holds now; None where asking would cost requests.
         read, write: latency.
     """
@@ -156,6 +159,9 @@ class TierStats:
     refused: int = 0
     retries: int = 0
     breaker: str | None = None
+    queued: int = 0
+    dropped: int = 0
+    missed: int = 0
     entries: int | None = None
     bytes: int | None = None
     read: Latency = Latency(0, None, None)
