@@ -1,6 +1,7 @@
 """tiercache: a cache for LLM responses and embeddings in tiers: memory, Redis, an object store."""
 
 from .backend import Backend
+from .breaker import BreakerPolicy
 from .cache import Cache
 from .chain import TierChain, TierHealth
 from .disk import DiskBackend
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "BreakerPolicy",
     "Cache",
     "DiskBackend",
     "Entry",
