@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import RemoteBackend
+from tests.support import RemoteBackend, after_first_use
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.breaker import BreakerPolicy
 from tiercache.config import tier_from_url
@@ -33,7 +33,9 @@ def remote(clock) -> RemoteBackend:
 
 def chain_of(remote: RemoteBackend, policy: BreakerPolicy | bool = FOR_EVER, *, strict: bool = False) -> TierChain:
     tier = Tier(remote, name="remote", breaker=policy)
-    return TierChain(MemoryBackend(clock=remote._clock), tier, strict=strict, clock=remote._clock)
+    chain = TierChain(MemoryBackend(clock=remote._clock), tier, strict=strict, clock=remote._clock)
+    after_first_use(chain)
+    return chain
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -108,6 +110,7 @@ def test_side_by_side_flows_of_a_call_share_what_failed(remote, ask, clock):
     cache = Cache(TierChain(Tier(remote, name="one", breaker=False), Tier(second, name="two", breaker=False)))
     remote.break_down(DOWN)
     second.break_down(DOWN)
+    after_first_use(cache.chain)
     ask(cache, "get_or_set", "k", lambda: 42)
     assert asked(remote) == ["remote.get", "second.get"]
 
