@@ -32,6 +32,7 @@ from .errors import (
 from .retries import RetryBudget
 
 State = Literal["closed", "open", "half-open"]
+Probe = Literal["due", "asked"]
 ASKED = 0
 """The ticket of whoever asks the store whatever the breaker says (`health`, `check`)."""
 LOST_AFTER = 30.0
@@ -154,7 +155,7 @@ class Breaker:
         """Whether it is open, and time for a probe."""
         return self._opened is not None and self._clock() >= self._until
 
-    def enter(self, probe: Literal["due", "asked"] | None = None) -> int:
+    def enter(self, probe: Probe | None = None) -> int:
         """Return the ticket of a call that begins now.
 
         Args:

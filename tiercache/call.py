@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import this_call
 from .bounded import in_time, is_derived
-from .breaker import Verdict, judge
+from .breaker import Probe, Verdict, judge
 from .entry import Entry, Metadata
 from .errors import BackendUnavailable, CircuitOpen, CorruptEntry, PartialFailure, TiercacheError
 from .flow import Operation
@@ -43,14 +43,14 @@ class Call(Operation[T]):
         args: tuple[Any, ...],
         timeout: float | None,
         *,
-        probe: Literal["due", "asked"] | None = None,
+        probe: Probe | None = None,
         **options: Any,
     ) -> None:
         self.tier = tier
         self.method = method
         self.args = args
         self.timeout = timeout
-        self.probe = probe
+        self.probe: Probe | None = probe
         self.options = options
 
     def perform(self) -> T:
@@ -59,14 +59,14 @@ class Call(Operation[T]):
         try:
             return self._attempt(deadline)
         except TiercacheError as error:
-            wait = self._given_up(error, deadline)
+            first, wait = error, self._given_up(error, deadline)
             if wait is None:
                 raise
         time.sleep(wait)
         try:
             return self._attempt(deadline)
         except TiercacheError as error:
-            self._failed(error)
+            self._failed(first if isinstance(error, CircuitOpen) else error)
             raise
 
     async def aperform(self) -> T:
@@ -75,14 +75,14 @@ class Call(Operation[T]):
         try:
             return await self._aattempt(deadline)
         except TiercacheError as error:
-            wait = self._given_up(error, deadline)
+            first, wait = error, self._given_up(error, deadline)
             if wait is None:
                 raise
         await asyncio.sleep(wait)
         try:
             return await self._aattempt(deadline)
         except TiercacheError as error:
-            self._failed(error)
+            self._failed(first if isinstance(error, CircuitOpen) else error)
             raise
 
     def _attempt(self, deadline: float | None) -> T:

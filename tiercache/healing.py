@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from . import fork, this_call
-from .breaker import Breaker, BreakerPolicy
+from .breaker import Breaker, BreakerPolicy, Probe
 from .errors import BackendUnavailable, CacheClosed, CircuitOpen, TiercacheError
 from .pool import DaemonPool
 from .ticker import ticker
@@ -60,7 +60,7 @@ class Healer:
         self._tending = False
         self._ping: Future[None] | None = None
 
-    def enter(self, probe: Literal["due", "asked"] | None) -> int:
+    def enter(self, probe: Probe | None) -> int:
         """Return the ticket of a call that begins now (`Breaker.enter`).
 
         Raises:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from . import fork
 from .backend import Backend
 from .bounded import Bound
-from .breaker import BreakerPolicy
+from .breaker import BreakerPolicy, Probe
 from .call import Call
 from .entry import Entry, Metadata
 from .errors import (
@@ -225,7 +225,7 @@ class Tier:
         """Ask to remove every entry below a prefix; this has no deadline."""
         return Call(self, "clear", (prefix,), None)
 
-    def ping(self, *, probe: Literal["due", "asked"] = "asked") -> Call[None]:
+    def ping(self, *, probe: Probe = "asked") -> Call[None]:
         """Ask whether the store can serve, also while the breaker is open; `due`: only if that is to be tried now."""
         return Call(self, "ping", (), self.timeout, probe=probe)
 
