@@ -12,17 +12,23 @@ from tiercache.errors import BackendUnavailable
 
 
 class RemoteBackend(Backend):
-    """Entries in a dict; `trace` lists the operations; `gates` hold an operation until they are opened."""
+    """Entries in a dict, marks of namespaces in another.
+
+    `trace` lists the operations on entries, `marks_trace` those on marks; `gates` hold an operation on entries until they
+    are opened.
+    """
 
     scheme: ClassVar[str] = "remote"
 
     def __init__(self, clock: Clock, trace: list[str] | None = None, name: str = "remote") -> None:
         self.entries: dict[str, Entry] = {}
+        self.marks: dict[str, Entry] = {}
         self.trace = [] if trace is None else trace
         self.name = name
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, threading.Event] = {}
         self.reached: dict[str, threading.Event] = {}
+        self.marks_trace: list[str] = []
         self._clock = clock
 
     def hold(self, operation: str) -> tuple[threading.Event, threading.Event]:
@@ -34,7 +40,12 @@ class RemoteBackend(Backend):
         for operation in ("get", "put", "delete", "head", "scan", "ping", "get_many", "put_many", "delete_many"):
             self.faults[operation] = error or BackendUnavailable("the store is down")
 
-    def _enter(self, operation: str) -> None:
+    def _enter(self, operation: str, key: str = "") -> None:
+        if key.startswith("_meta:"):  # marks are asked for when they are due, which is no matter of the other tests
+            self.marks_trace.append(operation)
+            if operation in self.faults:
+                raise self.faults[operation]
+            return
         self.trace.append(f"{self.name}.{operation}")
         if operation in self.gates:
             self.reached[operation].set()
@@ -43,8 +54,8 @@ class RemoteBackend(Backend):
             raise self.faults[operation]
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
-        found = self.entries.get(key)  # read first, then held: the reader may carry an old entry
-        self._enter("get")
+        found = (self.marks if key.startswith("_meta:") else self.entries).get(key)  # read first, then held: the reader may carry an old entry
+        self._enter("get", key)
         return found if found is not None and found.metadata.is_usable(self._clock()) else None
 
     def put(
@@ -56,7 +67,13 @@ class RemoteBackend(Backend):
         if_match: str | None = None,
         deadline: float | None = None,
     ) -> bool:
-        self._enter("put")
+        self._enter("put", key)
+        if key.startswith("_meta:"):
+            found = self.marks.get(key)
+            if (if_absent and found is not None) or (if_match is not None and etag_of(found) != if_match):
+                return False
+            self.marks[key] = entry.with_metadata(etag=etag_of(entry))
+            return True
         self.entries[key] = entry
         return True
 
@@ -89,3 +106,7 @@ class RemoteBackend(Backend):
 
     def ping(self, *, deadline: float | None = None) -> None:
         self._enter("ping")
+
+
+def etag_of(entry: Entry | None) -> str | None:
+    return None if entry is None else str(hash(entry.payload))

@@ -7,8 +7,10 @@ import sys
 import time
 from dataclasses import dataclass
 
+from .agreement import Refresher
 from .backend import Backend
 from .entry import Clock
+from .epochs import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
@@ -17,8 +19,11 @@ from .objectstore.classes import choices
 from .pool import DaemonPool
 from .singleflight import Flights
 from .tier import Tier
+from .units import Duration, parse_duration
 
 DRAIN_TIMEOUT = 5.0
+EPOCH_REFRESH = 30.0
+"""Seconds between two looks at what other processes invalidated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +42,30 @@ class TierChain:
         tiers: backends or `Tier`s, the fastest first. None at all: everything is a miss.
         strict: raise the errors of tiers to the caller, in place of counting them and going on.
         clock: returns Unix seconds; tests pass their own.
+        epoch_refresh: after how long this process has seen what another one invalidated, at the latest: how often the
+            persistent tiers are asked for it (one GET a namespace and tier); None: once, at the first use.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
+        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice, or
+            `epoch_refresh` is no duration.
     """
 
-    def __init__(self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        *tiers: Tier | Backend,
+        strict: bool = False,
+        clock: Clock = time.time,
+        epoch_refresh: Duration | None = EPOCH_REFRESH,
+    ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
         self.flights = Flights()
-        self.fence = Fence()
+        self.epochs = Epochs(self.tiers, clock, self.flights)
+        self.refresher = Refresher(
+            self.epochs, None if epoch_refresh is None else parse_duration(epoch_refresh, "epoch_refresh")
+        )
+        self.fence = Fence(self.epochs.moment)
         self.background = DaemonPool(8, "tiercache-promotion")
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
@@ -55,7 +73,9 @@ class TierChain:
         self._name_tiers()
 
     @classmethod
-    def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
+    def from_urls(
+        cls, *urls: str, strict: bool = False, epoch_refresh: Duration | None = EPOCH_REFRESH
+    ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
@@ -70,7 +90,7 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict)
+        return cls(*map(tier_from_url, urls), strict=strict, epoch_refresh=epoch_refresh)
 
     @property
     def memory(self) -> MemoryBackend | None:
@@ -129,6 +149,7 @@ class TierChain:
     def close(self) -> None:
         """Finish promotions, for 5 seconds at most, and close all backends, also when one of them fails to."""
         self.drain()
+        self.refresher.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -140,6 +161,7 @@ class TierChain:
     async def aclose(self) -> None:
         """`close`, awaited."""
         await self.adrain()
+        await asyncio.to_thread(self.refresher.close)
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:

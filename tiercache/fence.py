@@ -12,6 +12,7 @@ This holds within one process.
 from __future__ import annotations
 
 import threading
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -55,13 +56,14 @@ class Mutation(Write):
 
 
 class Load:
-    """The right to store what is being loaded, as long as nothing changed the key."""
+    """The right to store what is being loaded, as long as nothing changed the key; `began` is when it was given."""
 
-    __slots__ = ("holders", "key", "valid", "writes")
+    __slots__ = ("began", "holders", "key", "valid", "writes")
 
-    def __init__(self, key: str, valid: bool) -> None:
+    def __init__(self, key: str, valid: bool, began: float) -> None:
         self.key = key
         self.valid = valid
+        self.began = began
         self.holders = 1
         self.writes: set[Write] = set()
 
@@ -76,9 +78,14 @@ class _State:
 
 
 class Fence:
-    """The table of open loads and mutations; it holds only keys that are being worked on."""
+    """The table of open loads and mutations; it holds only keys that are being worked on.
 
-    def __init__(self) -> None:
+    Args:
+        moment: returns when something that begins now about a key began, in Unix seconds.
+    """
+
+    def __init__(self, moment: Callable[[str], float] = lambda _: time.time()) -> None:
+        self._moment = moment
         self.after_fork()
         fork.register(self)
 
@@ -90,10 +97,11 @@ class Fence:
 
     def begin(self, key: str) -> Load:
         """Open a load of the key."""
+        began = self._moment(key)
         with self._lock:
             state = self._state(key)
             clearing = self._clearing and any(map(key.startswith, self._clearing))
-            load = Load(key, valid=not self._is_changing(state) and not clearing)
+            load = Load(key, not self._is_changing(state) and not clearing, began)
             state.loads.add(load)
             return load
 

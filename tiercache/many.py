@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from .entry import AttributeValue, Entry
 from .flow import Flow, adrive, drive
-from .flows import batch
-from .flows.values import CACHE_TTL
+from .flows import invalidate
+from .flows.values import CACHE_TTL, checked_tags
 from .result import Result
 from .units import Duration
 from .upkeep import CacheUpkeep
@@ -20,6 +20,7 @@ T = TypeVar("T")
 class CacheOfMany(CacheUpkeep):
     """The part of `Cache` that is about many keys."""
 
+    namespace: str
     _tasks: set[asyncio.Task[Any]]
 
     def get_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
@@ -118,16 +119,32 @@ class CacheOfMany(CacheUpkeep):
         await self._detached(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
 
     def clear(self, *, purge: bool = False) -> None:
-        """Delete every entry of this namespace from all tiers.
+        """Make every entry of this namespace a miss, in all tiers: a few requests, however many entries there are.
+
+        It holds in this process when the call returns, and in the others that share a persistent tier within the
+        chain's `epoch_refresh`; after a restart, and after a tier was emptied, as well. A tier that fails is told later.
 
         Args:
-            purge: delete the bytes too. In this release both do, at the price of a listing.
+            purge: delete the bytes too, at the price of a listing; otherwise they stay until they expire, are evicted,
+                or `sweep` finds them.
         """
-        drive(batch.clear(self.chain, self._prefix))
+        drive(invalidate.clear(self.chain, self.namespace, purge=purge))
 
     async def aclear(self, *, purge: bool = False) -> None:
         """`clear`, awaited."""
-        await self._detached(batch.clear(self.chain, self._prefix))
+        await self._detached(invalidate.clear(self.chain, self.namespace, purge=purge))
+
+    def invalidate_tags(self, tags: Iterable[str]) -> None:
+        """Make every entry of this namespace that carries one of the tags a miss, in all tiers (as `clear` does).
+
+        Of a namespace 10,000 tags are remembered. Beyond, the oldest are forgotten, and with them go all entries that
+        are older than their invalidation: misses, never a wrong value.
+        """
+        drive(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
+
+    async def ainvalidate_tags(self, tags: Iterable[str]) -> None:
+        """`invalidate_tags`, awaited."""
+        await self._detached(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
 
     def _entries(
         self,

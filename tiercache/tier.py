@@ -129,8 +129,10 @@ class Tier:
         """Ask for metadata."""
         return Call(self, "head", (key,), self.timeout)
 
-    def put(self, key: str, entry: Entry, *, if_absent: bool = False) -> Call[bool]:
+    def put(self, key: str, entry: Entry, *, if_absent: bool = False, if_match: str | None = None) -> Call[bool]:
         """Ask to store an entry."""
+        if if_match is not None:
+            return Call(self, "put", (key, entry), self.timeout, if_match=if_match)
         return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent)
 
     def delete(self, key: str) -> Call[bool]:

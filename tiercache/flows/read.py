@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..agreement import believe
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
@@ -43,14 +45,20 @@ async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: L
 
 async def head(chain: TierChain, key: str) -> tuple[Metadata, Tier] | None:
     """Return the metadata of the first tier that has a fresh entry, and the tier."""
+    space = chain.epochs.of(key)
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if space.unread and not tier.local:
+                silent = await believe(chain, space, tier, silent)
             metadata = await tier.head(key)
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
         now = chain.clock()
-        if metadata is not None and metadata.is_usable(now) and not metadata.is_stale(now):
+        if metadata is None or not metadata.is_usable(now) or metadata.is_stale(now):
+            continue
+        if space.accepts(metadata, tier, now):
             return metadata, tier
     return None
 
@@ -64,10 +72,16 @@ def raise_if_strict(chain: TierChain, error: Exception) -> None:
 async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Found | None:
     stale: Found | None = None
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
+    space = chain.epochs.of(key)
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
-            # Memory never waits and has no deadline: an operation would cost more than the look.
-            entry = tier.backend.get(key) if tier.local else await tier.get(key)
+            if tier.local:  # memory never waits and has no deadline: an operation would cost more than the look
+                entry = tier.backend.get(key)
+            else:
+                if space.unread:
+                    silent = await believe(chain, space, tier, silent)
+                entry = await tier.get(key)
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
@@ -77,7 +91,7 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
             continue
         now = chain.clock()
-        if entry is not None and entry.metadata.is_usable(now):
+        if entry is not None and entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
             if not entry.metadata.is_stale(now):
                 tier.counters.hits += 1
                 for upper in lacking:
