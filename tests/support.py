@@ -14,8 +14,8 @@ from tiercache.errors import BackendUnavailable
 class RemoteBackend(Backend):
     """Entries in a dict, marks of namespaces in another.
 
-    `trace` lists the operations on entries, `marks_trace` those on marks; `gates` hold an operation on entries until they
-    are opened.
+    `trace` lists the operations on entries, `marks_trace` those on marks; `gates` hold an operation on entries until
+    they are opened.
     """
 
     scheme: ClassVar[str] = "remote"
@@ -29,6 +29,7 @@ class RemoteBackend(Backend):
         self.gates: dict[str, threading.Event] = {}
         self.reached: dict[str, threading.Event] = {}
         self.marks_trace: list[str] = []
+        self.marks_faults: dict[str, Exception] = {}
         self._clock = clock
 
     def hold(self, operation: str) -> tuple[threading.Event, threading.Event]:
@@ -43,8 +44,8 @@ class RemoteBackend(Backend):
     def _enter(self, operation: str, key: str = "") -> None:
         if key.startswith("_meta:"):  # marks are asked for when they are due, which is no matter of the other tests
             self.marks_trace.append(operation)
-            if operation in self.faults:
-                raise self.faults[operation]
+            if operation in self.marks_faults:
+                raise self.marks_faults[operation]
             return
         self.trace.append(f"{self.name}.{operation}")
         if operation in self.gates:
@@ -54,7 +55,9 @@ class RemoteBackend(Backend):
             raise self.faults[operation]
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
-        found = (self.marks if key.startswith("_meta:") else self.entries).get(key)  # read first, then held: the reader may carry an old entry
+        found = (self.marks if key.startswith("_meta:") else self.entries).get(
+            key
+        )  # read first, then held: the reader may carry an old entry
         self._enter("get", key)
         return found if found is not None and found.metadata.is_usable(self._clock()) else None
 

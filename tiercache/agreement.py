@@ -78,6 +78,22 @@ async def believe(
     return silent
 
 
+async def judged(chain: TierChain, space: Space) -> list[Tier]:
+    """Return the tiers whose entries can be judged; those that fail are left out, unless the chain is strict."""
+    found: list[Tier] = []
+    silent: Mapping[Tier, Exception] = {}
+    for tier in chain.tiers:
+        try:
+            if space.unread and not tier.local:
+                silent = await believe(chain, space, tier, silent)
+        except FAILURES:
+            if chain.strict:
+                raise
+        else:
+            found.append(tier)
+    return found
+
+
 async def _learn(chain: TierChain, space: Space) -> Mapping[Tier, Exception]:
     """Read the marks from all tiers side by side, once for all who need them now."""
     learning, leads = chain.epochs.begin_learning(space, running_loop())
@@ -116,10 +132,10 @@ async def read(epochs: Epochs, space: Space, tier: Tier) -> Held:
             epochs.was_written(space, tier, space.version)
             return Held(replaceable=False)
         except CorruptEntry:
-            held = Held(etag=entry and entry.metadata.etag)
+            held = Held(etag=None if entry is None else entry.metadata.etag)
             continue
         epochs.was_read(space, tier, written.marks, written.floor)
-        return Held(written, entry and entry.metadata.etag, absent=entry is None)
+        return Held(written, None if entry is None else entry.metadata.etag, absent=entry is None)
     epochs.damaged(space, tier)
     return held
 
@@ -183,7 +199,13 @@ async def _put(tier: Tier, space: Space, entry: Entry, held: Held) -> bool:
 def _class_for_marks(tier: Tier) -> str | None:
     """Return the store's class without minimum billing beside the backend's own, None where that is it."""
     for name, rules in (tier.classes or {}).items():
-        if rules.plain is None and not rules.refused and not rules.archived and not rules.exclusive and tier.mixes(name):
+        if (
+            rules.plain is None
+            and not rules.refused
+            and not rules.archived
+            and not rules.exclusive
+            and tier.mixes(name)
+        ):
             return name
     return None
 

@@ -73,9 +73,7 @@ class TierChain:
         self._name_tiers()
 
     @classmethod
-    def from_urls(
-        cls, *urls: str, strict: bool = False, epoch_refresh: Duration | None = EPOCH_REFRESH
-    ) -> TierChain:
+    def from_urls(cls, *urls: str, strict: bool = False, epoch_refresh: Duration | None = EPOCH_REFRESH) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,

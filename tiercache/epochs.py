@@ -80,9 +80,13 @@ class Space:
             self._see(moment, now)
         if as_of is not None and as_of > now + CLOCK_SKEW and as_of > self.newest + 2 * STEP:
             return False  # made in the knowledge of marks that are not known here
+        return not self.covers(moment, metadata.tags, tier)
+
+    def covers(self, moment: float, tags: Iterable[str], tier: Tier) -> bool:
+        """Whether what a tier holds of this moment, with these tags, is dead."""
         if self.floors and moment <= self.floors.get(tier, NEVER):
-            return False
-        return not (self.version and self.marks.cover(moment, metadata.tags))
+            return True
+        return bool(self.version) and self.marks.cover(moment, tags)
 
     def lacks(self, tier: Tier) -> bool:
         """Whether the tier is not known to hold all marks."""

@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from .entry import AttributeValue, Entry
+from .agreement import judged
+from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
+from .epochs import Space
 from .flow import Flow, adrive, drive
 from .flows import invalidate
 from .flows.values import CACHE_TTL, checked_tags
+from .marks import moment_of
+from .objectstore import ObjectStoreBackend
 from .result import Result
+from .tier import Tier
 from .units import Duration
 from .upkeep import CacheUpkeep
 
@@ -78,13 +83,16 @@ class CacheOfMany(CacheUpkeep):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys of this namespace that start with `prefix`, each once.
 
-        Entries that a listing does not know to have expired are among them. A tier that fails is left out.
+        Keys of entries that a listing does not know to have expired, or to have been invalidated, are among them: S3
+        lists neither tags nor when a computation began. (`contains` knows.) Once something was invalidated, Redis and
+        disk entries are read. A tier that fails is left out.
         """
         seen: set[str] = set()
-        for tier in self.chain.tiers:
+        space = self.chain.epochs.space(self.namespace)
+        for tier in drive(judged(self.chain, space)):
             try:
-                for key, _ in tier.backend.scan(self._prefix + prefix):
-                    if key not in seen:
+                for key, metadata in tier.backend.scan(self._prefix + prefix, full=_in_full(space, tier)):
+                    if key not in seen and not _is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -93,10 +101,11 @@ class CacheOfMany(CacheUpkeep):
     async def akeys(self, prefix: str = "") -> AsyncIterator[str]:
         """`keys`, to iterate with `async for`."""
         seen: set[str] = set()
-        for tier in self.chain.tiers:
+        space = self.chain.epochs.space(self.namespace)
+        for tier in await adrive(judged(self.chain, space)):
             try:
-                async for key, _ in tier.backend.ascan(self._prefix + prefix):
-                    if key not in seen:
+                async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=_in_full(space, tier)):
+                    if key not in seen and not _is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -121,8 +130,8 @@ class CacheOfMany(CacheUpkeep):
     def clear(self, *, purge: bool = False) -> None:
         """Make every entry of this namespace a miss, in all tiers: a few requests, however many entries there are.
 
-        It holds in this process when the call returns, and in the others that share a persistent tier within the
-        chain's `epoch_refresh`; after a restart, and after a tier was emptied, as well. A tier that fails is told later.
+        It holds in this process when the call returns, and in others that share a persistent tier within the chain's
+        `epoch_refresh`; after a restart, and after a tier was emptied, as well. A tier that fails is told later.
 
         Args:
             purge: delete the bytes too, at the price of a listing; otherwise they stay until they expire, are evicted,
@@ -167,3 +176,16 @@ class CacheOfMany(CacheUpkeep):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
+
+
+def _in_full(space: Space, tier: Tier) -> bool:
+    """Whether a listing has to read the entries: where it costs no request each, and there is something to compare."""
+    return bool(space.version or space.floors) and not isinstance(tier.backend, ObjectStoreBackend)
+
+
+def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
+    """Whether a listing tells that an entry was invalidated."""
+    moment = moment_of(metadata)
+    if isinstance(tier.backend, ObjectStoreBackend) and not tier.backend.objects.lists_metadata:
+        moment += CLOCK_SKEW  # it is when the object was written, by the clock of the store, in whole seconds
+    return space.covers(moment, metadata.tags, tier)

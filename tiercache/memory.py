@@ -243,7 +243,7 @@ class MemoryBackend(Backend):
             if not entry.metadata.is_usable(now):
                 self.removals["expired"] += 1  # stored and expired at once
                 return True
-            if self._marks and self._marks.get(key[: key.find(":")], NONE).cover(moment_of(entry.metadata), slot.traits.tags):
+            if self._marks and self._is_dead(key, entry.metadata):
                 self.removals["invalidated"] += 1  # what was invalidated while it was on its way never gets in
                 return True
             size = _size(key, slot)
@@ -437,6 +437,10 @@ class MemoryBackend(Backend):
             metadata.created_at if ttl is None else None,
             shared,
         )
+
+    def _is_dead(self, key: str, metadata: Metadata) -> bool:
+        marks = self._marks.get(key[: key.find(":")], NONE)
+        return marks.cover(moment_of(metadata), metadata.tags)
 
     def _live(self, key: str) -> Slot | None:
         slot = self._slots.get(key)

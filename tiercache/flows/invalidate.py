@@ -35,6 +35,7 @@ async def clear(chain: TierChain, namespace: str, *, purge: bool = False) -> Non
         if purge:
             await _purge(chain, prefix, writes)
     finally:
+        chain.flights.forget_prefix(prefix)  # those that began while it lasted
         chain.fence.end_clear(prefix)
 
 
@@ -43,6 +44,9 @@ async def _mark(chain: TierChain, namespace: str, tags: tuple[str, ...] | None) 
     epochs = chain.epochs
     space = epochs.space(namespace)
     epochs.waken()
+    for tier in chain.tiers:
+        if tier.local:
+            tier.backend.ping()  # a closed cache says so
     answers = await Gather([read(epochs, space, tier) for tier in epochs.tiers], chain.side_by_side)
     news = epochs.advance(space, tags)
     epochs.announced(space, news)
