@@ -8,6 +8,7 @@ is made in the knowledge of a mark is later than the mark, however far apart the
 from __future__ import annotations
 
 import threading
+import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Sequence
 
@@ -31,7 +32,7 @@ class Space:
         prefix: what its full keys start with.
         key: the full key of its marks.
         marks: all that is known.
-        newest: the latest time among them.
+        newest: the latest time among them, and among `floors`.
         version: counts the changes of `marks`.
         unread: tiers whose own marks were never read: what they hold is not believed yet.
         held: the version that a tier is known to hold.
@@ -133,6 +134,9 @@ class Epochs:
         self._spaces: dict[str, Space] = {}
         self.after_fork()
         fork.register(self)
+        bump = weakref.WeakMethod(self.bump)
+        for tier in every:
+            tier.journal.on_overflow.append(lambda namespace: (method := bump()) and method(namespace))
 
     def after_fork(self) -> None:
         """Make the locks anew, and forget who was asking the tiers."""
@@ -204,13 +208,19 @@ class Epochs:
             self.merge(space, news)
         return news
 
+    def bump(self, namespace: str) -> None:
+        """Invalidate a namespace of which a tier missed too many changes to remember; the tiers hear of it soon."""
+        self.waken()
+        space = self.space(namespace)
+        self.announced(space, self.advance(space, None))
+
     def merge(self, space: Space, marks: Marks) -> None:
         """Take marks over from elsewhere: from a tier, or from another process."""
         with self._lock:
             merged = space.marks.merged(marks)
             if merged is space.marks:
                 return
-            space.marks, space.newest = merged, merged.newest
+            space.marks, space.newest = merged, max(merged.newest, *space.floors.values(), NEVER)
             space.version += 1
             # Nobody joins what began before; what is stored from now on is compared with these marks.
             self._flights.forget_prefix(space.prefix)
@@ -233,9 +243,11 @@ class Epochs:
         with self._lock:
             if floor > space.floors.get(tier, NEVER):
                 space.floors[tier] = floor
+                space.newest = max(space.newest, floor)
             self.merge(space, marks)
             space.unread -= {tier}
-            space.held[tier] = -1 if space.marks.beyond(marks) else space.version
+            less = space.marks.beyond(marks) or space.floors.get(tier, NEVER) > floor
+            space.held[tier] = -1 if less else space.version
 
     def was_written(self, space: Space, tier: Tier, version: int) -> None:
         """A tier took the marks of this version."""
