@@ -15,7 +15,9 @@ from .epochs import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
+from .hearsay import Hearsay
 from .memory import MemoryBackend
+from .missed import Missed
 from .objectstore.classes import choices
 from .pool import DaemonPool
 from .shutdown import watch
@@ -72,6 +74,8 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.missed = Missed(self.tiers, clock)
+        self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
@@ -164,6 +168,7 @@ class TierChain:
         """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
+        self.hearsay.close()
         self.refresher.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
@@ -177,6 +182,7 @@ class TierChain:
         """`close`, awaited."""
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
+        await asyncio.to_thread(self.hearsay.close)
         await asyncio.to_thread(self.refresher.close)
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
