@@ -239,6 +239,7 @@ class Model(RuleBasedStateMachine):
             assert cache.get_many(["a", "b", "c"]) == expected
             assert {key: value for key in "abc" if (value := cache.get(key)) is not None} == expected
             assert set(cache.keys()) == set(expected)
+            cache.drain()  # without a guard, the copies of one process are not fenced by the changes of another
 
     def teardown(self) -> None:
         for cache in self.caches:

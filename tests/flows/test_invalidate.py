@@ -562,7 +562,7 @@ def test_a_clear_covers_what_this_process_saw_of_a_machine_whose_clock_is_ahead(
 
 def test_what_is_made_in_the_knowledge_of_a_clear_outlives_it_whatever_the_clocks_say(setting: Setting) -> None:
     behind = FakeClock()
-    behind.advance(-3600)
+    behind.now -= 3600
     other = Setting(behind)
     other.upper, other.lower = setting.upper, setting.lower
     other.start()
@@ -581,7 +581,7 @@ def test_what_is_made_in_the_knowledge_of_a_clear_outlives_it_whatever_the_clock
 
 def test_a_clock_that_is_set_back_does_not_revive_what_was_cleared(setting: Setting) -> None:
     setting.cache.set("k", "old")
-    setting.clock.advance(-600)
+    setting.clock.now -= 600
     setting.cache.clear()
     assert setting.cache.get("k") is None
     setting.start()
