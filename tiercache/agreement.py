@@ -42,7 +42,8 @@ REWRITE_AFTER = 6 * 3600.0
 LEARN_TIMEOUT = 30.0
 """Seconds that others wait for the first reading of a namespace's marks (tiers that keep deadlines end sooner)."""
 RETRY_EVERY = 2.0
-"""Seconds between attempts to bring marks to a tier that misses some."""
+"""Seconds between attempts to bring marks to a tier that misses some, at first."""
+RETRY_AT_LEAST_EVERY = 60.0
 CLOSE_TIMEOUT = 5.0
 
 
@@ -221,13 +222,14 @@ class Refresher:
     def __init__(self, epochs: Epochs, seconds: float | None) -> None:
         self._epochs = epochs
         self._seconds = seconds
+        self._every = min(RETRY_EVERY, seconds or RETRY_EVERY)
         self._pool = DaemonPool(1, "tiercache-epochs")
         self._registered = False
         self._closed = False
         self.after_fork()
         fork.register(self)
-        epochs.on_use = self.start
-        again = weakref.WeakMethod(self.retry)
+        start, again = weakref.WeakMethod(self.start), weakref.WeakMethod(self.retry)
+        epochs.on_use = lambda: (method := start()) and method()
         for tier in epochs.tiers:
             hooks = getattr(tier, "on_recovery", None)
             if hooks is not None:
@@ -237,7 +239,9 @@ class Refresher:
         """What was under way stayed in the parent."""
         self._lock = threading.Lock()
         self._running: Future[None] | None = None
-        self._due = 0.0 if self._seconds is None else time.monotonic() + self._seconds
+        self._due = time.monotonic() + (self._seconds or 0.0)
+        self._pause = self._every
+        self._retry_at = 0.0
 
     def start(self) -> None:
         """Begin, at the first use; in a forked child, go on."""
@@ -249,12 +253,13 @@ class Refresher:
             ticker.wake()
             return
         self._due = time.monotonic() + (self._seconds or 0.0)
-        ticker.every(min(RETRY_EVERY, self._seconds or RETRY_EVERY), self.tick)
+        ticker.every(self._every, self.tick)
 
     def tick(self) -> None:
         """Start a round if one is due, or a tier misses marks."""
-        every = self._seconds is not None and time.monotonic() >= self._due
-        if every or self._lacking():
+        now = time.monotonic()
+        every = self._seconds is not None and now >= self._due
+        if every or (now >= self._retry_at and self._lacking()):
             self._submit(every)
 
     def retry(self) -> None:
@@ -275,6 +280,9 @@ class Refresher:
                     failed.add(tier)  # counted and logged by the tier
                 except CacheClosed:
                     return
+        # A tier that takes no marks is asked less and less often.
+        self._pause = min(2 * self._pause, RETRY_AT_LEAST_EVERY) if failed else self._every
+        self._retry_at = time.monotonic() + self._pause
 
     def close(self) -> None:
         """End; try once more, within bounds, to bring the tiers what they miss."""

@@ -127,7 +127,7 @@ class Epochs:
         self.tiers = tuple(tier for tier in every if not tier.local and getattr(tier.backend, "persistent", True))
         self.writable = tuple(tier for tier in self.tiers if tier.write != "never")
         self.announce: list[Announce] = []
-        self.on_use: Callable[[], None] | None = None
+        self.on_use: Callable[[], object] | None = None
         self._memories = [tier.backend for tier in every if isinstance(tier.backend, MemoryBackend)]
         self._clock = clock
         self._flights = flights
