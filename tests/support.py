@@ -6,9 +6,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from tiercache import TierChain
 from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
 from tiercache.errors import BackendUnavailable
+
+MARKS = "_meta:epochs:"
+
+
+def after_first_use(chain: TierChain) -> None:
+    """Be where a chain is after its first reads: the tiers were asked what they missed."""
+    chain.missed.doubted = frozenset()
 
 
 class RemoteBackend(Backend):
@@ -42,9 +50,8 @@ class RemoteBackend(Backend):
             self.faults[operation] = error or BackendUnavailable("the store is down")
 
     def _enter(self, operation: str, key: str = "") -> None:
-        if key.startswith("_meta:"):  # marks are asked for when they are due, which is no matter of the other tests
-            if key.startswith("_meta:epochs:"):
-                self.marks_trace.append(operation)
+        if key.startswith(MARKS):  # they are asked for when they are due, which is no matter of the other tests
+            self.marks_trace.append(operation)
             if operation in self.marks_faults:
                 raise self.marks_faults[operation]
             return
@@ -56,9 +63,8 @@ class RemoteBackend(Backend):
             raise self.faults[operation]
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
-        found = (self.marks if key.startswith("_meta:") else self.entries).get(
-            key
-        )  # read first, then held: the reader may carry an old entry
+        held = self.marks if key.startswith(MARKS) else self.entries
+        found = held.get(key)  # read first, then held: the reader may carry an old entry
         self._enter("get", key)
         return found if found is not None and found.metadata.is_usable(self._clock()) else None
 
@@ -72,7 +78,7 @@ class RemoteBackend(Backend):
         deadline: float | None = None,
     ) -> bool:
         self._enter("put", key)
-        if key.startswith("_meta:"):
+        if key.startswith(MARKS):
             found = self.marks.get(key)
             if (if_absent and found is not None) or (if_match is not None and etag_of(found) != if_match):
                 return False
