@@ -7,9 +7,11 @@ import sys
 import time
 from dataclasses import dataclass
 
+from .agreement import Refresher
 from .backend import Backend
 from .drainer import Drainer
 from .entry import Clock
+from .epochs import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
@@ -21,8 +23,11 @@ from .pool import DaemonPool
 from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier
+from .units import Duration, parse_duration
 
 DRAIN_TIMEOUT = 5.0
+EPOCH_REFRESH = 30.0
+"""Seconds between two looks at what other processes invalidated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +56,30 @@ class TierChain:
         tiers: backends or `Tier`s, the fastest first. None at all: everything is a miss.
         strict: raise the errors of tiers to the caller, in place of counting them and going on.
         clock: returns Unix seconds; tests pass their own.
+        epoch_refresh: after how long this process has seen what another one invalidated, at the latest: how often the
+            persistent tiers are asked for it (one GET a namespace and tier); None: once, at the first use.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
+        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice, or
+            `epoch_refresh` is no duration.
     """
 
-    def __init__(self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        *tiers: Tier | Backend,
+        strict: bool = False,
+        clock: Clock = time.time,
+        epoch_refresh: Duration | None = EPOCH_REFRESH,
+    ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
         self.flights = Flights()
-        self.fence = Fence()
+        self.epochs = Epochs(self.tiers, clock, self.flights)
+        self.refresher = Refresher(
+            self.epochs, None if epoch_refresh is None else parse_duration(epoch_refresh, "epoch_refresh")
+        )
+        self.fence = Fence(self.epochs.moment)
         self.background = DaemonPool(8, "tiercache-promotion")
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
@@ -74,7 +92,7 @@ class TierChain:
         watch(self)
 
     @classmethod
-    def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
+    def from_urls(cls, *urls: str, strict: bool = False, epoch_refresh: Duration | None = EPOCH_REFRESH) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
@@ -89,7 +107,7 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict)
+        return cls(*map(tier_from_url, urls), strict=strict, epoch_refresh=epoch_refresh)
 
     @property
     def memory(self) -> MemoryBackend | None:
@@ -161,6 +179,7 @@ class TierChain:
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
         self.hearsay.close()
+        self.refresher.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -174,6 +193,7 @@ class TierChain:
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
         await asyncio.to_thread(self.hearsay.close)
+        await asyncio.to_thread(self.refresher.close)
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:

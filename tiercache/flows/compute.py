@@ -72,7 +72,7 @@ async def _compute(chain: TierChain, flight: Flight, factory: Callable[[], Any],
         if entry is None:
             flight.resolve(Outcome(value=value, uncacheable=True))
         else:
-            await _store(chain, flight, entry, load)
+            await _store(chain, flight, chain.epochs.stamped(entry, load.began), load)
     except Exception as error:  # noqa: BLE001 - it goes to every waiter
         flight.resolve(Outcome(error=error, traceback=error.__traceback__))
     finally:

@@ -38,7 +38,7 @@ class Options:
         self.ttl = ttl
         self.storage_class = storage_class
         self.stale_for = None if stale_for is None else parse_duration(stale_for, "stale_for")
-        self.tags = _checked_tags(tags)
+        self.tags = checked_tags(tags)
         self.attributes = _checked_attributes(attributes)
 
 
@@ -81,8 +81,9 @@ class ValueFlows:
 
     def entry(self, full: str, value: Any, options: Options) -> Entry:
         """Return the entry of a value; raises UncacheableValue."""
-        payload, name = codec.encode(value)
         now = self.clock()
+        as_of = self.chain.epochs.as_of(full, now)
+        payload, name = codec.encode(value)
         expires_at = None if options.ttl is None else now + options.ttl
         stale_until = None if expires_at is None or options.stale_for is None else expires_at + options.stale_for
         metadata = Metadata(
@@ -90,6 +91,7 @@ class ValueFlows:
             created_at=now,
             expires_at=expires_at,
             stale_until=stale_until,
+            as_of=as_of,
             codec=name,
             size=len(payload),
             tags=options.tags,
@@ -245,7 +247,8 @@ class ValueFlows:
         return None if ttl is None else parse_duration(ttl, "ttl")
 
 
-def _checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return tags that can be stored; raises ConfigurationError."""
     if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
         raise ConfigurationError(f"tags must be a list of str, not one {type(tags).__name__}")
     checked = tuple(tags)

@@ -149,6 +149,20 @@ def gone_at(mirror: Mapping[str, str]) -> float | None:
     return end
 
 
+def made_of(mirror: Mapping[str, str]) -> tuple[float, tuple[str, ...]]:
+    """Return when the load that made the entry of a mirror began, and its tags (none where they did not fit).
+
+    Raises:
+        CorruptEntry: the mirror is damaged.
+    """
+    items = {name.lower(): text for name, text in mirror.items()}
+    try:
+        moment = float(items.get("as-of", items["created"]))
+        return moment, _decode_tags(items.get("tags", "[]"))
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        raise CorruptEntry("the object's metadata cannot be read") from None
+
+
 def _json(value: tuple[str, ...] | dict[str, AttributeValue]) -> str:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False) if value else ""
