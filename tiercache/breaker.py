@@ -278,6 +278,8 @@ def judge(error: Exception, asked: int | None = None) -> Verdict:
         return _of_parts(error, asked)
     if isinstance(error, (BackendTimeout, BackendUnavailable)) and not error.tier_wide:
         return Verdict.NOTHING
+    if isinstance(error.__cause__, (NotImplementedError, TypeError)):
+        return Verdict.NOTHING  # somebody's store lacks the operation, or an option of it
     if isinstance(error, BackendTimeout):
         return Verdict.SPENT
     if isinstance(error, (AccessDenied, CorruptEntry)):
