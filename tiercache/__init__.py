@@ -8,6 +8,7 @@ from .entry import Entry, Metadata
 from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
 from .memory import MemoryBackend
+from .options import Computed
 from .result import Result
 from .stats import Stats, TierStats
 from .storage_class import StorageClassRule
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backend",
     "Cache",
+    "Computed",
     "DiskBackend",
     "Entry",
     "EvictionPolicy",

@@ -14,6 +14,7 @@ from .fence import Fence
 from .flow import Gather, adrive, drive
 from .memory import MemoryBackend
 from .objectstore.classes import choices
+from .pauses import Pauses
 from .pool import DaemonPool
 from .singleflight import Flights
 from .tier import Tier
@@ -52,6 +53,8 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.refreshes = DaemonPool(16, "tiercache-refresh", max_queue=0)  # one that finds no thread is dropped
+        self.pauses = Pauses()
         self._name_tiers()
 
     @classmethod
@@ -119,8 +122,9 @@ class TierChain:
         _raise_first(await adrive(self._ping()))
 
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
-        """Wait for promotions that are still being written; return whether all are, within `timeout` seconds."""
-        return self.background.drain(timeout)
+        """Wait for promotions and refreshes in the background, `timeout` seconds at most; return whether all ended."""
+        end = time.monotonic() + timeout
+        return self.background.drain(timeout) and self.refreshes.drain(max(0.0, end - time.monotonic()))
 
     async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -149,7 +153,7 @@ class TierChain:
         self._close_pools(errors)
 
     def _close_pools(self, errors: list[TiercacheError | None]) -> None:
-        for pool in (self.background, self.side_by_side, self.factories):
+        for pool in (self.background, self.side_by_side, self.factories, self.refreshes):
             pool.close()
         if self.strict:
             _raise_first(errors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..entry import Entry
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 async def read_many(
-    chain: TierChain, keys: Iterable[str], *, allow_stale: bool = False, warming: bool = False
+    chain: TierChain,
+    keys: Iterable[str],
+    *,
+    allow_stale: bool = False,
+    warming: bool = False,
+    loads: Mapping[str, Load] | None = None,
 ) -> dict[str, Found]:
     """Return the fresh entries of the keys, each from the first tier that has one, and copy them up.
 
@@ -30,8 +35,11 @@ async def read_many(
         keys: full stored keys; duplicates count once.
         allow_stale: return stale entries of those keys for which no tier has a fresh one.
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
+        loads: the intervals that this read is part of; left out, it opens its own.
     """
     missing = list(dict.fromkeys(keys))
+    if loads is not None:
+        return await _read_many(chain, missing, loads, allow_stale, warming)
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
         return await _read_many(chain, missing, loads, allow_stale, warming)
@@ -133,12 +141,24 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
     mutations = begin(chain, list(entries))
     try:
         await settle(mutations)
-        for tier in tiers:
-            if tier.local:
-                await _put_many(chain, tier, entries)
-        await gather(chain, [_put_many(chain, tier, entries) for tier in tiers if not tier.local])
+        await put_all(chain, tiers, entries)
     finally:
         await end(chain, mutations)
+
+
+async def put_all(
+    chain: TierChain,
+    tiers: Sequence[Tier],
+    entries: Mapping[str, Entry],
+    after_memory: Callable[[], None] | None = None,
+) -> None:
+    """Store all entries in memory, call `after_memory`, then store them in the other tiers, a batch a tier."""
+    for tier in tiers:
+        if tier.local:
+            await _put_many(chain, tier, entries)
+    if after_memory is not None:
+        after_memory()
+    await gather(chain, [_put_many(chain, tier, entries) for tier in tiers if not tier.local])
 
 
 async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) -> None:
