@@ -10,7 +10,6 @@ from .codec import decode
 from .decorator import CachedFunction, Decorator
 from .errors import ConfigurationError, CorruptEntry
 from .flow import adrive, drive
-from .flows.computed import ComputedFlows
 from .many import CacheOfMany
 from .memory import Slot
 from .options import ComputeOptions
@@ -27,7 +26,6 @@ Many = Callable[[list[str]], Any]
 class CacheOfFactories(CacheOfMany):
     """The part of `Cache` in which a missing value is computed."""
 
-    _flows: ComputedFlows
     _ahead: float | None
 
     def get_or_set(
@@ -169,8 +167,9 @@ class CacheOfFactories(CacheOfMany):
 
         The decorated function has `.key(…)`, `.invalidate(…)`, `.ainvalidate(…)` and `.stats()`.
         """
-        if isinstance(options.get("tags"), Iterator):
-            options["tags"] = tuple(options["tags"])  # the tags are used more than once
+        tags = options.get("tags")
+        if isinstance(tags, Iterator):
+            options["tags"] = tuple(tags)  # they are used more than once
         self._flows.job(_unused, **options)  # what is wrong is refused now, not at a call
         decorator = Decorator(cast("Cache", self), {**options, "type": type}, key)
         return decorator if function is None else decorator(function)

@@ -9,7 +9,7 @@ from typing import Self
 
 from .chain import TierChain, TierHealth
 from .errors import PartialFailure
-from .flows.values import ValueFlows
+from .flows.computed import ComputedFlows
 from .objectstore import ObjectStoreBackend, SweepReport
 from .objectstore.sweep import check_budget
 from .stats import CacheCounters, Stats
@@ -20,7 +20,7 @@ class CacheUpkeep:
     """The part of `Cache` that is about no key."""
 
     chain: TierChain
-    _flows: ValueFlows
+    _flows: ComputedFlows
     _counters: CacheCounters
     _prefix: str
 
