@@ -248,6 +248,9 @@ class Cache(CacheOfFactories):
         """`touch`, awaited."""
         return await self._detached(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
 
+    def __reduce__(self) -> str:
+        raise TypeError("a Cache cannot be sent to another process: make it in the other process, from the same URLs")
+
     def __repr__(self) -> str:
         return f"<Cache {self.namespace!r} on {self.chain!r}>"
 

@@ -17,6 +17,7 @@ from ..fence import Load
 from ..flow import running_loop
 from ..memory import MemoryBackend
 from ..singleflight import Flight, Kind, Outcome
+from . import guarded
 from .job import Job
 from .read import Found, promote_local, read
 from .write import finish, put_everywhere, settle
@@ -211,9 +212,14 @@ async def _store(chain: TierChain, flight: Flight, job: Job, entry: Entry, load:
     job.counters.puts += 1
     try:
         await settle([mutation])
+        claimed = await guarded.claim(chain, load, entry)
+        if claimed is False:  # another process changed it
+            flight.resolve(outcome)
+            return
         # Followers leave as soon as memory can answer those who come after them. In a strict chain all of them wait
         # for all tiers: one that fails is an error of this computation.
-        await put_everywhere(chain, flight.key, entry, None if chain.strict else lambda: flight.resolve(outcome))
+        early = None if chain.strict else lambda: flight.resolve(outcome)
+        await put_everywhere(chain, flight.key, entry, early, claimed=claimed or None)
         flight.resolve(outcome)
     finally:
         await finish(chain, [mutation])

@@ -17,7 +17,7 @@ from ..entry import Entry
 from ..fence import Load
 from ..flow import running_loop
 from ..singleflight import Flight, Kind, Outcome
-from . import batch
+from . import batch, guarded
 from .compute import Answer, follow, in_memory, keep, note_failure, stand_in
 from .job import Job
 from .read import Found
@@ -268,8 +268,10 @@ async def _store(
     try:
         await settle(mutations)
         kept = {mutation.key: entries[mutation.key][0] for mutation in mutations}
+        claimed, changed = await guarded.claim_many(chain, loads, kept)
+        kept = {key: entry for key, entry in kept.items() if key not in changed}  # by another process
         # As for one key: in a strict chain a tier that fails is an error of this computation.
-        await batch.put_all(chain, writable(chain), kept, None if chain.strict else resolve)
+        await batch.put_all(chain, writable(chain), kept, None if chain.strict else resolve, claimed=claimed)
         resolve()
     finally:
         await finish(chain, mutations)
