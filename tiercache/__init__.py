@@ -9,6 +9,7 @@ from .entry import Entry, Metadata
 from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
 from .memory import MemoryBackend
+from .options import Computed
 from .result import Result
 from .shutdown import drain_on_sigterm
 from .stats import Stats, TierStats
@@ -21,6 +22,7 @@ __all__ = [
     "Backend",
     "BreakerPolicy",
     "Cache",
+    "Computed",
     "DiskBackend",
     "Entry",
     "EvictionPolicy",

@@ -19,6 +19,7 @@ from .hearsay import Hearsay
 from .memory import MemoryBackend
 from .missed import Missed
 from .objectstore.classes import choices
+from .pauses import Pauses
 from .pool import DaemonPool
 from .shutdown import watch
 from .singleflight import Flights
@@ -84,6 +85,8 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.refreshes = DaemonPool(16, "tiercache-refresh", max_queue=0)  # one that finds no thread is dropped
+        self.pauses = Pauses()
         self.missed = Missed(self.tiers, clock)
         self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
@@ -161,14 +164,15 @@ class TierChain:
         return any(tier.journal.pending for tier in self.tiers)
 
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
-        """Wait for what is still to be written: promotions, writes behind, changes that a tier missed.
+        """Wait for what is still to be written: promotions, refreshes, writes behind, changes that a tier missed.
 
         Returns:
             Whether all of it was, within `timeout` seconds.
         """
         ends = time.monotonic() + timeout
-        promoted = self.background.drain(timeout)
-        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted
+        refreshed = self.refreshes.drain(timeout)
+        promoted = self.background.drain(max(0.0, ends - time.monotonic()))
+        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted and refreshed
 
     async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -203,7 +207,7 @@ class TierChain:
         self._close_pools(errors)
 
     def _close_pools(self, errors: list[TiercacheError | None]) -> None:
-        for pool in (self.background, self.side_by_side, self.factories):
+        for pool in (self.background, self.side_by_side, self.factories, self.refreshes):
             pool.close()
         if self.strict:
             _raise_first(errors)

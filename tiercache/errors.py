@@ -17,6 +17,7 @@
     │   └── MissingExtra             install the extra that it names
     ├── UncacheableValue             store something else (also a TypeError)
     ├── ReentrantComputation         a factory asked for its own key: compute without the cache there
+    ├── ComputeTimeout               the factory takes longer than you wait: ask again later (also a TimeoutError)
     └── CacheClosed                  use an open cache
 
 One warning is given, and never raised by itself: `StorageClassWarning` (a UserWarning).
@@ -131,7 +132,14 @@ class UncacheableValue(TiercacheError, TypeError):
 
 
 class ReentrantComputation(TiercacheError, RuntimeError):
-    """A factory asked the cache for the key that it is computing, which could never end."""
+    """A factory asked the cache for the key that it is computing, itself or through the factories of other keys.
+
+    That could never end. Call the function that makes the value, not the cache, or use another key.
+    """
+
+
+class ComputeTimeout(TiercacheError, TimeoutError):
+    """The value was not there within the caller's `timeout`. Its computation goes on and is stored: ask again later."""
 
 
 class CacheClosed(TiercacheError, RuntimeError):

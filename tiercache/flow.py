@@ -148,7 +148,8 @@ class Background(Operation[bool]):
 class Settled(Operation[list[Write]]):
     """Wait until the writes are over, `timeout` seconds at most; the result lists those that are not.
 
-    A blocking call does not wait for what the event loop of its own thread is to write: that would never end.
+    A blocking call does not wait for what the event loop of its own thread is to write, nor for what waits for that:
+    it would never end.
     """
 
     __slots__ = ("timeout", "writes")
@@ -160,7 +161,7 @@ class Settled(Operation[list[Write]]):
     def perform(self) -> list[Write]:
         """Do it, blocking."""
         here, end = running_loop(), time.monotonic() + self.timeout
-        waiting = [write for write in self.writes if here is None or write.owner is not here]
+        waiting = [write for write in self.writes if here is None or not write.needs(here)]
         while waiting and time.monotonic() < end:
             wait([write.done for write in waiting], min(_POLL, max(0.0, end - time.monotonic())))
             waiting = [write for write in waiting if not write.done.done() and not write.is_lost]
