@@ -29,7 +29,7 @@ FLOORS = [
     {"errors", "units", "fork"},
     {"pricing"},
     {"entry", "keys", "arrays", "pool", "stats", "eviction"},
-    {"extensions", "envelope", "codec", "result", "storage_class"},
+    {"extensions", "keyring", "contents", "envelope", "sealing", "codec", "result", "storage_class"},
     {"backend", "fence"},
     {"flow"},
     {"memory", "disk", "objectstore"},

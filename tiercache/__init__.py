@@ -7,6 +7,7 @@ from .disk import DiskBackend
 from .entry import Entry, Metadata
 from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
+from .keyring import KeyRing
 from .memory import MemoryBackend
 from .result import Result
 from .stats import Stats, TierStats
@@ -21,6 +22,7 @@ __all__ = [
     "DiskBackend",
     "Entry",
     "EvictionPolicy",
+    "KeyRing",
     "MemoryBackend",
     "Metadata",
     "Result",

@@ -12,9 +12,11 @@ from .entry import Clock
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
+from .keyring import KeyRing
 from .memory import MemoryBackend
 from .objectstore.classes import choices
 from .pool import DaemonPool
+from .sealing import seal
 from .singleflight import Flights
 from .tier import Tier
 
@@ -37,12 +39,20 @@ class TierChain:
         tiers: backends or `Tier`s, the fastest first. None at all: everything is a miss.
         strict: raise the errors of tiers to the caller, in place of counting them and going on.
         clock: returns Unix seconds; tests pass their own.
+        keys: seal what every tier but memory stores, encrypted unless the ring says otherwise; None: nothing is.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
+        ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice, or one
+            cannot seal its entries and there are keys.
     """
 
-    def __init__(self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        *tiers: Tier | Backend,
+        strict: bool = False,
+        clock: Clock = time.time,
+        keys: KeyRing | None = None,
+    ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
@@ -53,9 +63,13 @@ class TierChain:
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
         self._name_tiers()
+        if keys is not None:
+            for tier in self.tiers:
+                if not tier.local:
+                    seal(tier.backend, keys)
 
     @classmethod
-    def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
+    def from_urls(cls, *urls: str, strict: bool = False, keys: KeyRing | None = None) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
@@ -70,7 +84,7 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict)
+        return cls(*map(tier_from_url, urls), strict=strict, keys=keys)
 
     @property
     def memory(self) -> MemoryBackend | None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.properties import raw
 from tests.properties.raw import KEY
-from tiercache import envelope
+from tiercache import contents, envelope
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import CorruptEntry, EntryTooLarge, UnknownFormat
 
@@ -157,7 +157,7 @@ def test_what_claims_more_than_max_payload_is_never_decompressed(monkeypatch: py
     def decompress(*_: object, **__: object) -> bytes:
         raise AssertionError("it was decompressed")
 
-    monkeypatch.setattr(envelope._zstd, "decompress", decompress)
+    monkeypatch.setattr(contents._zstd, "decompress", decompress)
     with pytest.raises(CorruptEntry, match="2,000 bytes"):
         envelope.decode(data, KEY, max_payload=1999)
 

@@ -1,0 +1,187 @@
+"""Sealed envelopes: the plain one with a keyed tag, and encrypted.
+
+    magic "TIER" | version u8 | flags u8 | key id length u16 | header length u32 | payload length u64    20 bytes
+    key id       ASCII
+    owner        encrypted only: 16 bytes that stand for the full key, namespace included (a keyed hash)
+    nonce        encrypted only: 12 random bytes
+    header       as in the plain envelope
+    payload      as in the plain envelope
+    tag          BLAKE3 keyed, 32 bytes, over all of the above
+
+Encrypted, header and payload together are one AES-256-GCM ciphertext (16 bytes longer than both). All that stands
+before it is its associated data, and its AES key is derived from the owner: the ciphertext of one key opens as no other
+key's. The tag covers the ciphertext and is checked first; it also commits to the key, which GCM does not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from hmac import compare_digest
+from typing import Any
+
+from .contents import MAX_PAYLOAD_BYTES, pack, read_header, unpack
+from .entry import Entry
+from .envelope import (
+    ENCRYPTED,
+    KEYED,
+    MAGIC,
+    PLAIN,
+    PREFIX,
+    TAG_BYTES,
+    VERSION,
+    Envelope,
+    Sealable,
+    Start,
+    check_lengths,
+    etag,
+    read_start,
+)
+from .errors import ConfigurationError, CorruptEntry, NotSealed
+from .keyring import OWNER_BYTES, Key, KeyRing
+
+NONCE_BYTES = 12
+GCM_BYTES = 16
+
+_ID = re.compile(rb"[A-Za-z0-9_.-]{1,32}")
+
+
+def new_nonce() -> bytes:
+    """Return a nonce: random, since no counter survives forks, restarts and machines."""
+    return os.urandom(NONCE_BYTES)
+
+
+class SealedEnvelope(Envelope):
+    """Envelopes under the keys of a ring.
+
+    Args:
+        keys: the ring.
+    """
+
+    sealed = True
+
+    def __init__(self, keys: KeyRing) -> None:
+        self.keys = keys
+
+    def encode(self, entry: Entry) -> bytes:
+        """Return the sealed envelope of an entry (see `Envelope.encode`).
+
+        The bytes that it was read from are returned as they are when they are sealed with the active key, and no less
+        than this ring asks for. Others are sealed anew: those of an older key, those that were accepted plain.
+        """
+        key = self.keys.writing
+        if entry.wire is not None and self._is_current(entry.wire, key):
+            return entry.wire
+        header, stored = pack(entry)
+        return (_encrypted if self.keys.encrypt else _tagged)(key, entry.metadata.key, header, stored)
+
+    def decode(self, data: bytes, key: str | None = None, *, max_payload: int = MAX_PAYLOAD_BYTES) -> Entry:
+        """Return the entry in a sealed envelope (see `Envelope.decode`).
+
+        Raises:
+            NotSealed: it is not sealed, or not encrypted, and the ring does not accept that.
+            UnknownKey: it is sealed with a key that the ring does not have; leave the bytes in place.
+            UnknownFormat: another version or an unknown encoding; leave the bytes in place.
+            CorruptEntry: anything else that is not an intact entry of that key, made with this secret.
+        """
+        start = read_start(data)
+        if not start.flags and self.keys.accept_plain:
+            return PLAIN.decode(data, key, max_payload=max_payload)
+        if start.flags != ENCRYPTED and not self._accepts(start.flags):
+            raise NotSealed(
+                f"the entry is not {'encrypted' if start.flags else 'sealed'}, and this chain has keys; while they are "
+                "being introduced, accept_plain and accept_unencrypted of the KeyRing let such entries in"
+            )
+        header_at, owner_at = _contents_at(start), PREFIX.size + start.id_size
+        sealing = self.keys.key(_key_id(data, start))
+        payload_at = header_at + start.header_size
+        end = payload_at + start.stored_size + (GCM_BYTES if start.flags == ENCRYPTED else 0)
+        check_lengths(data, start, end)
+        if start.stored_size > max_payload:  # compressed or not, a payload is stored in no more bytes than it has
+            raise CorruptEntry(f"the entry has {start.stored_size:,} bytes of payload, {max_payload:,} are accepted")
+        view = memoryview(data)
+        if not compare_digest(sealing.tag(view[:end]), data[end:]):
+            raise CorruptEntry(f"the entry's tag does not match: damaged, forged, or of another key {sealing.id!r}")
+        if start.flags == KEYED:
+            header = read_header(view[PREFIX.size + start.id_size : payload_at], key)
+            stored = data[payload_at:end]
+        else:
+            owner = data[owner_at : owner_at + OWNER_BYTES]
+            if key is not None and owner != sealing.owner(key):
+                raise CorruptEntry("the entry belongs to another key")
+            clear = _decrypted(sealing, owner, data, view, header_at, end)
+            header = read_header(memoryview(clear)[: start.header_size], key)
+            if key is None and owner != sealing.owner(header.key):
+                raise CorruptEntry("the entry belongs to another key")
+            stored = clear[start.header_size :]
+            del clear  # a payload may be large: not twice in memory while it is decompressed
+        return unpack(header, stored, data, max_payload=max_payload, etag=etag(data), key_id=sealing.id)
+
+    def _accepts(self, flags: int) -> bool:
+        return flags == KEYED and (not self.keys.encrypt or self.keys.accept_unencrypted)
+
+    def _is_current(self, wire: bytes, key: Key) -> bool:
+        """Whether these bytes are what this ring would write now (another ring may have a key of the same id)."""
+        start = read_start(wire)
+        if start.flags not in ((ENCRYPTED,) if self.keys.encrypt else (KEYED, ENCRYPTED)):
+            return False
+        return _key_id(wire, start) == key.id and compare_digest(
+            key.tag(memoryview(wire)[:-TAG_BYTES]), wire[-TAG_BYTES:]
+        )
+
+
+def seal(backend: Any, keys: KeyRing) -> None:
+    """Have a store keep its entries sealed.
+
+    Raises:
+        ConfigurationError: it cannot (its entries would be stored in plain text), or it has other keys already.
+    """
+    if not isinstance(keys, KeyRing):
+        raise ConfigurationError(f"keys must be a KeyRing, not of type {type(keys).__name__}")
+    if not isinstance(backend, Sealable):
+        raise ConfigurationError(
+            f"a {type(backend).__name__} stores entries in a form of its own and cannot seal them; leave out keys, or "
+            "give it seal_with(envelope) and let envelope.encode() and decode() make its bytes"
+        )
+    current = backend.envelope
+    if isinstance(current, SealedEnvelope) and current.keys is not keys:
+        raise ConfigurationError("this backend has the keys of another chain; make a backend of its own for each")
+    backend.seal_with(SealedEnvelope(keys))
+
+
+def _tagged(sealing: Key, key: str, header: bytes, stored: bytes) -> bytes:
+    start = PREFIX.pack(MAGIC, VERSION, KEYED, len(sealing.id), len(header), len(stored))
+    body = b"".join((start, sealing.id.encode(), header, stored))
+    return body + sealing.tag(body)
+
+
+def _encrypted(sealing: Key, key: str, header: bytes, stored: bytes) -> bytes:
+    owner, nonce = sealing.owner(key), new_nonce()
+    start = PREFIX.pack(MAGIC, VERSION, ENCRYPTED, len(sealing.id), len(header), len(stored))
+    clear = b"".join((start, sealing.id.encode(), owner, nonce))
+    body = clear + sealing.cipher(owner).encrypt(nonce, header + stored, clear)
+    return body + sealing.tag(body)
+
+
+def _decrypted(sealing: Key, owner: bytes, data: bytes, view: memoryview, at: int, end: int) -> bytes:
+    cipher = sealing.cipher(owner)
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        return cipher.decrypt(data[at - NONCE_BYTES : at], view[at:end], data[:at])
+    except InvalidTag:
+        raise CorruptEntry("the entry cannot be decrypted") from None
+
+
+def _contents_at(start: Start) -> int:
+    """Where header and payload, or the ciphertext of both, begin."""
+    return PREFIX.size + start.id_size + (OWNER_BYTES + NONCE_BYTES if start.flags == ENCRYPTED else 0)
+
+
+def _key_id(data: bytes, start: Start) -> str:
+    raw = data[PREFIX.size : PREFIX.size + start.id_size]
+    if not _ID.fullmatch(raw):
+        raise CorruptEntry("the entry's key id is none")
+    return raw.decode()
+
+
