@@ -151,7 +151,7 @@ def read_start(data: bytes) -> Start:
     magic, version, flags, id_size, header_size, stored_size = PREFIX.unpack_from(data)
     if magic != MAGIC:
         raise CorruptEntry("these bytes are not an entry of tiercache")
-    if version != VERSION or (flags or id_size) and not (flags in (KEYED, ENCRYPTED) and id_size):
+    if version != VERSION or ((flags or id_size) and not (flags in (KEYED, ENCRYPTED) and id_size)):
         raise UnknownFormat(f"the entry has format {version}.{flags}, this release reads {VERSION}.0, 1 and 3")
     return Start(flags, id_size, header_size, stored_size)
 

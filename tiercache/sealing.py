@@ -183,5 +183,3 @@ def _key_id(data: bytes, start: Start) -> str:
     if not _ID.fullmatch(raw):
         raise CorruptEntry("the entry's key id is none")
     return raw.decode()
-
-

@@ -356,7 +356,7 @@ def test_what_a_header_cannot_hold_is_refused_as_the_entry_s_fault(fields: dict[
 
 
 def test_a_payload_over_the_limit_is_too_large(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(envelope, "MAX_PAYLOAD_BYTES", 1000)
+    monkeypatch.setattr(contents, "MAX_PAYLOAD_BYTES", 1000)
     with pytest.raises(EntryTooLarge, match="1,001 bytes"):
         envelope.encode(entry(bytes(1001)))
 
