@@ -70,11 +70,29 @@ def pack(entry: Entry) -> tuple[bytes, bytes]:
     return header, stored
 
 
-def read_header(raw: bytes | memoryview, key: str | None) -> Header:
-    """Return the header, of this key unless that is None.
+def unpack(
+    raw: bytes | memoryview,
+    stored: bytes,
+    wire: bytes,
+    key: str | None,
+    max_payload: int,
+    etag: str,
+    key_id: str | None = None,
+) -> Entry:
+    """Return the entry that a header and a stored payload make.
+
+    Args:
+        raw: the header.
+        stored: the payload as it is stored.
+        wire: the envelope that they were read from.
+        key: that the entry must have; None: any.
+        max_payload: bytes of uncompressed payload that are accepted.
+        etag: of the envelope.
+        key_id: the key that it was opened with; None: it is not sealed.
 
     Raises:
-        CorruptEntry: it cannot be read, or it is another key's.
+        CorruptEntry: the header cannot be read or is another key's, or the payload is not what it says.
+        UnknownFormat: an encoding of a later release.
     """
     try:
         header = _decode_header(raw)
@@ -82,26 +100,6 @@ def read_header(raw: bytes | memoryview, key: str | None) -> Header:
         raise CorruptEntry("the entry's header cannot be read") from None
     if key is not None and header.key != key:
         raise CorruptEntry("the entry belongs to another key")
-    return header
-
-
-def unpack(
-    header: Header, stored: bytes, wire: bytes, *, max_payload: int, etag: str, key_id: str | None = None
-) -> Entry:
-    """Return the entry that a header and a stored payload make.
-
-    Args:
-        header: what describes it.
-        stored: the payload as it is stored.
-        wire: the envelope that they were read from.
-        max_payload: bytes of uncompressed payload that are accepted.
-        etag: of the envelope.
-        key_id: the key that it was opened with; None: it is not sealed.
-
-    Raises:
-        CorruptEntry: the payload is not what the header says, or the times are none.
-        UnknownFormat: an encoding of a later release.
-    """
     payload = _decompress(stored, header, max_payload)
     metadata = Metadata(
         key=header.key,

@@ -19,11 +19,11 @@ value). Unkeyed, it does not stop somebody who writes to the store on purpose; n
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from blake3 import blake3
 
-from .contents import COMPRESS_OVER, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, read_header, unpack
+from .contents import COMPRESS_OVER, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, unpack
 from .entry import Entry
 from .errors import CorruptEntry, UnknownFormat, UnknownKey
 
@@ -50,15 +50,7 @@ ENCRYPTED = 3
 """Flags: keyed, and header and payload are a ciphertext."""
 
 PREFIX = struct.Struct(">4sBBHIQ")
-
-
-class Start(NamedTuple):
-    """The first 20 bytes of an envelope, without its magic and version."""
-
-    flags: int
-    id_size: int
-    header_size: int
-    stored_size: int
+WRONG_LENGTHS = "the entry is truncated or its lengths are wrong"
 
 
 class Envelope:
@@ -99,18 +91,17 @@ class Envelope:
             UnknownFormat: another version or an unknown encoding; leave the bytes in place.
             CorruptEntry: anything else that is not an intact entry of that key.
         """
-        start = read_start(data)
-        if start.flags:
+        flags, _, header_size, stored_size = read_start(data)
+        if flags:
             raise UnknownKey("the entry is sealed: give the chain its keys, TierChain(..., keys=KeyRing(...))")
-        header_at = PREFIX.size
-        payload_at = header_at + start.header_size
-        end = payload_at + start.stored_size
-        check_lengths(data, start, end)
+        payload_at = PREFIX.size + header_size
+        end = payload_at + stored_size
+        if header_size > MAX_HEADER_BYTES or end + TAG_BYTES != len(data):
+            raise CorruptEntry(WRONG_LENGTHS)
         view = memoryview(data)
         if blake3(view[:end]).digest() != data[end:]:
             raise CorruptEntry("the entry's checksum does not match")
-        header = read_header(view[header_at:payload_at], key)
-        return unpack(header, data[payload_at:end], data, max_payload=max_payload, etag=etag(data))
+        return unpack(view[PREFIX.size : payload_at], data[payload_at:end], data, key, max_payload, etag(data))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -139,8 +130,8 @@ encode = PLAIN.encode
 decode = PLAIN.decode
 
 
-def read_start(data: bytes) -> Start:
-    """Return what the first bytes say.
+def read_start(data: bytes) -> tuple[int, int, int, int]:
+    """Return what the first 20 bytes say: flags, length of the key id, of the header and of the payload.
 
     Raises:
         UnknownFormat: a version or flags that this release does not know.
@@ -151,15 +142,9 @@ def read_start(data: bytes) -> Start:
     magic, version, flags, id_size, header_size, stored_size = PREFIX.unpack_from(data)
     if magic != MAGIC:
         raise CorruptEntry("these bytes are not an entry of tiercache")
-    if version != VERSION or ((flags or id_size) and not (flags in (KEYED, ENCRYPTED) and id_size)):
+    if version != VERSION or ((flags or id_size) and (flags not in (KEYED, ENCRYPTED) or not id_size)):
         raise UnknownFormat(f"the entry has format {version}.{flags}, this release reads {VERSION}.0, 1 and 3")
-    return Start(flags, id_size, header_size, stored_size)
-
-
-def check_lengths(data: bytes, start: Start, end: int) -> None:
-    """Raise CorruptEntry unless the envelope is as long as it says; `end` is where its tag begins."""
-    if start.header_size > MAX_HEADER_BYTES or end + TAG_BYTES != len(data):
-        raise CorruptEntry("the entry is truncated or its lengths are wrong")
+    return flags, id_size, header_size, stored_size
 
 
 def etag(data: bytes) -> str:

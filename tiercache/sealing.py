@@ -20,7 +20,7 @@ import re
 from hmac import compare_digest
 from typing import Any
 
-from .contents import MAX_PAYLOAD_BYTES, pack, read_header, unpack
+from .contents import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, unpack
 from .entry import Entry
 from .envelope import (
     ENCRYPTED,
@@ -30,10 +30,9 @@ from .envelope import (
     PREFIX,
     TAG_BYTES,
     VERSION,
+    WRONG_LENGTHS,
     Envelope,
     Sealable,
-    Start,
-    check_lengths,
     etag,
     read_start,
 )
@@ -84,50 +83,39 @@ class SealedEnvelope(Envelope):
             UnknownFormat: another version or an unknown encoding; leave the bytes in place.
             CorruptEntry: anything else that is not an intact entry of that key, made with this secret.
         """
-        start = read_start(data)
-        if not start.flags and self.keys.accept_plain:
+        flags, id_size, header_size, stored_size = read_start(data)
+        if not flags and self.keys.accept_plain:
             return PLAIN.decode(data, key, max_payload=max_payload)
-        if start.flags != ENCRYPTED and not self._accepts(start.flags):
+        if flags != ENCRYPTED and not self._accepts(flags):
             raise NotSealed(
-                f"the entry is not {'encrypted' if start.flags else 'sealed'}, and this chain has keys; while they are "
+                f"the entry is not {'encrypted' if flags else 'sealed'}, and this chain has keys; while they are "
                 "being introduced, accept_plain and accept_unencrypted of the KeyRing let such entries in"
             )
-        header_at, owner_at = _contents_at(start), PREFIX.size + start.id_size
-        sealing = self.keys.key(_key_id(data, start))
-        payload_at = header_at + start.header_size
-        end = payload_at + start.stored_size + (GCM_BYTES if start.flags == ENCRYPTED else 0)
-        check_lengths(data, start, end)
-        if start.stored_size > max_payload:  # compressed or not, a payload is stored in no more bytes than it has
-            raise CorruptEntry(f"the entry has {start.stored_size:,} bytes of payload, {max_payload:,} are accepted")
-        view = memoryview(data)
-        if not compare_digest(sealing.tag(view[:end]), data[end:]):
+        sealing = self.keys.key(_key_id(data, id_size))
+        at, extra = PREFIX.size + id_size, 0
+        if flags == ENCRYPTED:
+            at, extra = at + OWNER_BYTES + NONCE_BYTES, GCM_BYTES
+        end = at + header_size + stored_size + extra
+        if header_size > MAX_HEADER_BYTES or end + TAG_BYTES != len(data):
+            raise CorruptEntry(WRONG_LENGTHS)
+        if stored_size > max_payload:  # a payload is never stored in more bytes than it has
+            raise CorruptEntry(f"the entry has {stored_size:,} bytes of payload, {max_payload:,} are accepted")
+        if not compare_digest(sealing.tag(memoryview(data)[:end]), data[end:]):
             raise CorruptEntry(f"the entry's tag does not match: damaged, forged, or of another key {sealing.id!r}")
-        if start.flags == KEYED:
-            header = read_header(view[PREFIX.size + start.id_size : payload_at], key)
-            stored = data[payload_at:end]
-        else:
-            owner = data[owner_at : owner_at + OWNER_BYTES]
-            if key is not None and owner != sealing.owner(key):
-                raise CorruptEntry("the entry belongs to another key")
-            clear = _decrypted(sealing, owner, data, view, header_at, end)
-            header = read_header(memoryview(clear)[: start.header_size], key)
-            if key is None and owner != sealing.owner(header.key):
-                raise CorruptEntry("the entry belongs to another key")
-            stored = clear[start.header_size :]
-            del clear  # a payload may be large: not twice in memory while it is decompressed
-        return unpack(header, stored, data, max_payload=max_payload, etag=etag(data), key_id=sealing.id)
+        opened = _cut if flags == KEYED else _decrypted
+        header, stored = opened(sealing, key, data, at, at + header_size, end)
+        return unpack(header, stored, data, key, max_payload, etag(data), sealing.id)
 
     def _accepts(self, flags: int) -> bool:
         return flags == KEYED and (not self.keys.encrypt or self.keys.accept_unencrypted)
 
     def _is_current(self, wire: bytes, key: Key) -> bool:
         """Whether these bytes are what this ring would write now (another ring may have a key of the same id)."""
-        start = read_start(wire)
-        if start.flags not in ((ENCRYPTED,) if self.keys.encrypt else (KEYED, ENCRYPTED)):
+        flags, id_size, _, _ = read_start(wire)
+        if flags not in ((ENCRYPTED,) if self.keys.encrypt else (KEYED, ENCRYPTED)):
             return False
-        return _key_id(wire, start) == key.id and compare_digest(
-            key.tag(memoryview(wire)[:-TAG_BYTES]), wire[-TAG_BYTES:]
-        )
+        tag = key.tag(memoryview(wire)[:-TAG_BYTES])
+        return _key_id(wire, id_size) == key.id and compare_digest(tag, wire[-TAG_BYTES:])
 
 
 def seal(backend: Any, keys: KeyRing) -> None:
@@ -163,23 +151,31 @@ def _encrypted(sealing: Key, key: str, header: bytes, stored: bytes) -> bytes:
     return body + sealing.tag(body)
 
 
-def _decrypted(sealing: Key, owner: bytes, data: bytes, view: memoryview, at: int, end: int) -> bytes:
-    cipher = sealing.cipher(owner)
+def _cut(sealing: Key, key: str | None, data: bytes, at: int, payload_at: int, end: int) -> tuple[bytes, bytes]:
+    """Return the header and the stored payload of an envelope that is only tagged."""
+    return data[at:payload_at], data[payload_at:end]
+
+
+def _decrypted(sealing: Key, key: str | None, data: bytes, at: int, payload_at: int, end: int) -> tuple[bytes, bytes]:
+    """Return the header and the stored payload of a ciphertext.
+
+    Where the key is not known (a listing), owner and header still are as they were written: the tag fits.
+    """
     from cryptography.exceptions import InvalidTag
 
+    owner_at, nonce_at = at - NONCE_BYTES - OWNER_BYTES, at - NONCE_BYTES
+    owner, nonce = data[owner_at:nonce_at], data[nonce_at:at]
+    if key is not None and owner != sealing.owner(key):
+        raise CorruptEntry("the entry belongs to another key")
     try:
-        return cipher.decrypt(data[at - NONCE_BYTES : at], view[at:end], data[:at])
+        clear = sealing.cipher(owner).decrypt(nonce, memoryview(data)[at:end], data[:at])
     except InvalidTag:
         raise CorruptEntry("the entry cannot be decrypted") from None
+    return clear[: payload_at - at], clear[payload_at - at :]
 
 
-def _contents_at(start: Start) -> int:
-    """Where header and payload, or the ciphertext of both, begin."""
-    return PREFIX.size + start.id_size + (OWNER_BYTES + NONCE_BYTES if start.flags == ENCRYPTED else 0)
-
-
-def _key_id(data: bytes, start: Start) -> str:
-    raw = data[PREFIX.size : PREFIX.size + start.id_size]
+def _key_id(data: bytes, size: int) -> str:
+    raw = data[PREFIX.size : PREFIX.size + size]
     if not _ID.fullmatch(raw):
         raise CorruptEntry("the entry's key id is none")
     return raw.decode()
