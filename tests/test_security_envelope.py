@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import warnings
 
 import msgspec
 import pytest
@@ -78,7 +79,9 @@ def test_two_encryptions_of_one_entry_have_nothing_in_common_but_their_lengths_a
 
 def test_nonces_are_random_in_a_child_process_too():
     drawn, (read_end, write_end) = {sealing.new_nonce() for _ in range(1000)}, os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # later Pythons warn of forking beside threads
+        child = os.fork()
     if child == 0:
         os.write(write_end, b"".join(sealing.new_nonce() for _ in range(100)))
         os._exit(0)

@@ -64,9 +64,7 @@ class TierChain:
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
         self._name_tiers()
         if keys is not None:
-            for tier in self.tiers:
-                if not tier.local:
-                    seal(tier.backend, keys)
+            seal([tier.backend for tier in self.tiers if not tier.local], keys)
 
     @classmethod
     def from_urls(cls, *urls: str, strict: bool = False, keys: KeyRing | None = None) -> TierChain:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from hmac import compare_digest
-from typing import Any
 
 from .contents import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, unpack
 from .entry import Entry
@@ -118,14 +118,19 @@ class SealedEnvelope(Envelope):
         return _key_id(wire, id_size) == key.id and compare_digest(tag, wire[-TAG_BYTES:])
 
 
-def seal(backend: Any, keys: KeyRing) -> None:
-    """Have a store keep its entries sealed.
+def seal(backends: Iterable[object], keys: KeyRing) -> None:
+    """Have stores keep their entries sealed: all of them, or none and an error.
 
     Raises:
-        ConfigurationError: it cannot (its entries would be stored in plain text), or it has other keys already.
+        ConfigurationError: one cannot (its entries would be stored in plain text), or it has other keys already.
     """
     if not isinstance(keys, KeyRing):
         raise ConfigurationError(f"keys must be a KeyRing, not of type {type(keys).__name__}")
+    for store in [_sealable(backend, keys) for backend in backends]:
+        store.seal_with(SealedEnvelope(keys))
+
+
+def _sealable(backend: object, keys: KeyRing) -> Sealable:
     if not isinstance(backend, Sealable):
         raise ConfigurationError(
             f"a {type(backend).__name__} stores entries in a form of its own and cannot seal them; leave out keys, or "
@@ -134,7 +139,7 @@ def seal(backend: Any, keys: KeyRing) -> None:
     current = backend.envelope
     if isinstance(current, SealedEnvelope) and current.keys is not keys:
         raise ConfigurationError("this backend has the keys of another chain; make a backend of its own for each")
-    backend.seal_with(SealedEnvelope(keys))
+    return backend
 
 
 def _tagged(sealing: Key, key: str, header: bytes, stored: bytes) -> bytes:

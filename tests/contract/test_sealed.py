@@ -23,7 +23,7 @@ def sealed(ring):
     @pytest.fixture
     def backend(self, request):
         made = request.getfixturevalue("unsealed")
-        seal(made, ring)
+        seal([made], ring)
         return made
 
     return backend
