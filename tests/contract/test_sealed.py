@@ -42,11 +42,13 @@ class TestEncryptedDisk(SealedCases, test_disk.TestDisk):
     backend = sealed(RING)
 
 
+@pytest.mark.slow
 class TestTaggedDisk(SealedCases, test_disk.TestDisk):
     unsealed = test_disk.TestDisk.backend
     backend = sealed(TAGGED)
 
 
+@pytest.mark.slow
 class TestEncryptedRedis(SealedCases, test_redis.TestRedis):
     unsealed = test_redis.TestRedis.backend
     backend = sealed(RING)
