@@ -54,6 +54,7 @@ class TestEncryptedRedis(SealedCases, test_redis.TestRedis):
     backend = sealed(RING)
 
 
+@pytest.mark.slow
 class TestEncryptedS3OnMoto(SealedCases, test_s3_moto.TestS3OnMoto):
     unsealed = test_s3_moto.TestS3OnMoto.backend
     backend = sealed(RING)
