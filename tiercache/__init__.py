@@ -10,6 +10,7 @@ from .eviction import EvictionPolicy
 from .keyring import KeyRing
 from .memory import MemoryBackend
 from .result import Result
+from .shutdown import drain_on_sigterm
 from .stats import Stats, TierStats
 from .storage_class import StorageClassRule
 from .tier import Tier
@@ -35,4 +36,5 @@ __all__ = [
     "TierStats",
     "TiercacheError",
     "__version__",
+    "drain_on_sigterm",
 ]

@@ -37,6 +37,7 @@ __all__ = [
     "Sealable",
     "decode",
     "encode",
+    "envelope_of",
     "etag",
     "is_encrypted",
 ]
@@ -128,6 +129,12 @@ class Sealable(Protocol):
 PLAIN = Envelope()
 encode = PLAIN.encode
 decode = PLAIN.decode
+
+
+def envelope_of(backend: object) -> Envelope:
+    """Return what turns a store's entries into bytes; the plain envelope for one that does so by itself."""
+    found = getattr(backend, "envelope", PLAIN)
+    return found if isinstance(found, Envelope) else PLAIN
 
 
 def read_start(data: bytes) -> tuple[int, int, int, int]:
