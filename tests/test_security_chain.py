@@ -292,6 +292,17 @@ def test_somebody_elses_store_can_take_keys(clock):
     assert b"value-canary" not in backend.rows["default:k"]
 
 
+def test_a_wrapper_passes_the_keys_on(clock):
+    class Wrapper(RemoteBackend):
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.__dict__["inner"], name)
+
+    wrapper, inner = Wrapper(clock), Sealed(clock)
+    wrapper.inner = inner
+    TierChain(wrapper, keys=ring())
+    assert isinstance(inner.envelope, SealedEnvelope)
+
+
 @pytest.mark.parametrize("keys", [NEW, {"a": NEW}, "TIERCACHE_KEYS"], ids=["bytes", "dict", "str"])
 def test_keys_that_are_no_ring_are_refused(keys, tmp_path):
     with pytest.raises(ConfigurationError, match="keys must be a KeyRing, not of type"):

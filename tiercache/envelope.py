@@ -19,7 +19,7 @@ value). Unkeyed, it does not stop somebody who writes to the store on purpose; n
 from __future__ import annotations
 
 import struct
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -108,7 +108,6 @@ class Envelope:
         return f"<{type(self).__name__}>"
 
 
-@runtime_checkable
 class Sealable(Protocol):
     """A store that lets an `Envelope` turn its entries into bytes, and so can keep them sealed.
 

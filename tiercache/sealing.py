@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Iterable
 from hmac import compare_digest
+from typing import cast
 
 from .contents import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, unpack
 from .entry import Entry
@@ -131,15 +132,15 @@ def seal(backends: Iterable[object], keys: KeyRing) -> None:
 
 
 def _sealable(backend: object, keys: KeyRing) -> Sealable:
-    if not isinstance(backend, Sealable):
+    current = getattr(backend, "envelope", None)
+    if not isinstance(current, Envelope) or not callable(getattr(backend, "seal_with", None)):
         raise ConfigurationError(
             f"a {type(backend).__name__} stores entries in a form of its own and cannot seal them; leave out keys, or "
             "give it seal_with(envelope) and let envelope.encode() and decode() make its bytes"
         )
-    current = backend.envelope
     if isinstance(current, SealedEnvelope) and current.keys is not keys:
         raise ConfigurationError("this backend has the keys of another chain; make a backend of its own for each")
-    return backend
+    return cast(Sealable, backend)  # by what it has: a wrapper may pass it on
 
 
 def _tagged(sealing: Key, key: str, header: bytes, stored: bytes) -> bytes:
