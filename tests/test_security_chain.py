@@ -143,6 +143,30 @@ async def test_the_entry_of_another_key_or_namespace_is_a_miss(store_set: Stores
     assert await do(face, theirs, "get", "k") == "their answer", "under its own key it is what it was"
 
 
+@FACES
+@EACH
+async def test_an_entry_that_is_put_back_lives_no_longer_than_it_would_have(
+    store_set: Stores, store: str, face: str, clock
+):
+    """A writer to the store can restore an older envelope of the same key; its end is sealed in it."""
+    chain = store_set.chain(store, keys=ring())
+    for tier in chain.tiers:
+        for thing in (tier.backend, getattr(tier.backend, "_layout", None)):
+            for name in ("clock", "_clock"):
+                if hasattr(thing, name):
+                    setattr(thing, name, clock)
+    chain.clock = clock
+    cache = Cache(chain)
+    await do(face, cache, "set", "k", "first", ttl=60)
+    (old,) = store_set.bodies(store)
+    await do(face, cache, "set", "k", "second", ttl=3600)
+    store_set.replace_all(store, old)
+    assert await do(face, cache, "get", "k") == "first", "this is not stopped: SECURITY.md says so"
+    clock.advance(61)
+    assert await do(face, cache, "get", "k") is None
+    assert await do(face, cache, "get_many", ["k"]) == {}
+
+
 def test_two_tenants_with_rings_of_their_own_cannot_read_each_other(store_set: Stores):
     ours = Cache(store_set.chain("redis", keys=KeyRing({"a": NEW})))
     ours.set("k", "confidential")
