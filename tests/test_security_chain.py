@@ -366,6 +366,26 @@ def test_no_mirror_is_believed(store_set: Stores):
     assert metadata.expires_at < 9e9
 
 
+@pytest.mark.parametrize("before", [None, KeyRing({"theirs": OLD})], ids=["plain", "of another key"])
+def test_what_cannot_be_read_is_there_for_those_alone_who_have_its_key(store_set: Stores, before: KeyRing | None):
+    """`delete` and `put(if_absent=True)` agree with `get`; what others can read gives way to an explicit put only."""
+    Cache(store_set.chain("s3", keys=before)).set("k", "theirs")
+    backend = store_set.make("s3")
+    TierChain(backend, keys=ring())
+    entry = Entry(b"ours", Metadata(key="default:k", created_at=1.7e9))
+    assert backend.put("default:k", entry, if_absent=True) is (before is None)
+    assert backend.put("default:k", entry) is True
+    assert backend.delete("default:k") is True
+
+
+def test_without_keys_a_head_tells_what_a_get_tells(store_set: Stores):
+    """Tagged, all metadata stand in the mirror; a chain without keys cannot check them."""
+    Cache(store_set.chain("s3", keys=ring(encrypt=False))).set("k", "v")
+    without = Cache(store_set.chain("s3"))
+    assert without.metadata("k") is None
+    assert errors(without, "s3") == {"UnknownKey": 1}
+
+
 def test_expired_objects_are_swept_without_a_key(store_set: Stores, clock):
     """Times are in the mirror, for lifecycle rules and sweeps, which need not have the keys."""
     writer = store_set.make("s3")

@@ -104,6 +104,10 @@ class Envelope:
             raise CorruptEntry("the entry's checksum does not match")
         return unpack(view[PREFIX.size : payload_at], data[payload_at:end], data, key, max_payload, etag(data))
 
+    def opens(self, key_id: str | None) -> bool:
+        """Whether it opens what was sealed with this key; None: what was not sealed."""
+        return key_id is None
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 

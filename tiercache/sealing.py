@@ -107,6 +107,10 @@ class SealedEnvelope(Envelope):
         header, stored = opened(sealing, key, data, at, at + header_size, end)
         return unpack(header, stored, data, key, max_payload, etag(data), sealing.id)
 
+    def opens(self, key_id: str | None) -> bool:
+        """Whether the ring has this key; None: whether it accepts what is not sealed."""
+        return self.keys.accept_plain if key_id is None else key_id in self.keys.ids
+
     def _accepts(self, flags: int) -> bool:
         return flags == KEYED and (not self.keys.encrypt or self.keys.accept_unencrypted)
 

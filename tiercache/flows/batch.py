@@ -13,7 +13,7 @@ from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change, guarded
-from .read import Found, promote_local, raise_if_strict, refused
+from .read import Found, is_believed, promote_local, raise_if_strict, refused
 from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, writable
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ async def _ask(
     chain: TierChain, tier: Tier, keys: Sequence[str], loads: Mapping[str, Load], warming: bool
 ) -> tuple[dict[str, Entry], set[str]]:
     """Return the tier's entries and the keys for which it failed: those take no promotion in this call."""
+    if not tier.local and chain.missed.doubtful and not await is_believed(chain, tier):
+        return {}, set(keys)
     pending = tier.journal.pending
     waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
     asked = [key for key in keys if key not in waiting]

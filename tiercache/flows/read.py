@@ -11,6 +11,7 @@ from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
 from ..flow import Background
+from ..hearsay import ask
 from ..journal import loaded_at
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
@@ -77,7 +78,13 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
                 entry: Entry | None = pending.entry
             else:
                 # Memory never waits and has no deadline: an operation would cost more than the look.
-                entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
+                if tier.local:
+                    entry = tier.backend.get(key)
+                elif chain.missed.doubtful and not await is_believed(chain, tier):
+                    tier.counters.misses += 1
+                    continue
+                else:
+                    entry = await _ask(chain, tier, key, load)
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
@@ -104,6 +111,15 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
     return None
 
 
+async def is_believed(chain: TierChain, tier: Tier) -> bool:
+    """Whether a slower tier may answer: no other process holds changes that it missed."""
+    missed = chain.missed
+    if missed.due:
+        chain.hearsay.begin()
+        await ask(missed, chain.side_by_side)
+    return tier not in missed.distrusted
+
+
 async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | None:
     """Return what a tier holds, unless it is known to be older than a change."""
     if tier is chain.guard:
@@ -120,6 +136,8 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
     pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
     if pending is not None:
         return None if pending.entry is None else pending.entry.metadata
+    if chain.missed.doubtful and not await is_believed(chain, tier):
+        return None
     if tier is chain.guard:
         entry = await _ask(chain, tier, load.key, load)
         return None if entry is None else entry.metadata

@@ -292,7 +292,8 @@ class ObjectStoreBackend(BucketUpkeep):
         if info.archived:
             return None
         mirrored = from_user_metadata(info.user_metadata or {}, key)
-        if mirrored is not None and (times_only or (mirrored.complete and not self.envelope.sealed)):
+        enough = mirrored is not None and (times_only or (mirrored.complete and not self.envelope.sealed))
+        if mirrored is not None and enough and self.envelope.opens(mirrored.metadata.key_id):
             return with_info(mirrored.metadata, info)
         entry = self._fetch(info.name, key, due)
         return None if entry is None else entry.metadata
