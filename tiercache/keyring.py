@@ -246,6 +246,14 @@ def _parsed(text: str, source: str) -> dict[str, bytes]:
 
 
 @cache
+def invalid_tag() -> type[Exception]:
+    """Return what a cipher raises for what is not its own; looked up once, since an import costs a microsecond."""
+    from cryptography.exceptions import InvalidTag
+
+    return InvalidTag
+
+
+@cache
 def _aes_gcm() -> type[AESGCM]:
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

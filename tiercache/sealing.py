@@ -38,7 +38,7 @@ from .envelope import (
     read_start,
 )
 from .errors import ConfigurationError, CorruptEntry, NotSealed
-from .keyring import OWNER_BYTES, Key, KeyRing
+from .keyring import OWNER_BYTES, Key, KeyRing, invalid_tag
 
 NONCE_BYTES = 12
 GCM_BYTES = 16
@@ -171,15 +171,13 @@ def _decrypted(sealing: Key, key: str | None, data: bytes, at: int, payload_at: 
 
     Where the key is not known (a listing), owner and header still are as they were written: the tag fits.
     """
-    from cryptography.exceptions import InvalidTag
-
     owner_at, nonce_at = at - NONCE_BYTES - OWNER_BYTES, at - NONCE_BYTES
     owner, nonce = data[owner_at:nonce_at], data[nonce_at:at]
     if key is not None and owner != sealing.owner(key):
         raise CorruptEntry("the entry belongs to another key")
     try:
         clear = sealing.cipher(owner).decrypt(nonce, memoryview(data)[at:end], data[:at])
-    except InvalidTag:
+    except invalid_tag():
         raise CorruptEntry("the entry cannot be decrypted") from None
     return clear[: payload_at - at], clear[payload_at - at :]
 
