@@ -57,6 +57,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/directions.py
+	$(BIN)/python scripts/hazards.py
 	$(BIN)/python scripts/tables.py --check
 	$(BIN)/mypy
 	$(BIN)/pyright

@@ -8,6 +8,7 @@ from .disk import DiskBackend
 from .entry import Entry, Metadata
 from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
+from .keyring import KeyRing
 from .memory import MemoryBackend
 from .options import Computed
 from .result import Result
@@ -26,6 +27,7 @@ __all__ = [
     "DiskBackend",
     "Entry",
     "EvictionPolicy",
+    "KeyRing",
     "MemoryBackend",
     "Metadata",
     "Result",

@@ -16,11 +16,13 @@ from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
 from .hearsay import Hearsay
+from .keyring import KeyRing
 from .memory import MemoryBackend
 from .missed import Missed
 from .objectstore.classes import choices
 from .pauses import Pauses
 from .pool import DaemonPool
+from .sealing import seal
 from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier
@@ -59,10 +61,11 @@ class TierChain:
         clock: returns Unix seconds; tests pass their own.
         epoch_refresh: after how long this process has seen what another one invalidated, at the latest: how often the
             persistent tiers are asked for it (one GET a namespace and tier); None: once, at the first use.
+        keys: seal what every tier but memory stores, encrypted unless the ring says otherwise; None: nothing is.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice, or
-            `epoch_refresh` is no duration.
+        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice,
+            `epoch_refresh` is no duration, or a backend cannot seal its entries and there are keys.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class TierChain:
         strict: bool = False,
         clock: Clock = time.time,
         epoch_refresh: Duration | None = EPOCH_REFRESH,
+        keys: KeyRing | None = None,
     ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
@@ -92,10 +96,18 @@ class TierChain:
         self.guard = self._guard()
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
+        if keys is not None:
+            seal([tier.backend for tier in self.tiers if not tier.local], keys)
         watch(self)
 
     @classmethod
-    def from_urls(cls, *urls: str, strict: bool = False, epoch_refresh: Duration | None = EPOCH_REFRESH) -> TierChain:
+    def from_urls(
+        cls,
+        *urls: str,
+        strict: bool = False,
+        epoch_refresh: Duration | None = EPOCH_REFRESH,
+        keys: KeyRing | None = None,
+    ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
@@ -110,7 +122,7 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict, epoch_refresh=epoch_refresh)
+        return cls(*map(tier_from_url, urls), strict=strict, epoch_refresh=epoch_refresh, keys=keys)
 
     @property
     def memory(self) -> MemoryBackend | None:

@@ -9,6 +9,8 @@
     │   ├── EntryTooLarge            do not store this entry here
     │   ├── CorruptEntry             treat as a miss; the next write replaces it
     │   │   ├── UnknownFormat        treat as a miss; a newer release wrote it, leave it alone
+    │   │   │   └── UnknownKey       treat as a miss; others have the key that sealed it, leave it alone
+    │   │   ├── NotSealed            treat as a miss; it is less protected than the chain's keys ask for
     │   │   └── TypeMismatch         treat as a miss; the value is intact, and not of the type asked for
     │   └── PartialFailure           a batch of which some keys failed: use its results, retry its keys
     ├── ConfigurationError           fix the configuration (also a ValueError)
@@ -86,6 +88,17 @@ class CorruptEntry(BackendError):
 
 class UnknownFormat(CorruptEntry):
     """A release newer than this one wrote the entry. Treat it as a miss and leave it in place."""
+
+
+class UnknownKey(UnknownFormat):
+    """The entry is sealed with a key that is not at hand. Treat it as a miss and leave it to those who have the key."""
+
+
+class NotSealed(CorruptEntry):
+    """The entry is not sealed, or not encrypted, in a chain whose keys ask for that. Treat it as a miss.
+
+    An older release wrote it, or somebody who has no key. The next write replaces it.
+    """
 
 
 class TypeMismatch(CorruptEntry):

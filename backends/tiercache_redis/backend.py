@@ -10,6 +10,7 @@ from urllib.parse import SplitResult
 
 from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
+from tiercache.envelope import Envelope
 from tiercache.errors import BackendTimeout, CacheClosed, ConfigurationError, MissingExtra, TiercacheError
 from tiercache.units import Duration, parse_duration
 
@@ -89,6 +90,15 @@ class RedisBackend(Tombstones, Backend):
         """Return the constructor arguments of a URL: itself."""
         query = f"?{url.query}" if url.query else ""
         return {"url": f"{url.scheme}://{url.netloc}{url.path}{query}"}  # geturl() loses the slashes of unix://
+
+    @property
+    def envelope(self) -> Envelope:
+        """What turns entries into the bytes in Redis."""
+        return self._layout.envelope
+
+    def seal_with(self, envelope: Envelope) -> None:
+        """Keep entries sealed from now on (see `Sealable`); names, sizes and times to live stay visible."""
+        self._layout.envelope = envelope
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired. One GET.
