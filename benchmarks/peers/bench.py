@@ -71,7 +71,7 @@ class Bench:
 
     def call(self, method: Callable[..., Any], *args: Any) -> Any:
         """Call a method of a cache, and wait for it."""
-        return self.start(method, *args).result(PATIENCE * 2)
+        return self.start(method, *args).result(PATIENCE * 4)
 
     def start(self, method: Callable[..., Any], *args: Any) -> Future[Any]:
         """Call a method of a cache in a task of the loop, or in a thread if it blocks."""
@@ -93,7 +93,7 @@ class Bench:
         """Return the URL of a Redis that is empty."""
         if self._redis is None:
             raise NotOfferedError("no Redis server can be had here")
-        self._admin(self._redis).flushall()
+        self._admin(self._redis).flushdb()
         return self._redis
 
     def proxy(self) -> Proxy:

@@ -26,6 +26,8 @@ OPTIONAL = [
     "py-key-value-aio[memory,redis]",
     "diskcache",
     "litellm",
+    "fastapi",  # LiteLLM 1.110 imports its proxy at a cache hit, and does not ask for these two (its issue 42195)
+    "orjson",
 ]
 _INSTALL_SECONDS = 600
 

@@ -26,7 +26,7 @@ PATIENCE = 30.0
 
 def packed(value: dict[str, Any]) -> str:
     """Return JSON, gzipped, as base64: what some libraries write in place of a dict."""
-    return base64.b64encode(gzip.compress(json.dumps(value).encode())).decode()
+    return base64.b64encode(gzip.compress(json.dumps(value).encode(), mtime=0)).decode()
 
 
 class NotOfferedError(Exception):
@@ -118,6 +118,10 @@ class Cache:
         """Call a cached function that answers with its own arguments."""
         raise NotOfferedError("it makes no keys: its user does")
 
+    def clear(self) -> Any:
+        """Invalidate everything."""
+        raise NotOfferedError("it has no way to invalidate everything")
+
     def held(self) -> int:
         """Return how many entries are in memory, expired or not."""
         raise NotOfferedError("it keeps nothing in memory")
@@ -145,6 +149,8 @@ class Library:
     """Values that hold what the library itself writes around a value."""
     least_ttl: ClassVar[float] = 0.4
     """Seconds: the shortest time to live that it takes."""
+    fast: ClassVar[str] = "memory"
+    """Where `memory` keeps its entries."""
     ttl_is_the_regions: ClassVar[bool] = False
     takes_keywords: ClassVar[bool] = True
     own_requests_only: ClassVar[bool] = False
@@ -181,6 +187,10 @@ class Library:
     def tasks(self, **options: Any) -> Cache:
         """Open a memory cache that tasks compute through."""
         raise NotOfferedError("it blocks: callers are threads")
+
+    def keyed(self, bench: Any) -> Cache:
+        """Open a cache that makes keys of arguments."""
+        return bench.open(self.memory)  # type: ignore[no-any-return]
 
     def shelf(self, bench: Any, **options: Any) -> tuple[Cache, Any]:
         """Open a cache on a store whose bytes can be changed behind its back; Redis, unless it has another."""

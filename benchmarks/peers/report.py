@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +69,6 @@ def _lower(names: tuple[str, str]) -> set[str]:
 
 def about(missing: dict[str, str]) -> dict[str, Any]:
     """Return what the outcomes depend on."""
-    import environment
-
     versions = {}
     for file in libraries.FILES:
         if file not in missing:
@@ -78,7 +77,7 @@ def about(missing: dict[str, str]) -> dict[str, Any]:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": environment.machine(),
+        "machine": {"python": platform.python_version(), "system": platform.system(), "cpus": os.cpu_count()},
         "load": load and round(load, 1),
         "versions": versions,
         "missing": missing,

@@ -9,6 +9,8 @@ from library import MISS, NotOfferedError
 
 MANY = 1000
 COPY_TTL = 2.0
+GRACE = 0.5
+LONG = 5.0
 
 
 @row(
@@ -20,7 +22,7 @@ COPY_TTL = 2.0
 )
 def ttl_kept(bench: Bench) -> Outcome:
     ttl, served = bench.library.least_ttl, []
-    places = {"memory": lambda: bench.open(bench.library.memory)}
+    places = {bench.library.fast: lambda: bench.open(bench.library.memory)}
     if bench.options == {} or "face" in bench.options:
         places["Redis"] = lambda: bench.open(bench.library.redis, bench.redis_url())
     asked = []
@@ -87,7 +89,7 @@ def expired_stay(bench: Bench) -> Outcome:
     "A copy in the fast tier outlives its original",
     topic="tiers",
     done=f"A value is stored for {COPY_TTL:g} s; the memory tier is lost; a read copies it up from Redis; it is read "
-    "again when its time is over.",
+    f"again {GRACE:g} s after its time is over, for {LONG:g} s.",
     right="A miss: a copy lives no longer than what is left.",
 )
 def promoted_expiry(bench: Bench) -> Outcome:
@@ -97,6 +99,10 @@ def promoted_expiry(bench: Bench) -> Outcome:
     bench.call(cache.lose_memory)
     if bench.call(cache.get, "key") is MISS:
         return judged(False, "a miss within its time to live")
-    time.sleep(max(0.0, start + COPY_TTL + 0.5 - time.monotonic()))
-    late = bench.call(cache.get, "key") is not MISS
-    return judged(not late, f"{'served' if late else 'a miss'} {time.monotonic() - start - COPY_TTL:.1f} s after its time")
+    late = 0.0
+    time.sleep(max(0.0, start + COPY_TTL + GRACE - time.monotonic()))
+    while late < LONG and bench.call(cache.get, "key") is not MISS:
+        late = time.monotonic() - start - COPY_TTL
+        time.sleep(0.2)
+    happened = f"still served {late:.1f} s after its time" if late else f"a miss {GRACE:g} s after its time"
+    return judged(not late, happened)

@@ -10,7 +10,7 @@ from typing import Any
 from bench import Bench, Outcome, judged, row
 from library import MISS, Cache, NotOfferedError, Work
 
-BOUND = 1.0
+BOUND = 2.0
 PATIENCE = 40.0
 READS = 5
 RETURN = 15.0
@@ -24,10 +24,9 @@ RETURN = 15.0
     right=f"No read takes longer than {BOUND:g} s. What counts is the wait; whether an error comes then is the next row.",
 )
 def dead_redis(bench: Bench) -> Outcome:
-    try:
-        cache = bench.open(bench.library.redis, bench.black_hole())
-    except concurrent.futures.TimeoutError:
-        return judged(False, "could not even be opened within a minute")
+    start = time.monotonic()
+    cache = bench.open(bench.library.redis, bench.black_hole())
+    opening = time.monotonic() - start
     seconds: list[float] = []
     for _ in range(READS):
         start = time.monotonic()
@@ -44,6 +43,8 @@ def dead_redis(bench: Bench) -> Outcome:
         if sum(seconds) > PATIENCE:
             break
     happened = f"{seconds[0]:.2f} s for the first read, {max(seconds):.2f} s at most, {seconds[-1]:.2f} s for the last"
+    if opening > BOUND:
+        happened += f"; {opening:.0f} s to make the object"
     return judged(max(seconds) <= BOUND, happened)
 
 

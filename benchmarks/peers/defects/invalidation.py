@@ -51,6 +51,18 @@ def tag_during_load(bench: Bench) -> Outcome:
     )
 
 
+@row(
+    "clear-during-load",
+    "Everything is invalidated while a value is computed",
+    topic="compute",
+    done="As above, but the whole cache (region) is cleared in place of a delete.",
+    right="The next caller gets the new value.",
+)
+def clear_during_load(bench: Bench) -> Outcome:
+    cache = computing(bench)
+    return _during_load(bench, cache, cache.compute, lambda key: bench.call(cache.clear), None)
+
+
 def _during_load(
     bench: Bench,
     cache: Cache,
@@ -65,8 +77,9 @@ def _during_load(
             bench.call(learn, key)
         work = Work(lambda source=source: source["value"], held=True)
         load = bench.start(compute, key, work)
-        if not work.begun.wait(10):
-            load.result(1)  # raises what kept it from computing
+        while not work.begun.wait(0.05):
+            if load.done():
+                load.result()  # raises what kept it from computing
         source["value"] = "new"
         invalidate(key)
         work.gate.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 from bench import Bench, Outcome, judged, row
 from library import Cache, NotOfferedError, Request
@@ -29,7 +28,7 @@ def key_collision(bench: Bench) -> Outcome:
     pairs = [] if library.own_requests_only else PAIRS
     if texts_only:
         pairs = [pair for pair in pairs if all(isinstance(part, str) for one in pair for part in one[0])]
-    cache = bench.open(_opener(bench))
+    cache = library.keyed(bench)
     wrong = []
     for one, other in pairs + library.collisions:
         if _ask(bench, cache, one) == _ask(bench, cache, other):
@@ -50,7 +49,7 @@ def keyword_order(bench: Bench) -> Outcome:
     library = bench.library
     if not library.takes_keywords:
         raise NotOfferedError("its keys are given, not made of arguments")
-    cache = bench.open(_opener(bench))
+    cache = library.keyed(bench)
     keywords = library.keyword_request
     turned = dict(reversed(keywords.items()))
     missed = []
@@ -61,10 +60,6 @@ def keyword_order(bench: Bench) -> Outcome:
     if _ask(bench, cache, ((), one)) != _ask(bench, cache, ((), two)):
         missed.append("a dict's items")
     return judged(not missed, f"another key for another order of {' and of '.join(missed)}" if missed else "the same key")
-
-
-def _opener(bench: Bench) -> Callable[..., Cache]:
-    return bench.library.tasks if bench.library.own_requests_only else bench.library.memory
 
 
 def _ask(bench: Bench, cache: Cache, request: Request) -> object:

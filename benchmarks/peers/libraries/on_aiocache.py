@@ -43,6 +43,9 @@ class Cache(library.Cache):
         self._works[key] = work
         return await self._compute(key)
 
+    async def clear(self) -> None:  # type: ignore[override]
+        await self.cache.clear()
+
     def held(self) -> int:
         return len(self.cache._cache)
 

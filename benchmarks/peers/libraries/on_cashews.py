@@ -53,6 +53,9 @@ class Cache(library.Cache):
     async def invalidate_tag(self, tag: str) -> None:  # type: ignore[override]
         await self.cache.delete_tags(tag)
 
+    async def clear(self) -> None:  # type: ignore[override]
+        await self.cache.clear()
+
     def held(self) -> int:
         return len(self.backend.store)
 
@@ -74,10 +77,11 @@ class Cashews(library.Library):
     settings: ClassVar[dict[str, dict[str, Options]]] = {
         "compute": {"@cache(ttl)": {}, "@cache(ttl, lock=True, protected=False)": _LOCK},
         "callers": {"@cache(ttl)": {}, "@cache(ttl, lock=True)": {"decorator": {"lock": True}}},
-        "memory": {"mem://": {}, "mem:// with pickle_type=default": {"pickle_type": cashews.PicklerType.DEFAULT}},
+        "memory": {"mem://": {}, "mem:// with pickle_type=default": {"pickle_type": "default"}},
         "dead": {"redis://": {}, "socket_timeout=0.1": {"socket_timeout": 0.1}},
         "missed": {"client_side=True": {}, "client_side=True, suppress=False": {"suppress": False}},
         "stored": {"redis://": {}, "secret, digestmod=sha256": {"secret": "a secret", "digestmod": "sha256"}},
+        "pickle": {"redis://": {}, "secret, digestmod=sha256": {"secret": "a secret", "digestmod": "sha256"}},
     }
     collisions: ClassVar[list[tuple[library.Request, library.Request]]] = [
         ((("x:second:y", "z"), {}), (("x", "y:second:z"), {})),

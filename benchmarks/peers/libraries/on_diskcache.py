@@ -64,6 +64,9 @@ class Cache(library.Cache):
     def invalidate_tag(self, tag: str) -> None:
         self.cache.evict("a tag")
 
+    def clear(self) -> None:
+        self.cache.clear()
+
     def held(self) -> int:
         return len(self.cache)  # rows of its file, those that have expired included
 
@@ -96,7 +99,9 @@ class Diskcache(library.Library):
         "compute": {"memoize": {}, "memoize, barrier(Lock), memoize": {"guarded": True}},
         "callers": {"memoize": {}, "memoize, barrier(Lock), memoize": {"guarded": True}},
         "stored": {"Disk": {}, "JSONDisk": {"disk": diskcache.JSONDisk}},
+        "pickle": {"Disk": {}, "JSONDisk": {"disk": diskcache.JSONDisk}},
     }
+    fast = "disk"
 
     def memory(self, **options: Any) -> library.Cache:
         return Cache(**options)

@@ -42,12 +42,18 @@ class Cache(library.Cache):
         except ValueError as error:
             raise NotOfferedError("its default key generator takes no keyword arguments, and says so") from error
 
+    def clear(self) -> None:
+        self.region.invalidate()
+
     def held(self) -> int:
         return len(self.region.actual_backend._cache)
 
 
 def answer(first: Any = None, second: Any = None) -> str:
     return answered(first, second)
+
+
+_JSON = {"region": {"serializer": lambda value: json.dumps(value).encode(), "deserializer": json.loads}}
 
 
 class Dogpile(library.Library):
@@ -62,12 +68,8 @@ class Dogpile(library.Library):
             "cache_on_arguments()": {},
             "kwarg_function_key_generator": {"region": {"function_key_generator": kwarg_function_key_generator}},
         },
-        "stored": {
-            "redis (pickle)": {},
-            "redis, serializer=json": {
-                "region": {"serializer": lambda value: json.dumps(value).encode(), "deserializer": json.loads}
-            },
-        },
+        "stored": {"redis (pickle)": {}, "redis, serializer=json": _JSON},
+        "pickle": {"redis (pickle)": {}, "redis, serializer=json": _JSON},
     }
     collisions: ClassVar[list[tuple[library.Request, library.Request]]] = [
         ((("x y", "z"), {}), (("x", "y z"), {})),

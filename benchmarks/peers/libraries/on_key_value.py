@@ -11,7 +11,7 @@ from key_value.aio.wrappers.compression import CompressionWrapper
 from key_value.aio.wrappers.fallback import FallbackWrapper
 from key_value.aio.wrappers.passthrough_cache import PassthroughCacheWrapper
 from key_value.aio.wrappers.timeout import TimeoutWrapper
-from library import MISS, Options, answered
+from library import MISS, NotOfferedError, Options, answered
 
 
 class Cache(library.Cache):
@@ -21,6 +21,7 @@ class Cache(library.Cache):
         self.store = store
         self._fast = fast or store
         self._wrapped: set[str] = set()
+        self._keys: set[str] = set()
 
     async def get(self, key: str) -> Any:  # type: ignore[override]
         found = await self.store.get(key)
@@ -29,6 +30,7 @@ class Cache(library.Cache):
         return found["value"] if key in self._wrapped else found
 
     async def set(self, key: str, value: Any, ttl: float | None = None) -> None:  # type: ignore[override]
+        self._keys.add(key)
         if not isinstance(value, dict):
             self._wrapped.add(key)
             value = {"value": value}
@@ -49,7 +51,7 @@ class Cache(library.Cache):
         return sum(dict.__len__(collection._cache._Cache__data) for collection in self._fast._cache.values())
 
     async def lose_memory(self) -> None:  # type: ignore[override]
-        await self._fast.destroy()
+        await self._fast.delete_many(list(self._keys))
 
     async def close(self) -> None:  # type: ignore[override]
         if hasattr(self.store, "close"):
@@ -89,6 +91,17 @@ class KeyValue(library.Library):
         if fallback:
             store = FallbackWrapper(store, MemoryStore(), write_to_fallback=True)
         return Cache(store)
+
+    def tasks(self, **options: Any) -> library.Cache:
+        raise NotOfferedError("it has no get-or-compute: that is its user's code")
+
+    threads = tasks
+
+    def mixed(self) -> tuple[library.Cache, library.Cache]:
+        return (self.tasks(),) * 2
+
+    def keyed(self, bench: Any) -> library.Cache:
+        return bench.open(self.redis, bench.redis_url())  # type: ignore[no-any-return]
 
     def tiers(self, url: str, timeout: float | None = None) -> library.Cache:
         fast = MemoryStore()

@@ -87,6 +87,9 @@ class Completions(library.Cache):
             raise LookupError("ask for this key once before it is deleted: LiteLLM tells the key with the answer")
         memory.delete_cache(self._keys[key])
 
+    def clear(self) -> None:
+        litellm.cache.cache.flush_cache()  # type: ignore[union-attr]
+
     async def learn(self, key: str) -> None:
         """Find out the key of a request: it comes with the answer."""
         _Provider.works[key] = Work(lambda: "an answer to learn the key from")
@@ -153,6 +156,9 @@ class LiteLLM(library.Library):
 
     def threads(self, **options: Any) -> library.Cache:
         return BlockingCompletions()
+
+    def keyed(self, bench: Any) -> library.Cache:
+        return bench.open(self.tasks)  # type: ignore[no-any-return]
 
     def mixed(self) -> tuple[library.Cache, library.Cache]:
         raise NotOfferedError("it shares no computations: the rows of tasks and of threads say what it does")

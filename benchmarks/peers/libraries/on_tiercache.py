@@ -35,6 +35,9 @@ class Blocking(library.Cache):
     def invalidate_tag(self, tag: str) -> None:
         with_tags(self.cache).invalidate_tags([tag])
 
+    def clear(self) -> None:
+        self.cache.clear()
+
     def held(self) -> int:
         assert self.cache.chain.memory is not None
         return len(self.cache.chain.memory._slots)  # len(memory) would free what has expired
@@ -71,6 +74,9 @@ class Awaited(Blocking):
 
     async def invalidate_tag(self, tag: str) -> None:  # type: ignore[override]
         await with_tags(self.cache).ainvalidate_tags([tag])
+
+    async def clear(self) -> None:  # type: ignore[override]
+        await self.cache.aclear()
 
     async def close(self) -> None:  # type: ignore[override]
         await self.cache.aclose()
