@@ -26,8 +26,10 @@ OPTIONAL = [
     "py-key-value-aio[memory,redis]",
     "diskcache",
     "litellm",
-    "fastapi",  # LiteLLM 1.110 imports its proxy at a cache hit, and does not ask for these two (its issue 42195)
+    # What a cache hit of LiteLLM 1.110 imports and its distribution does not ask for (its issue 42195).
+    "fastapi",
     "orjson",
+    "soundfile",
 ]
 _INSTALL_SECONDS = 600
 

@@ -160,6 +160,11 @@ class Library:
     """How it stores a pickle."""
 
     @classmethod
+    def settings_of(cls, topic: str) -> dict[str, Options]:
+        """Return the settings for a row's topic: of its words, the first that the library has settings for."""
+        return next((cls.settings[word] for word in topic.split() if word in cls.settings), cls.ordinary)
+
+    @classmethod
     def version(cls) -> str:
         """Return the release that is installed."""
         return metadata.version(cls.distribution)

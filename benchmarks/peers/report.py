@@ -50,7 +50,7 @@ def cells(only: Sequence[str]) -> tuple[list[Cell], dict[str, str]]:
             missing[file] = f"{type(error).__name__}: {error}".splitlines()[0]
             continue
         for row in ROWS.values():
-            settings = library.settings.get(row.topic, library.ordinary)
+            settings = library.settings_of(row.topic)
             if not only or any(_means(text, (library.name, file), row.name) for text in only):
                 found += [Cell(library.name, file, row.name, setting) for setting in settings]
     return found, missing

@@ -92,7 +92,7 @@ def outcome(file: str, row: str, setting: str, redis: str | None) -> dict[str, s
     from library import NotOfferedError
 
     library, program = libraries.load(file), ROWS[row]
-    bench = Bench(library, library.settings.get(program.topic, library.ordinary)[setting], redis)
+    bench = Bench(library, library.settings_of(program.topic)[setting], redis)
     try:
         ended = program.run(bench)
     except NotOfferedError as reason:

@@ -64,7 +64,7 @@ def _computations(bench: Bench, caches: list[Cache]) -> Outcome:
     work.gate.set()
     answers = {future.result(20) for future in callers}
     right = work.calls == 1 and answers == {"a value"}
-    return judged(right, f"{CALLERS} callers, {work.calls} computation{'s' if work.calls > 1 else ''}")
+    return judged(right, f"{CALLERS} callers, {work.calls} computation{'s' * (work.calls > 1)}")
 
 
 @row(
@@ -103,7 +103,7 @@ def computations_both(bench: Bench) -> Outcome:
 @row(
     "failing-leader",
     f"A computation fails that {WAITERS} callers wait for",
-    topic="compute",
+    topic="leader compute",
     done=f"{WAITERS} callers ask for one missing key; the computation takes a moment, and fails.",
     right="One computation; every caller gets its error. (A failed call was paid for, and is not paid for again.)",
 )
@@ -119,7 +119,7 @@ def failing_leader(bench: Bench) -> Outcome:
     time.sleep(TOGETHER)
     threading.Timer(0.05, work.gate.set).start()
     failures = sum(future.exception(30) is not None for future in callers)
-    happened = f"{WAITERS} callers, {work.calls} computations, {failures} errors"
+    happened = f"{WAITERS} callers, {work.calls} computation{'s' * (work.calls > 1)}, {failures} errors"
     return judged(work.calls == 1 and failures == WAITERS, happened)
 
 

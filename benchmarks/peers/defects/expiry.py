@@ -38,7 +38,9 @@ def ttl_kept(bench: Bench) -> Outcome:
         asked.append(place)
         if bench.call(cache.get, "key") is not MISS:
             served.append(place)
-    return judged(not served, f"served after its time from {', '.join(served)}" if served else f"a miss ({', '.join(asked)})")
+    return judged(
+        not served, f"served after its time from {', '.join(served)}" if served else f"a miss ({', '.join(asked)})"
+    )
 
 
 @row(

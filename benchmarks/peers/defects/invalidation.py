@@ -81,8 +81,10 @@ def _during_load(
             if load.done():
                 load.result()  # raises what kept it from computing
         source["value"] = "new"
-        invalidate(key)
-        work.gate.set()
+        try:
+            invalidate(key)
+        finally:
+            work.gate.set()
         load.result(20)
         old += bench.call(compute, key, work) != "new"
     return judged(old == 0, f"the old value was served afterwards in {old} of {TRIALS}")
@@ -114,4 +116,6 @@ def get_racing_set(bench: Bench) -> Outcome:
         seen.append(bench.call(cache.get, key))
     old = sum(value == {"it": "v1"} for value in seen)
     lost = sum(value is MISS for value in seen)
-    return judged(old == 0, f"v1 was served after v2 had been set in {old} of {TRIALS}" + f"; {lost} misses" * (lost > 0))
+    return judged(
+        old == 0, f"v1 was served after v2 had been set in {old} of {TRIALS}" + f"; {lost} misses" * (lost > 0)
+    )

@@ -34,7 +34,9 @@ def key_collision(bench: Bench) -> Outcome:
         if _ask(bench, cache, one) == _ask(bench, cache, other):
             wrong.append(f"{_text(one)} and {_text(other)}")
     count = len(pairs) + len(library.collisions)
-    return judged(not wrong, f"{len(wrong)} of {count} pairs shared an answer" + f": {'; '.join(wrong[:2])}" * bool(wrong))
+    return judged(
+        not wrong, f"{len(wrong)} of {count} pairs shared an answer" + f": {'; '.join(wrong[:2])}" * bool(wrong)
+    )
 
 
 @row(
@@ -59,7 +61,9 @@ def keyword_order(bench: Bench) -> Outcome:
     one, two = ({**keywords, name: value} for value in _nested(library.own_requests_only))
     if _ask(bench, cache, ((), one)) != _ask(bench, cache, ((), two)):
         missed.append("a dict's items")
-    return judged(not missed, f"another key for another order of {' and of '.join(missed)}" if missed else "the same key")
+    return judged(
+        not missed, f"another key for another order of {' and of '.join(missed)}" if missed else "the same key"
+    )
 
 
 def _ask(bench: Bench, cache: Cache, request: Request) -> object:

@@ -34,7 +34,8 @@ def cached_none(bench: Bench) -> Outcome:
     work = Work(lambda: None)
     answers = [bench.call(cache.compute, "key", work) for _ in range(CALLS)]
     return judged(
-        work.calls == 1 and answers == [None] * CALLS, f"{CALLS} calls, {work.calls} computation" + "s" * (work.calls > 1)
+        work.calls == 1 and answers == [None] * CALLS,
+        f"{CALLS} calls, {work.calls} computation" + "s" * (work.calls > 1),
     )
 
 
@@ -80,9 +81,7 @@ def mutated_value(bench: Bench) -> Outcome:
     stored["items"].append("the writer's")
     seen = bench.call(cache.get, "key")
     strange = [item for item in seen["items"] if isinstance(item, str)]
-    return judged(
-        not strange and seen is not MISS, f"the second caller saw {' and '.join(strange) or 'no'} changes"
-    )
+    return judged(not strange and seen is not MISS, f"the second caller saw {' and '.join(strange) or 'no'} changes")
 
 
 def _short(value: Any) -> str:

@@ -64,7 +64,7 @@ class Aiocache(library.Library):
         "memory": {"SimpleMemoryCache": {}, "with PickleSerializer": {"serializer": PickleSerializer}},
         "dead": {"RedisCache": {}, "timeout=0.1": {"timeout": 0.1}},
         "down": {"cache.get": {"probes": ("get",)}, "@cached": {"probes": ("compute",)}},
-        "pickle": {"JsonSerializer, the default": {}, "PickleSerializer": {"serializer": PickleSerializer}},
+        "pickle": {"JsonSerializer, the default": {}},
     }
 
     def memory(self, decorator: str = "cached", serializer: Any = None) -> library.Cache:

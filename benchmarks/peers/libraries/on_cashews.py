@@ -77,6 +77,7 @@ class Cashews(library.Library):
     settings: ClassVar[dict[str, dict[str, Options]]] = {
         "compute": {"@cache(ttl)": {}, "@cache(ttl, lock=True, protected=False)": _LOCK},
         "callers": {"@cache(ttl)": {}, "@cache(ttl, lock=True)": {"decorator": {"lock": True}}},
+        "leader": {"@cache(ttl)": {}, "@cache(ttl, lock=True)": {"decorator": {"lock": True}}},
         "memory": {"mem://": {}, "mem:// with pickle_type=default": {"pickle_type": "default"}},
         "dead": {"redis://": {}, "socket_timeout=0.1": {"socket_timeout": 0.1}},
         "missed": {"client_side=True": {}, "client_side=True, suppress=False": {"suppress": False}},
