@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine
@@ -123,6 +124,9 @@ class Bench:
                 self.start(close).result(5)
             except Exception as error:
                 print(f"closing: {type(error).__name__}: {error}".splitlines()[0])
+        self._threads.shutdown(wait=False)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _opening(self, opener: Callable[[], Cache]) -> Cache:
         return opener()  # in the loop: some clients belong to the loop that was running when they were made

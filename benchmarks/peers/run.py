@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import queue
 import sys
 import time
 from collections.abc import Iterator
@@ -94,20 +95,24 @@ def one_by_one(cells: list[Cell], url: str | None) -> list[Ended]:
 
 
 def together(cells: list[Cell], url: str | None) -> list[Ended]:
-    """Run the cells in this process, a few at a time, each in another database of the Redis."""
+    """Run the cells in this process, four at a time; no two that run have one database of the Redis."""
     import report
     from worker import outcome
 
-    def run(numbered: tuple[int, Cell]) -> Ended:
-        number, cell = numbered
-        begun = time.monotonic()
-        where = url and f"{url.rpartition('/')[0]}/{number % 16}"
+    free: queue.Queue[int] = queue.Queue()  # the one that was left longest ago comes first
+    for number in range(16):
+        free.put(number)
+
+    def run(cell: Cell) -> Ended:
+        begun, database = time.monotonic(), free.get()
+        where = url and f"{url.rpartition('/')[0]}/{database}"
         ended = report.Ended(**vars(cell), **outcome(cell.file, cell.row, cell.setting, where))
+        free.put(database)
         report.progress(ended, time.monotonic() - begun)
         return ended
 
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(run, enumerate(cells)))
+        return list(pool.map(run, cells))
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ class Proxy(_Listener):
         self.held = threading.Event()
         self._go_on = threading.Event()
         super().__init__()
+        self.url = self.url.removesuffix("/0") + (parts.path or "/0")
 
     def cut(self) -> None:
         """End all connections, and end new ones at once."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import pickle
-import resource
 from typing import Any
 
 from bench import Bench, Outcome, judged, row
@@ -25,7 +25,7 @@ MEMORY = 4 << 30
     right="A miss. (Never another value, and no exception to the caller.)",
 )
 def corrupt_entry(bench: Bench) -> Outcome:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # a damaged length must not take the machine
+    _limit_memory()
     cache, raw = _shelf(bench)
     bench.call(cache.set, "key", VALUE, 600)
     if bench.call(cache.get, "key") != VALUE:
@@ -44,6 +44,14 @@ def corrupt_entry(bench: Bench) -> Outcome:
             ends["misses" if value is MISS else "right values" if value == VALUE else "wrong values"] += 1
     happened = ", ".join(f"{count} {what}" for what, count in sorted(ends.items())) + f" ({example})" * bool(example)
     return judged(not ends["exceptions"] and not ends["wrong values"], f"of {sum(ends.values())}: {happened}")
+
+
+def _limit_memory() -> None:
+    """A damaged length must not take the machine with it."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def _damaged(good: bytes) -> list[bytes]:
