@@ -125,7 +125,6 @@ class Bench:
             except Exception as error:
                 print(f"closing: {type(error).__name__}: {error}".splitlines()[0])
         self._threads.shutdown(wait=False)
-        self._loop.call_soon_threadsafe(self._loop.stop)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _opening(self, opener: Callable[[], Cache]) -> Cache:
