@@ -71,9 +71,6 @@ class Dogpile(library.Library):
         "stored": {"redis (pickle)": {}, "redis, serializer=json": _JSON},
         "pickle": {"redis (pickle)": {}, "redis, serializer=json": _JSON},
     }
-    collisions: ClassVar[list[tuple[library.Request, library.Request]]] = [
-        ((("x y", "z"), {}), (("x", "y z"), {})),
-    ]
     ttl_is_the_regions = True
     pickle_frame = staticmethod(lambda data: b'{"ct": 9e9, "v": 2}|' + data)
 
