@@ -67,6 +67,15 @@ def _lower(names: tuple[str, str]) -> set[str]:
     return {name.lower() for name in names}
 
 
+def merged(before: list[dict[str, str]], now: list[Ended]) -> list[Ended]:
+    """Return the outcomes of an earlier run, those of this run in place of theirs, in the order of the table."""
+    found = {(one["file"], one["row"], one["setting"]): Ended(**one) for one in before}
+    found |= {(one.file, one.row, one.setting): one for one in now}
+    rows = list(ROWS)
+    wanted = [one for one in found.values() if one.row in rows and one.file in libraries.FILES]
+    return sorted(wanted, key=lambda one: (libraries.FILES.index(one.file), rows.index(one.row)))
+
+
 def about(missing: dict[str, str]) -> dict[str, Any]:
     """Return what the outcomes depend on."""
     versions = {}
@@ -111,8 +120,8 @@ def show(outcomes: list[Ended], about: dict[str, Any], *, details: bool) -> None
 
 
 _LEGEND = (
-    "Two verdicts with an arrow: by default, and in the library's strongest setting for the problem. "
-    "n/a: the library does not offer what the row is about."
+    "Two verdicts with an arrow: by default, and in the setting that is strongest for the problem or that the row is "
+    "about. n/a: the library does not offer what the row is about."
 )
 
 

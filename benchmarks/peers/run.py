@@ -1,6 +1,7 @@
 """`make peers`: known defects of caches, each reproduced by running it, for tiercache and for its peers.
 
     python benchmarks/peers/run.py [--only cashews:delete-during-load …] [--list] [--write] [--json FILE] [--here]
+    python benchmarks/peers/run.py --only tiercache --earlier FILE --json FILE --write    # the page, tiercache anew
 
 `--only` takes a library, a row, or library:row, and says what was done, too. A library's rows run in a process of its
 own, which is ended and started anew when it hangs. Exits with 1 if a row of tiercache failed, whatever the others did.
@@ -35,11 +36,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="print the rows, and end")
     parser.add_argument("--write", action="store_true", help="write docs/peers.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes to this file, too")
+    parser.add_argument("--earlier", type=Path, metavar="FILE", help="outcomes of a --json, for what is not run now")
     parser.add_argument("--here", action="store_true", help="in the interpreter that runs this, without pip")
     parser.add_argument("--together", action="store_true", help="all in one process, without the guard against hangs")
     parser.add_argument("--redis", metavar="URL", help="a Redis to use, and to EMPTY; left out: one is started")
     parser.add_argument("--worker", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.write and options.only and not options.earlier:
+        parser.error("--write with --only writes a page of these rows alone: give the others with --earlier")
     if not options.here and not options.worker and not home.is_inside():
         home.prepare()
         return call([str(home.PYTHON), __file__, *arguments], env=home.variables())
@@ -65,6 +69,8 @@ def table(options: argparse.Namespace) -> int:
     with redis(options.redis) as url:
         outcomes = (together if options.together else one_by_one)(cells, url)
     about = report.about(missing)
+    if options.earlier:
+        outcomes = report.merged(json.loads(options.earlier.read_text())["outcomes"], outcomes)
     report.show(outcomes, about, details=bool(options.only))
     if options.json:
         found = {"about": about, "outcomes": [vars(one) for one in outcomes]}

@@ -136,7 +136,9 @@ def _missed(bench: Bench, name: str, change: Callable[[Cache], Any], *, elsewher
     _wait_until_it_is_back(bench, cache)
     bench.call(cache.lose_memory)
     if elsewhere:
-        return _healing(bench, bench.open(bench.library.tiers, wire.url))
+        other = bench.open(bench.library.tiers, wire.url)
+        _wait_until_it_is_back(bench, other)  # its misses are misses, not failures
+        return _healing(bench, other)
     seen = [bench.call(cache.get, "key") for _ in range(3)]
     return judged({"it": "v1"} not in seen, f"{name} returned; afterwards the read gave {_first(seen)}")
 
