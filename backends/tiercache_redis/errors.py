@@ -54,6 +54,7 @@ _FOR_NOW = {
     "MASTERDOWN": "is a replica that lost its primary",
     "NOREPLICAS": "has too few replicas to accept writes",
 }
+_ONLY_WRITES = {"OOM", "READONLY", "MISCONF", "NOREPLICAS"}  # reads go on
 _CODES = {
     theirs.OutOfMemoryError: "OOM",
     theirs.ReadOnlyError: "READONLY",
@@ -118,7 +119,8 @@ def mapped(error: BaseException) -> TiercacheError:
 
 def all_busy(limit: int) -> BackendTimeout:
     """Return the error of a caller that got no connection in time."""
-    return BackendTimeout(f"all {limit} connections to Redis were busy until the deadline: raise max_connections")
+    text = f"all {limit} connections to Redis were busy until the deadline: raise max_connections"
+    return BackendTimeout(text, tier_wide=False)
 
 
 def _forbidden(text: str) -> TiercacheError:
@@ -143,7 +145,7 @@ def _answered(error: BaseException) -> TiercacheError:
     if code in ("MOVED", "ASK", "CROSSSLOT"):
         return ConfigurationError(_CLUSTER)
     if code in _FOR_NOW:
-        return BackendUnavailable(f"Redis {_FOR_NOW[code]}")
+        return BackendUnavailable(f"Redis {_FOR_NOW[code]}", tier_wide=code not in _ONLY_WRITES)
     if "DB index" in text or "Invalid Database" in text:
         return ConfigurationError("the server has no database of the number in the URL: use a smaller one, such as 0")
     if "cluster support disabled" in text:
