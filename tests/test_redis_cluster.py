@@ -442,6 +442,32 @@ async def test_when_a_node_is_dead_the_cluster_is_asked_again_within_the_call(ma
             assert result is None or result == 100 or list(result) == stocked
 
 
+async def test_a_node_that_stays_dead_is_not_the_whole_tier(make, stocked, redis_cluster, free_port, monkeypatch):
+    backend = make()
+    await both(backend, "ping")
+    lead_astray(backend, ("127.0.0.1", free_port), place(redis_cluster.primaries[0]))
+    wrong = router(backend).slots
+    monkeypatch.setattr("tiercache_redis.routing.slot_map", lambda reply, node: wrong)  # the cluster knows no better
+    theirs = {key for key in stocked if owner(make, key) == 0}
+    for name, arguments in [("get", (min(theirs),)), ("put", (min(theirs), entry("x"))), ("delete", (min(theirs),))]:
+        for error in await both(backend, name, *arguments):
+            assert isinstance(error, BackendUnavailable)
+            assert error.tier_wide is False
+    for error in await both(backend, "get_many", stocked):
+        assert set(error.failed) == theirs
+        assert set(error.results) == set(stocked) - theirs
+
+
+def test_a_rebuilt_client_learns_who_owns_what(make, stocked, nodes, redis_cluster):
+    url, name = name_of_client(redis_cluster.url)
+    backend = make(url)
+    assert list(backend.get_many(stocked)) == stocked
+    before = {found["id"] for node in nodes for found in connections(node, name)}
+    backend.rebuild()
+    assert list(backend.get_many(stocked)) == stocked
+    assert not before & {found["id"] for node in nodes for found in connections(node, name)}
+
+
 async def test_a_write_that_must_not_be_repeated_is_not(make, redis_cluster, serve):
     asked = []
 
@@ -453,8 +479,9 @@ async def test_a_write_that_must_not_be_repeated_is_not(make, redis_cluster, ser
     backend.put(key, entry(key))
     for face in (0, 1):
         lead_astray(backend, ("127.0.0.1", serve(hang_up)), place(redis_cluster.primaries[0]))
-        with pytest.raises(BackendUnavailable):
+        with pytest.raises(BackendUnavailable) as error:
             backend.delete(key) if face == 0 else await backend.adelete(key)
+        assert error.value.tier_wide is False  # the others answer
         assert backend.get(key) is not None
     assert len([data for data in asked if b"UNLINK" in data]) == 2
 

@@ -87,6 +87,12 @@ class ClusterConnections:
             replies: list[Reply] = stop.value
             return replies
 
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses, and have the next caller learn who owns what."""
+        self._router.doubt()
+        for connections in self._nodes.all():
+            connections.drop_idle()
+
     def open_apart(self) -> Any:
         """`Connections.open_apart`, to one node: what is published on any of them reaches all."""
         failure: Exception = BackendUnavailable("no node of the Redis Cluster answered")
@@ -152,6 +158,12 @@ class ClusterLoops:
         except StopIteration as stop:
             replies: list[Reply] = stop.value
             return replies
+
+    def drop_idle(self) -> None:
+        """`ClusterConnections.drop_idle`; each loop does so when it runs next."""
+        self._router.doubt()
+        for loops in self._nodes.all():
+            loops.drop_idle()
 
     async def aclose(self) -> None:
         """Close the running loop's connections, and have the other loops close theirs."""

@@ -58,6 +58,10 @@ class Router:
         self._doubted = True  # the next caller learns anew; the others go on meanwhile
         self._suspects: dict[Node, None] = {}  # did not answer: asked last
 
+    def doubt(self) -> None:
+        """Have the next caller ask who owns what; the others go on with what is known."""
+        self._doubted = True
+
     def candidates(self) -> list[Node]:
         """Return all nodes that are known, those that are likely to answer first."""
         known = self.slots
@@ -87,7 +91,8 @@ class Router:
             raise parts[0].reply
         for part in parts:
             if isinstance(part.reply, NotServed):
-                part.reply = BackendUnavailable(str(part.reply))  # the difference is for this file only
+                # The difference is for this file only.
+                part.reply = BackendUnavailable(str(part.reply), tier_wide=part.reply.tier_wide)
         return [join([part.reply for part in its]) for its, join in cut]
 
     def _round(self, parts: list[Part], repeatable: bool) -> Plan[None]:
@@ -121,9 +126,9 @@ class Router:
                 part.node, part.asking = (reply.node[0] or host, reply.node[1]), reply.once
                 again.append(part)
                 self._doubted = self._doubted or not reply.once
-            elif isinstance(reply, NotServed) or (part.broken and repeatable and isinstance(reply, BackendUnavailable)):
+            elif isinstance(reply, NotServed) or (part.broken and isinstance(reply, BackendUnavailable)):
                 lost.append(part)
-            elif part.broken and isinstance(reply, (BackendTimeout, BackendUnavailable)):
+            elif part.broken and isinstance(reply, BackendTimeout):
                 self._doubted = True
         if lost:
             try:
@@ -132,9 +137,14 @@ class Router:
                 return again  # what the parts hold says it better
             for part in lost:
                 owner = None if part.slot is None else slots.owners[part.slot]
-                if owner not in (None, part.node):
+                done_nothing = isinstance(part.reply, NotServed)
+                if owner not in (None, part.node) and (repeatable or done_nothing):
                     part.node, part.asking = owner, False
                     again.append(part)
+                elif not done_nothing:  # another node has just answered
+                    part.reply = BackendUnavailable(
+                        str(part.reply), retry_after=part.reply.retry_after, tier_wide=False
+                    )
         return again
 
     def _learn(self, known: SlotMap | None) -> Plan[SlotMap]:

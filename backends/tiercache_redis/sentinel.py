@@ -122,7 +122,7 @@ class SentinelConnections(Connections):
         try:
             return super().exchange(commands, ends, repeatable=repeatable)
         except _WRONG_SERVER:
-            self._drop_idle()
+            self.drop_idle()
             raise
 
     def _connect(self, **options: Any) -> Any:
@@ -130,7 +130,7 @@ class SentinelConnections(Connections):
         primary = self._sentinels.primary(ends)
         if primary != self._primary:
             self._primary = primary
-            self._drop_idle()
+            self.drop_idle()
         arguments = {**self._arguments, **options, "host": primary[0], "port": primary[1]}
         connection = connected(self._class, arguments, ends)
         replies: list[Reply] = []

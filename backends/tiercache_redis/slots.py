@@ -77,7 +77,7 @@ class Part:
     def __init__(self, command: Command, slot: int | None, node: Node | None) -> None:
         self.command, self.slot, self.node = command, slot, node
         self.asking = self.broken = False
-        self.reply: Reply = NotServed("no node of the Redis Cluster serves the key's slot")
+        self.reply: Reply = NotServed("no node of the Redis Cluster serves the key's slot", tier_wide=False)
 
 
 Join = Callable[[list[Reply]], Reply]
