@@ -117,4 +117,5 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "delete_many": _number,
     "clear": _number,
     "ping": _anything,
+    "announce": _anything,
 }

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from .backend import Backend
+from .coherence import Coherence
 from .entry import Clock
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
@@ -37,12 +38,16 @@ class TierChain:
         tiers: backends or `Tier`s, the fastest first. None at all: everything is a miss.
         strict: raise the errors of tiers to the caller, in place of counting them and going on.
         clock: returns Unix seconds; tests pass their own.
+        coherent: tell other processes of changes, and drop from memory what they change, through a tier that carries
+            notices (Redis). False: other processes' changes are seen when an entry leaves memory.
 
     Raises:
         ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
     """
 
-    def __init__(self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time) -> None:
+    def __init__(
+        self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time, coherent: bool = True
+    ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
@@ -53,6 +58,9 @@ class TierChain:
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
         self._name_tiers()
+        self.coherence = Coherence(
+            self.tiers, wanted=coherent, fence=self.fence, flights=self.flights, pool=self.background
+        )
 
     @classmethod
     def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
@@ -129,6 +137,7 @@ class TierChain:
     def close(self) -> None:
         """Finish promotions, for 5 seconds at most, and close all backends, also when one of them fails to."""
         self.drain()
+        self.coherence.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -140,6 +149,7 @@ class TierChain:
     async def aclose(self) -> None:
         """`close`, awaited."""
         await self.adrain()
+        await asyncio.to_thread(self.coherence.close)
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:

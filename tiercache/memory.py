@@ -267,6 +267,20 @@ class MemoryBackend(Backend):
             keys = [key for key in list(self._slots) if key.startswith(prefix)]
             return sum(self.delete(key) for key in keys)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return isinstance(self._slots, _Closed)
+
+    def forget(self) -> None:
+        """Delete every entry in one step, however many there are."""
+        with self._lock:
+            self._check_open()
+            self.removals["explicit"] += len(self._slots)
+            self._slots.clear()
+            self._bytes = 0
+            self._expiry.clear()
+
     def ping(self, *, deadline: float | None = None) -> None:
         """Return: memory is always there until it is closed."""
         self._check_open()
@@ -437,7 +451,7 @@ class MemoryBackend(Backend):
         self._slots[key].rank += _USE
 
     def _check_open(self) -> None:
-        if isinstance(self._slots, _Closed):
+        if self.closed:
             raise CacheClosed("this MemoryBackend")
 
 

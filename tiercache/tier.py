@@ -59,6 +59,7 @@ class Tier:
 
     Attributes:
         classes: the backend's storage classes, by name; None when it has none.
+        cap: seconds that entries stay here at most for the moment; None: as long as `max_ttl` says.
 
     Raises:
         ConfigurationError: an option has no such value, or a rule names a class that the backend has not or that
@@ -95,6 +96,7 @@ class Tier:
         else:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
+        self.cap: float | None = None
         self.local = isinstance(backend, MemoryBackend)
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
@@ -157,7 +159,7 @@ class Tier:
         """Ask whether the store can serve."""
         return Call(self, "ping", (), self.timeout)
 
-    def takes(self, entry: Entry, now: float) -> Entry | None:
+    def takes(self, entry: Entry, now: float, *, capped: bool = True) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
         own: int | None = getattr(self.backend, "max_entry_bytes", None)
         for limit in (self.max_entry_bytes, own):
@@ -166,6 +168,8 @@ class Tier:
                 return None
         if self.max_ttl is not None:
             entry = self._capped(entry, now, self.max_ttl)
+        if self.cap is not None and capped:
+            entry = self._capped(entry, now, self.cap)
         return entry if self.classes is None else self._in_its_class(entry, now, self.classes)
 
     def check_class(self, name: str, option: str = "storage_class") -> str:

@@ -17,6 +17,8 @@ from . import listing, operations
 from .layout import Layout, Steps
 
 if TYPE_CHECKING:
+    from tiercache.coherence import Listener
+
     from .address import Address
 
 T = TypeVar("T")
@@ -27,7 +29,8 @@ class RedisBackend(Backend):
 
     The constructor does no I/O. A connection that broke while it was idle is replaced within the call. Retries are
     otherwise the chain's business. The users of an ACL need GET, MGET, SET, UNLINK, EVAL with GETRANGE (`if_match`),
-    SCAN, PTTL and STRLEN (listings, `clear`) and PING.
+    SCAN, PTTL and STRLEN (listings, `clear`), PING, and PUBLISH and SUBSCRIBE on the channel `{prefix}!notices`
+    (`&tiercache:*`), by which processes tell each other what they changed.
 
     Args:
         url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///run/redis.sock?db=0`. The query may
@@ -236,15 +239,35 @@ class RedisBackend(Backend):
         """`ping`, awaited."""
         await self._arun(operations.ping(), deadline)
 
+    def announce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
+        """Send notices to all processes that listen below this prefix: one PUBLISH each, in one round trip."""
+        self._run(operations.announce(self._layout.notices, messages), deadline)
+
+    async def aannounce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
+        """`announce`, awaited."""
+        await self._arun(operations.announce(self._layout.notices, messages), deadline)
+
+    def listen(self, listener: Listener) -> None:
+        """Hear notices in a daemon thread, on one connection beside `max_connections`, while the listener lives."""
+        if self._closed:
+            raise CacheClosed("this RedisBackend")
+        self._subscription.add(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Call the listener no more; without listeners the thread ends."""
+        self._subscription.remove(listener)
+
     def close(self) -> None:
         """Close the connections; those of event loops are closed by their loops."""
         self._closed = True
+        self._subscription.close()
         self._connections.close()
         self._loops.close()
 
     async def aclose(self) -> None:
         """`close`, awaited: the running loop's connections are closed on return."""
         self._closed = True
+        self._subscription.close()
         await self._loops.aclose()
         self._connections.close()
 
@@ -252,6 +275,7 @@ class RedisBackend(Backend):
         from .connections import Connections
         from .errors import VENDOR_ERRORS
         from .loops import Loops
+        from .notices import Subscription
 
         try:
             self._connections = Connections(address, limit, lambda: self.timeout)
@@ -259,6 +283,7 @@ class RedisBackend(Backend):
         except (TypeError, ValueError, *VENDOR_ERRORS):  # their text may quote the URL
             failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
         else:
+            self._subscription = Subscription(self._connections.open_apart, self._layout.notices)
             return
         raise failure
 

@@ -36,6 +36,8 @@ class Layout:
     def __init__(self, prefix: str, clock: Clock) -> None:
         self._prefix = prefix.encode()
         self.clock = clock
+        self.notices = self._prefix + b"!notices"
+        """The channel of the notices of all who use this prefix, whatever their database."""
 
     def name(self, key: str) -> bytes:
         """Return the Redis key of a key."""

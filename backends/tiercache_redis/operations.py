@@ -163,6 +163,12 @@ def ping() -> Steps[None]:
     value(reply)
 
 
+def announce(channel: bytes, messages: Sequence[bytes]) -> Steps[None]:
+    """Publish messages, all in one round trip."""
+    for reply in (yield [(b"PUBLISH", channel, message) for message in messages]):
+        value(reply)
+
+
 def split(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Return the items in groups of this size."""
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..coherence import Join, began
 from ..entry import Entry
 from ..errors import CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
 from ..fence import Load
@@ -12,7 +13,7 @@ from ..flow import Background, Settled, running_loop
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from .read import Found, promote_local, raise_if_strict
-from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, undo, writable
+from .write import TURN_TIMEOUT, begin, end, gather, keep_alone, overtake, settle, undo, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -31,6 +32,8 @@ async def read_many(
         allow_stale: return stale entries of those keys for which no tier has a fresh one.
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     missing = list(dict.fromkeys(keys))
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
@@ -132,11 +135,13 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
     tiers = [tier for tier in writable(chain) if not (fast_only and len(chain.tiers) > 1 and tier is chain.tiers[-1])]
     mutations = begin(chain, list(entries))
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         for tier in tiers:
             if tier.local:
                 await _put_many(chain, tier, entries)
-        await gather(chain, [_put_many(chain, tier, entries) for tier in tiers if not tier.local])
+        changes = {key: began(entry) for key, entry in entries.items()}
+        flows = [_put_many(chain, tier, entries) for tier in tiers if not tier.local]
+        await keep_alone(chain, entries, await gather(chain, flows, changes))
     finally:
         await end(chain, mutations)
 
@@ -179,8 +184,9 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     unique = list(dict.fromkeys(keys))
     mutations = begin(chain, unique)
     try:
-        await settle(mutations)
-        results = await gather(chain, [_delete_many(chain, tier, unique) for tier in writable(chain)])
+        await settle(chain, mutations)
+        flows = [_delete_many(chain, tier, unique) for tier in writable(chain)]
+        results = await gather(chain, flows, dict.fromkeys(unique, chain.clock()))
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         return len(set(unique).difference(*remaining)) if remaining else 0
     finally:
@@ -203,12 +209,14 @@ async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set
 
 async def clear(chain: TierChain, prefix: str) -> None:
     """Delete every entry below a prefix from all tiers."""
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     chain.flights.forget_prefix(prefix)
     writes = chain.fence.begin_clear(prefix)
     try:
         if writes:
             overtake(await Settled(writes, TURN_TIMEOUT))
-        await gather(chain, [_clear(tier, prefix) for tier in writable(chain)])
+        await gather(chain, [_clear(tier, prefix) for tier in writable(chain)], {}, [prefix])
     finally:
         chain.flights.forget_prefix(prefix)  # those that began while it lasted
         chain.fence.end_clear(prefix)

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..coherence import Join
 from ..entry import Entry
 from ..fence import Load
 from ..flow import running_loop
@@ -36,6 +37,8 @@ async def obtain(
         ReentrantComputation: the factory asked for its own key.
         Exception: what the factory raised, for every caller that waited.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     while True:
         flight, leads = chain.flights.join(key)
         if leads:
@@ -87,7 +90,7 @@ async def _store(chain: TierChain, flight: Flight, entry: Entry, load: Load) -> 
         flight.resolve(outcome)
         return
     try:
-        await settle([mutation])
+        await settle(chain, [mutation])
         # Followers leave as soon as memory can answer those who come after them.
         await put_everywhere(chain, flight.key, entry, lambda: flight.resolve(outcome))
     finally:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..coherence import Join
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
@@ -33,6 +34,8 @@ async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: L
         allow_stale: return a stale entry when no tier has a fresh one.
         load: the interval that this read is part of; left out, it opens one of its own.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     own = chain.fence.begin(key) if load is None else load
     try:
         return await _read(chain, key, allow_stale, own)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..coherence import Join, began
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..tier import FAILURES, Tier
+from .announce import announce
 from .read import Found, raise_if_strict, read
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ async def write(chain: TierChain, key: str, entry: Entry) -> None:
     """Store the entry in all tiers, each within its deadline."""
     mutations = begin(chain, [key])
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         await put_everywhere(chain, key, entry)
     finally:
         await end(chain, mutations)
@@ -36,8 +38,8 @@ async def delete(chain: TierChain, key: str) -> bool:
     """Remove the entry from all tiers and return whether any had one."""
     mutations = begin(chain, [key])
     try:
-        await settle(mutations)
-        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)])
+        await settle(chain, mutations)
+        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)], {key: chain.clock()})
         return any(result is True for result in removed)
     finally:
         await end(chain, mutations)
@@ -49,6 +51,8 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
     How long it is kept beyond its end, stale, stays as it was, and so does its storage class in each object store
     (which costs a HEAD there, unless the entry was read from it and the answer told the class).
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     for _ in range(TOUCHES):
         load = chain.fence.begin(key)
         try:
@@ -60,7 +64,7 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
             if mutation is None:  # somebody changed the key meanwhile: look again
                 continue
             try:
-                await settle([mutation])
+                await settle(chain, [mutation])
                 await put_everywhere(chain, key, _with_end(found.entry, expires_at), classes=classes)
             finally:
                 await end(chain, [mutation])
@@ -94,14 +98,26 @@ async def put_everywhere(
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
-    await gather(
+    results = await gather(
         chain,
         [
             _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry)
             for tier in tiers
             if not tier.local
         ],
+        {key: began(entry)},
     )
+    await keep_alone(chain, {key: entry}, results)
+
+
+async def keep_alone(chain: TierChain, entries: Mapping[str, Entry], results: Sequence[Any]) -> None:
+    """Where memory is blind, keep for their whole life the entries that no other tier took: nobody else has them."""
+    if chain.coherence.blind and results and all(isinstance(result, BaseException) for result in results):
+        now = chain.clock()
+        for tier in writable(chain):
+            if tier.local:
+                kept = {key: taken for key, one in entries.items() if (taken := tier.takes(one, now, capped=False))}
+                await tier.put_many(kept)
 
 
 def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
@@ -111,8 +127,10 @@ def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
     return chain.fence.mutate(keys, running_loop())
 
 
-async def settle(mutations: Sequence[Mutation]) -> None:
+async def settle(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Wait, with a bound, until it is the mutations' turn; what is overtaken removes what it wrote."""
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     before = [write for mutation in mutations for write in mutation.before]
     if before:
         overtake(await Settled(before, TURN_TIMEOUT))
@@ -151,9 +169,22 @@ async def undo(tier: Tier, key: str) -> None:
         return  # counted and logged
 
 
-async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
-    """Run one flow a tier, side by side; the failure of a tier is a result, unless the chain is strict."""
-    results = await Gather(flows, chain.side_by_side)
+async def gather(
+    chain: TierChain, flows: Sequence[Flow[Any]], changes: Mapping[str, float], prefixes: Sequence[str] = ()
+) -> list[Any]:
+    """Run one flow a tier, side by side, and tell other processes.
+
+    Args:
+        chain: the tiers.
+        flows: what changes them; the failure of a tier is a result, unless the chain is strict.
+        changes, prefixes: what is changed, and when, as `announce` takes them.
+    """
+    try:
+        results = await Gather(flows, chain.side_by_side)
+    except BaseException:
+        chain.coherence.owe_changes(changes, prefixes)  # who knows how far they came
+        raise
+    await announce(chain, changes, prefixes)
     for result in results:
         if isinstance(result, BaseException) and (chain.strict or not isinstance(result, FAILURES)):
             raise result

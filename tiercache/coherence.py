@@ -1,0 +1,326 @@
+"""`Coherence`: what other processes change leaves this one's memory tier at once.
+
+A store between the processes that can carry notices (Redis) takes one for each change, and brings those of the others.
+A notice names keys and times. It makes the loads of those keys that are open here unable to store, and removes the
+keys from memory; whoever reads next asks the slower tiers.
+
+Notices that were sent while nobody listened are lost. So memory is dropped when the subscription is lost and again when
+it is back, and in between it is *blind*: what it takes from slower tiers stays for a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
+
+from . import fork, notice
+from .call import Call
+from .entry import CLOCK_SKEW, Entry
+from .errors import BackendUnavailable, CacheClosed, TiercacheError
+from .fence import Fence
+from .flow import Operation
+from .memory import MemoryBackend
+from .pool import DaemonPool
+from .singleflight import Flights
+from .ticker import ticker
+from .tier import FAILURES, Tier
+
+BLIND_TTL = 1.0
+"""Seconds for which memory keeps a copy of what slower tiers hold while no notices arrive."""
+MAX_OWED = 10_000
+"""Changes that could not be told, by name; beyond, everything is said to have changed."""
+JOIN_SECONDS = 1.0
+"""Seconds that the first callers wait for the subscription where the tier has no deadline."""
+RETRY_SECONDS = 0.5
+"""Seconds between attempts to tell what could not be told."""
+
+
+class Listener(Protocol):
+    """Whoever wants to hear notices. A carrier calls it from a thread of its own, one call at a time."""
+
+    def live(self) -> None:
+        """From now on all notices arrive; what was sent before did not."""
+        ...
+
+    def heard(self, message: bytes) -> None:
+        """A notice arrived."""
+        ...
+
+    def lost(self, error: TiercacheError) -> None:
+        """Notices no longer arrive, or did not from the first; it is being tried again."""
+        ...
+
+
+@runtime_checkable
+class NoticeCarrier(Protocol):
+    """A backend that carries short messages between the processes that use it. Optional for backends."""
+
+    def announce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
+        """Send messages to everybody who listens, this process among them."""
+        ...
+
+    async def aannounce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
+        """`announce`, awaited."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Begin to listen in the background, for as long as the listener lives; returns at once."""
+        ...
+
+    def unlisten(self, listener: Listener) -> None:
+        """Call the listener no more."""
+        ...
+
+
+@dataclass(slots=True)
+class NoticeCounters:
+    """What a chain's coherence counts.
+
+    Attributes:
+        sent: notices that were sent.
+        heard: notices of other chains that arrived.
+        unreadable: messages that were no notice; each drops all of memory.
+        gaps: times that notices could not arrive for a while; each drops all of memory.
+    """
+
+    sent: int = 0
+    heard: int = 0
+    unreadable: int = 0
+    gaps: int = 0
+
+
+class Coherence:
+    """Keeps the memory tiers of one chain in step with other processes.
+
+    Args:
+        tiers: the chain's; the last backend that carries notices is used, which most processes share.
+        wanted: False: this chain neither sends nor hears notices.
+        fence, flights: the chain's.
+        pool: where what could not be told is tried again.
+
+    Attributes:
+        carrier: the tier that carries notices; None: there is none, or it is not wanted.
+        joined: whether the first attempt to listen is over; until then flows wait for it, within a bound.
+        blind: whether memory is there and no notices arrive.
+        counters: what it did.
+    """
+
+    def __init__(
+        self, tiers: Sequence[Tier], *, wanted: bool, fence: Fence, flights: Flights, pool: DaemonPool
+    ) -> None:
+        carriers = [tier for tier in tiers if not tier.local and isinstance(tier.backend, NoticeCarrier)]
+        self.carrier = carriers[-1] if carriers and wanted else None
+        self.counters = NoticeCounters()
+        self._memory = [tier for tier in tiers if tier.local] if self.carrier is not None else []
+        self._fence = fence
+        self._flights = flights
+        self._pool = pool
+        self._closed = False
+        self._ticking = False
+        self.blind = False
+        self.joined = True
+        if self.carrier is not None:
+            self._begin()
+            fork.register(self)
+
+    def after_fork(self) -> None:
+        """The subscription stayed in the parent: what memory holds can no longer be relied on here."""
+        self._begin()
+        for memory in self._stores():
+            memory.after_fork()  # the order in which those who are registered are called is not known
+            memory.forget()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._sender = os.urandom(16)
+        self._owed: dict[str, float] = {}
+        self._owes_all = False
+        self._first: Future[None] | None = None
+        self.joined = not self._memory
+        self._set_blind(True)
+
+    # Hearing
+
+    def join(self) -> Future[None]:
+        """Begin to listen, if nobody did; the future is done when the first attempt succeeded or failed."""
+        with self._lock:
+            if self._first is not None:
+                return self._first
+            first = self._first = Future()
+            first.set_running_or_notify_cancel()  # a caller that leaves does not cancel it for the others
+        if self.carrier is not None and not self._closed:
+            cast(NoticeCarrier, self.carrier.backend).listen(self)
+        else:
+            self._settle()
+        return first
+
+    def live(self) -> None:
+        """From now on all notices arrive: what memory holds from before is dropped."""
+        self._drop_all()
+        self._set_blind(False)
+        self._settle()
+
+    def heard(self, message: bytes) -> None:
+        """Drop what somebody else changed."""
+        said = notice.read(message)
+        if said is None:
+            self.counters.unreadable += 1
+            self._drop_all()
+            return
+        if said.sender == self._sender:
+            return
+        self.counters.heard += 1
+        if said.everything:
+            self._drop_all()
+        for prefix in said.prefixes:
+            self._drop_prefix(prefix)
+        if said.changes:
+            self._drop(said.changes)
+
+    def lost(self, error: TiercacheError) -> None:
+        """Notices do not arrive: memory is dropped, and blind until they do again."""
+        if not self.blind:
+            self.counters.gaps += 1
+            self._set_blind(True)
+            self._drop_all()
+        if self.carrier is not None:
+            self.carrier.failed(error)
+        self._settle()
+
+    def _drop(self, changes: dict[str, float]) -> None:
+        self._fence.overtake(changes)
+        for key in changes:
+            self._flights.forget(key)
+        for memory in self._stores():
+            for key, changed_at in changes.items():
+                held = memory.get(key)
+                # Whose clock is ahead is not known: what may be older goes.
+                if held is not None and began(held) <= changed_at + CLOCK_SKEW:
+                    memory.delete(key)
+
+    def _drop_prefix(self, prefix: str) -> None:
+        self._fence.overtake_prefix(prefix)
+        self._flights.forget_prefix(prefix)
+        for memory in self._stores():
+            memory.clear(prefix)
+
+    def _drop_all(self) -> None:
+        self._fence.overtake_prefix("")
+        self._flights.forget_prefix("")
+        for memory in self._stores():
+            memory.forget()
+
+    def _stores(self) -> Iterator[MemoryBackend]:
+        for tier in self._memory:
+            if isinstance(tier.backend, MemoryBackend) and not tier.backend.closed:
+                yield tier.backend
+
+    def _set_blind(self, blind: bool) -> None:
+        self.blind = blind
+        for tier in self._memory:
+            tier.cap = BLIND_TTL if blind else None
+
+    def _settle(self) -> None:
+        self.joined = True
+        with self._lock:
+            first = self._first
+            if first is not None and not first.done():
+                first.set_result(None)
+
+    # Telling
+
+    @property
+    def tells(self) -> bool:
+        """Whether this chain tells others of its changes."""
+        return self.carrier is not None and self.carrier.write != "never"
+
+    def told(self, changes: Mapping[str, float], prefixes: Sequence[str]) -> Call[None]:
+        """Return the call that tells of these changes; what is owed is added to them, and no longer owed."""
+        assert self.carrier is not None
+        with self._lock:
+            owed, everything, self._owed, self._owes_all = self._owed, self._owes_all, {}, False
+        messages = notice.written(self._sender, {**owed, **changes}, prefixes, everything=everything)
+        return Call(self.carrier, "announce", (messages,), self.carrier.timeout)
+
+    def owe(self, call: Call[None]) -> None:
+        """A call of `told` failed: what it was to say is said again later."""
+        for message in call.args[0]:
+            said = notice.read(message)
+            if said is not None:
+                self.owe_changes(said.changes, said.prefixes, everything=said.everything)
+
+    def owe_changes(
+        self, changes: Mapping[str, float], prefixes: Sequence[str] = (), *, everything: bool = False
+    ) -> None:
+        """Tell of these changes soon, from the background: they may have been made."""
+        if not self.tells:
+            return
+        with self._lock:
+            self._owed |= changes
+            if everything or prefixes or len(self._owed) > MAX_OWED:
+                self._owed, self._owes_all = {}, True
+            begin, self._ticking = not self._ticking, True
+        if begin:
+            ticker.every(RETRY_SECONDS, self._pay_soon)
+        else:
+            ticker.wake()
+
+    def close(self) -> None:
+        """Listen no more; tell what is owed, once."""
+        self._closed = True
+        if self.carrier is not None:
+            self._pay()
+            ticker.stop(self._pay_soon)
+            cast(NoticeCarrier, self.carrier.backend).unlisten(self)
+
+    def _pay_soon(self) -> None:
+        if self._owed or self._owes_all:
+            with suppress(BackendUnavailable):  # no thread for it: the next time
+                self._pool.submit(self._pay)
+
+    def _pay(self) -> None:
+        if self._owed or self._owes_all:
+            call = self.told({}, ())
+            try:
+                call.perform()
+            except FAILURES:
+                self.owe(call)
+            except CacheClosed:
+                return  # nobody is left to tell
+            else:
+                self.counters.sent += 1
+
+
+class Join(Operation[None]):
+    """Wait until the first attempt to listen is over, for as long as the carrier's deadline at most."""
+
+    __slots__ = ("coherence",)
+
+    def __init__(self, coherence: Coherence) -> None:
+        self.coherence = coherence
+
+    def perform(self) -> None:
+        """Do it, blocking."""
+        wait([self.coherence.join()], self._timeout())
+        self.coherence.joined = True
+
+    async def aperform(self) -> None:
+        """Do it without blocking the running loop."""
+        await asyncio.wait([asyncio.wrap_future(self.coherence.join())], timeout=self._timeout())
+        self.coherence.joined = True
+
+    def _timeout(self) -> float:
+        carrier = self.coherence.carrier
+        return JOIN_SECONDS if carrier is None or carrier.timeout is None else carrier.timeout
+
+
+def began(entry: Entry) -> float:
+    """Return when what an entry holds began to be made (Unix seconds): what newer and older mean."""
+    metadata = entry.metadata
+    return metadata.created_at if metadata.as_of is None else metadata.as_of

@@ -1,0 +1,36 @@
+"""Telling other processes what was changed, when all tiers have taken it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..tier import FAILURES
+from .read import raise_if_strict
+
+if TYPE_CHECKING:
+    from ..chain import TierChain
+
+
+async def announce(chain: TierChain, changes: Mapping[str, float], prefixes: Sequence[str] = ()) -> None:
+    """Tell of changes; what cannot be told now is told later.
+
+    Args:
+        chain: the tiers, all of which have taken the changes, or failed to.
+        changes: full stored keys, and when each was changed.
+        prefixes: beginnings of keys; all that begin so were changed.
+    """
+    coherence = chain.coherence
+    if not coherence.tells or not (changes or prefixes):
+        return
+    call = coherence.told(changes, prefixes)
+    try:
+        await call
+    except FAILURES as error:
+        coherence.owe(call)
+        raise_if_strict(chain, error)
+    except BaseException:
+        coherence.owe(call)
+        raise
+    else:
+        coherence.counters.sent += 1

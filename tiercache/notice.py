@@ -1,0 +1,75 @@
+"""`Notice`: what a process tells the others about the keys that it changed: names and times, never values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+MAX_KEYS = 1000
+MAX_BYTES = 1 << 20
+"""A notice that would hold more is cut into several."""
+_FORMAT = 1
+
+
+class Notice(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """One message; on the wire a msgpack array, to which later releases may append.
+
+    Attributes:
+        format: 1; what a later format says cannot be known, so it stands for "everything".
+        sender: the chain that speaks: 16 random bytes, others after a fork.
+        changes: full stored keys, and when each was changed (Unix seconds).
+        prefixes: beginnings of keys; all that begin so were changed.
+        everything: too much was changed to name it.
+        marks: epochs that moved, as `tiercache.epochs` writes them.
+    """
+
+    format: int = _FORMAT
+    sender: bytes
+    changes: dict[str, float] = {}
+    prefixes: list[str] = []
+    everything: bool = False
+    marks: Any = None
+
+    def __repr__(self) -> str:  # no key: a repr ends up in logs
+        return f"<Notice of {len(self.changes)} keys>"
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Notice)
+
+
+def written(
+    sender: bytes,
+    changes: Mapping[str, float],
+    prefixes: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    marks: Any = None,
+) -> list[bytes]:
+    """Return the messages that say this, each of a bounded size."""
+    first, *others = list(_pages(changes)) or [{}]
+    head = Notice(sender=sender, changes=first, prefixes=list(prefixes), everything=everything, marks=marks)
+    return [_encoder.encode(head), *(_encoder.encode(Notice(sender=sender, changes=page)) for page in others)]
+
+
+def read(message: bytes) -> Notice | None:
+    """Return the notice in a message; None: it is none that this release can read."""
+    try:
+        notice = _decoder.decode(message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return notice if notice.format == _FORMAT else None
+
+
+def _pages(changes: Mapping[str, float]) -> list[dict[str, float]]:
+    pages: list[dict[str, float]] = []
+    room = 0
+    for key, time in changes.items():
+        if room < len(key) or len(pages[-1]) >= MAX_KEYS:
+            pages.append({})
+            room = MAX_BYTES
+        pages[-1][key] = time
+        room -= len(key)
+    return pages
