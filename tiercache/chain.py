@@ -59,7 +59,7 @@ class TierChain:
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
         self._name_tiers()
         self.coherence = Coherence(
-            self.tiers, wanted=coherent, fence=self.fence, flights=self.flights, pool=self.background
+            self.tiers, wanted=coherent, fence=self.fence, flights=self.flights, clock=clock, pool=self.background
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -21,11 +22,12 @@ from typing import Protocol, cast, runtime_checkable
 
 from . import fork, notice
 from .call import Call
-from .entry import CLOCK_SKEW, Entry
-from .errors import BackendUnavailable, CacheClosed, TiercacheError
+from .entry import CLOCK_SKEW, Clock
+from .errors import AccessDenied, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Operation
 from .memory import MemoryBackend
+from .notice import Letter
 from .pool import DaemonPool
 from .singleflight import Flights
 from .ticker import ticker
@@ -37,6 +39,8 @@ MAX_OWED = 10_000
 """Changes that could not be told, by name; beyond, everything is said to have changed."""
 JOIN_SECONDS = 1.0
 """Seconds that the first callers wait for the subscription where the tier has no deadline."""
+MUTE_SECONDS = 30.0
+"""Seconds for which nothing is told where the carrier refuses it to this user."""
 RETRY_SECONDS = 0.5
 """Seconds between attempts to tell what could not be told."""
 
@@ -101,7 +105,7 @@ class Coherence:
     Args:
         tiers: the chain's; the last backend that carries notices is used, which most processes share.
         wanted: False: this chain neither sends nor hears notices.
-        fence, flights: the chain's.
+        fence, flights, clock: the chain's.
         pool: where what could not be told is tried again.
 
     Attributes:
@@ -112,14 +116,16 @@ class Coherence:
     """
 
     def __init__(
-        self, tiers: Sequence[Tier], *, wanted: bool, fence: Fence, flights: Flights, pool: DaemonPool
+        self, tiers: Sequence[Tier], *, wanted: bool, fence: Fence, flights: Flights, clock: Clock, pool: DaemonPool
     ) -> None:
         carriers = [tier for tier in tiers if not tier.local and isinstance(tier.backend, NoticeCarrier)]
         self.carrier = carriers[-1] if carriers and wanted else None
         self.counters = NoticeCounters()
+        self._is_only = not [tier for tier in tiers if not tier.local and tier is not self.carrier and tier.write != "never"]
         self._memory = [tier for tier in tiers if tier.local] if self.carrier is not None else []
         self._fence = fence
         self._flights = flights
+        self._clock = clock
         self._pool = pool
         self._closed = False
         self._ticking = False
@@ -141,6 +147,8 @@ class Coherence:
         self._sender = os.urandom(16)
         self._owed: dict[str, float] = {}
         self._owes_all = False
+        self._mute_until = 0.0
+        self._ride()
         self._first: Future[None] | None = None
         self.joined = not self._memory
         self._set_blind(True)
@@ -168,12 +176,12 @@ class Coherence:
 
     def heard(self, message: bytes) -> None:
         """Drop what somebody else changed."""
+        if notice.is_from(self._sender, message):
+            return
         said = notice.read(message)
         if said is None:
             self.counters.unreadable += 1
             self._drop_all()
-            return
-        if said.sender == self._sender:
             return
         self.counters.heard += 1
         if said.everything:
@@ -201,7 +209,7 @@ class Coherence:
             for key, changed_at in changes.items():
                 held = memory.get(key)
                 # Whose clock is ahead is not known: what may be older goes.
-                if held is not None and began(held) <= changed_at + CLOCK_SKEW:
+                if held is not None and notice.began(held) <= changed_at + CLOCK_SKEW:
                     memory.delete(key)
 
     def _drop_prefix(self, prefix: str) -> None:
@@ -238,31 +246,47 @@ class Coherence:
     @property
     def tells(self) -> bool:
         """Whether this chain tells others of its changes."""
-        return self.carrier is not None and self.carrier.write != "never"
+        return self.carrier is not None and self.carrier.write != "never" and time.monotonic() >= self._mute_until
 
-    def told(self, changes: Mapping[str, float], prefixes: Sequence[str]) -> Call[None]:
+    def told(self, changes: Mapping[str, float | None], prefixes: Sequence[str] = ()) -> Call[None]:
         """Return the call that tells of these changes; what is owed is added to them, and no longer owed."""
-        assert self.carrier is not None
         with self._lock:
             owed, everything, self._owed, self._owes_all = self._owed, self._owes_all, {}, False
-        messages = notice.written(self._sender, {**owed, **changes}, prefixes, everything=everything)
-        return Call(self.carrier, "announce", (messages,), self.carrier.timeout)
+        messages = notice.written(self._sender, {**owed, **self._timed(changes)}, prefixes, everything=everything)
+        carrier = cast(Tier, self.carrier)
+        return Call(carrier, "announce", (messages,), carrier.timeout)
 
-    def owe(self, call: Call[None]) -> None:
+    def letter(self, changes: Mapping[str, float | None]) -> Letter:
+        """Return what tells of these changes, for the carrier to send together with its write."""
+        timed = self._timed(changes)
+        self.counters.sent += 1
+        return Letter(notice.written(self._sender, timed), lambda error: self._not_sent(timed, error))
+
+    def went_along(self, results: Sequence[object]) -> bool:
+        """Whether a change was told of with its write, so that nothing more needs to be said: results a tier.
+
+        Where other tiers took it, too, they may have done so later than the carrier, and it is told of again.
+        """
+        if self.carrier is None or self.carrier.tells is None or not self._is_only or self._owed or self._owes_all:
+            return False
+        return not any(isinstance(result, BaseException) for result in results)
+
+    def owe(self, call: Call[None], error: TiercacheError | None = None) -> None:
         """A call of `told` failed: what it was to say is said again later."""
         for message in call.args[0]:
             said = notice.read(message)
             if said is not None:
                 self.owe_changes(said.changes, said.prefixes, everything=said.everything)
+        self._mute(error)
 
     def owe_changes(
-        self, changes: Mapping[str, float], prefixes: Sequence[str] = (), *, everything: bool = False
+        self, changes: Mapping[str, float | None], prefixes: Sequence[str] = (), *, everything: bool = False
     ) -> None:
         """Tell of these changes soon, from the background: they may have been made."""
-        if not self.tells:
+        if self.carrier is None or self.carrier.write == "never":
             return
         with self._lock:
-            self._owed |= changes
+            self._owed |= self._timed(changes)
             if everything or prefixes or len(self._owed) > MAX_OWED:
                 self._owed, self._owes_all = {}, True
             begin, self._ticking = not self._ticking, True
@@ -273,28 +297,51 @@ class Coherence:
 
     def close(self) -> None:
         """Listen no more; tell what is owed, once."""
-        self._closed = True
-        if self.carrier is not None:
+        if self.carrier is not None and not self._closed:
+            self._closed = True
             self._pay()
             ticker.stop(self._pay_soon)
             cast(NoticeCarrier, self.carrier.backend).unlisten(self)
 
+    def _timed(self, changes: Mapping[str, float | None]) -> dict[str, float]:
+        now = self._clock()
+        return {key: now if began is None else began for key, began in changes.items()}
+
+    def _not_sent(self, changes: dict[str, float], error: TiercacheError) -> None:
+        if self.carrier is not None:
+            self.carrier.failed(error)
+        self.owe_changes(changes)
+        self._mute(error)
+
+    def _mute(self, error: TiercacheError | None) -> None:
+        """What this user may not send is not tried again with each write."""
+        if isinstance(error, (AccessDenied, ConfigurationError)):
+            self._mute_until = time.monotonic() + MUTE_SECONDS
+            if self.carrier is not None:
+                self.carrier.tells = None
+
     def _pay_soon(self) -> None:
-        if self._owed or self._owes_all:
+        if (self._owed or self._owes_all) and self.tells:
             with suppress(BackendUnavailable):  # no thread for it: the next time
                 self._pool.submit(self._pay)
 
     def _pay(self) -> None:
-        if self._owed or self._owes_all:
-            call = self.told({}, ())
+        if (self._owed or self._owes_all) and self.tells:
+            call = self.told({})
             try:
                 call.perform()
-            except FAILURES:
-                self.owe(call)
+            except FAILURES as error:
+                self.owe(call, error)
             except CacheClosed:
                 return  # nobody is left to tell
             else:
                 self.counters.sent += 1
+                self._ride()
+
+    def _ride(self) -> None:
+        """Have the carrier send notices together with its writes, if it can."""
+        if self.carrier is not None and self.carrier.write != "never":
+            self.carrier.tells = self.letter if getattr(self.carrier.backend, "takes_letters", False) else None
 
 
 class Join(Operation[None]):
@@ -318,9 +365,3 @@ class Join(Operation[None]):
     def _timeout(self) -> float:
         carrier = self.coherence.carrier
         return JOIN_SECONDS if carrier is None or carrier.timeout is None else carrier.timeout
-
-
-def began(entry: Entry) -> float:
-    """Return when what an entry holds began to be made (Unix seconds): what newer and older mean."""
-    metadata = entry.metadata
-    return metadata.created_at if metadata.as_of is None else metadata.as_of

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+
+from .entry import Entry
+from .errors import TiercacheError
 
 MAX_KEYS = 1000
 MAX_BYTES = 1 << 20
@@ -36,6 +40,19 @@ class Notice(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         return f"<Notice of {len(self.changes)} keys>"
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Notices that go out together with the write that they tell of.
+
+    Attributes:
+        messages: what to send.
+        failed: called when the write was made and they were not sent, with what kept them.
+    """
+
+    messages: Sequence[bytes]
+    failed: Callable[[TiercacheError], object]
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Notice)
 
@@ -54,6 +71,11 @@ def written(
     return [_encoder.encode(head), *(_encoder.encode(Notice(sender=sender, changes=page)) for page in others)]
 
 
+def is_from(sender: bytes, message: bytes) -> bool:
+    """Whether the message is the sender's: without reading it, as everybody hears what they say themselves."""
+    return message[4:20] == sender  # behind the heads of the array and of the 16 bytes, and the format
+
+
 def read(message: bytes) -> Notice | None:
     """Return the notice in a message; None: it is none that this release can read."""
     try:
@@ -61,6 +83,12 @@ def read(message: bytes) -> Notice | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return notice if notice.format == _FORMAT else None
+
+
+def began(entry: Entry) -> float:
+    """Return when what an entry holds began to be made (Unix seconds): what newer and older mean."""
+    metadata = entry.metadata
+    return metadata.created_at if metadata.as_of is None else metadata.as_of
 
 
 def _pages(changes: Mapping[str, float]) -> list[dict[str, float]]:

@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from . import fork
@@ -24,6 +24,7 @@ from .errors import (
     TiercacheError,
 )
 from .memory import MemoryBackend
+from .notice import Letter, began
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
@@ -59,6 +60,7 @@ class Tier:
 
     Attributes:
         classes: the backend's storage classes, by name; None when it has none.
+        tells: makes the letter that tells other processes of changes, where the backend sends it with its writes.
         cap: seconds that entries stay here at most for the moment; None: as long as `max_ttl` says.
 
     Raises:
@@ -97,6 +99,7 @@ class Tier:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
         self.cap: float | None = None
+        self.tells: Callable[[Mapping[str, float | None]], Letter] | None = None
         self.local = isinstance(backend, MemoryBackend)
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
@@ -131,25 +134,33 @@ class Tier:
         """Ask for metadata."""
         return Call(self, "head", (key,), self.timeout)
 
-    def put(self, key: str, entry: Entry, *, if_absent: bool = False) -> Call[bool]:
-        """Ask to store an entry."""
-        return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent)
+    def put(self, key: str, entry: Entry, *, if_absent: bool = False, **options: Any) -> Call[bool]:
+        """Ask to store an entry; `options`: a letter to send with it."""
+        return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent, **options)
 
-    def delete(self, key: str) -> Call[bool]:
-        """Ask to remove an entry."""
-        return Call(self, "delete", (key,), self.timeout)
+    def delete(self, key: str, **options: Any) -> Call[bool]:
+        """Ask to remove an entry; `options`: a letter to send with it."""
+        return Call(self, "delete", (key,), self.timeout, **options)
 
     def get_many(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Entry]]:
         """Ask for entries; not `bounded`: without a deadline (warming up, copying)."""
         return Call(self, "get_many", (keys,), self._batch_timeout(len(keys)) if bounded else None)
 
-    def put_many(self, entries: Mapping[str, Entry], *, bounded: bool = True) -> Call[None]:
-        """Ask to store entries."""
-        return Call(self, "put_many", (entries,), self._batch_timeout(len(entries)) if bounded else None)
+    def put_many(self, entries: Mapping[str, Entry], *, bounded: bool = True, **options: Any) -> Call[None]:
+        """Ask to store entries; `options`: a letter to send with them."""
+        return Call(self, "put_many", (entries,), self._batch_timeout(len(entries)) if bounded else None, **options)
 
-    def delete_many(self, keys: Sequence[str]) -> Call[int]:
-        """Ask to remove entries."""
-        return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)))
+    def delete_many(self, keys: Sequence[str], **options: Any) -> Call[int]:
+        """Ask to remove entries; `options`: a letter to send with it."""
+        return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)), **options)
+
+    def stored(self, entries: Mapping[str, Entry]) -> dict[str, Letter]:
+        """Return the options of a call that stores entries, for other processes to hear of; empty: not from here."""
+        return {} if self.tells is None else {"letter": self.tells({key: began(one) for key, one in entries.items()})}
+
+    def removed(self, keys: Iterable[str]) -> dict[str, Letter]:
+        """`stored`, of a call that removes entries."""
+        return {} if self.tells is None else {"letter": self.tells(dict.fromkeys(keys))}
 
     def clear(self, prefix: str) -> Call[int]:
         """Ask to remove every entry below a prefix; this has no deadline."""

@@ -18,6 +18,7 @@ from .layout import Layout, Steps
 
 if TYPE_CHECKING:
     from tiercache.coherence import Listener
+    from tiercache.notice import Letter
 
     from .address import Address
 
@@ -51,6 +52,7 @@ class RedisBackend(Backend):
 
     scheme: ClassVar[str] = "redis"
     persistent = True
+    takes_letters = True
     concurrency = 1000  # a batch is one round trip up to here
 
     def __init__(
@@ -133,6 +135,7 @@ class RedisBackend(Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        letter: Letter | None = None,
     ) -> bool:
         """Store the entry and return whether it was written.
 
@@ -141,7 +144,7 @@ class RedisBackend(Backend):
         SET NX; it replaces what no `get` would return. Conditional writes are sent once: when the connection breaks
         under one, it may or may not have taken effect.
         """
-        steps = self._put(key, entry, if_absent, if_match)
+        steps = self._telling(self._put(key, entry, if_absent, if_match), letter)
         return self._run(steps, deadline, repeatable=not if_absent and if_match is None)
 
     async def aput(
@@ -152,38 +155,47 @@ class RedisBackend(Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        letter: Letter | None = None,
     ) -> bool:
         """`put`, awaited."""
-        steps = self._put(key, entry, if_absent, if_match)
+        steps = self._telling(self._put(key, entry, if_absent, if_match), letter)
         return await self._arun(steps, deadline, repeatable=not if_absent and if_match is None)
 
-    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    def put_many(
+        self, entries: Mapping[str, Entry], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> None:
         """Store all the entries: one pipeline, or one for each 1,000 entries or 4 MiB.
 
         Raises:
             PartialFailure: some were not stored.
         """
-        self._run(operations.put_many(self._layout, entries), deadline)
+        self._run(self._telling(operations.put_many(self._layout, entries), letter), deadline)
 
-    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    async def aput_many(
+        self, entries: Mapping[str, Entry], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> None:
         """`put_many`, awaited."""
-        await self._arun(operations.put_many(self._layout, entries), deadline)
+        await self._arun(self._telling(operations.put_many(self._layout, entries), letter), deadline)
 
-    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+    def delete(self, key: str, *, deadline: float | None = None, letter: Letter | None = None) -> bool:
         """Remove the entry and return truthfully whether there was one."""
-        return self._run(operations.delete(self._layout, key), deadline, repeatable=False)
+        return self._run(self._telling(operations.delete(self._layout, key), letter), deadline, repeatable=False)
 
-    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+    async def adelete(self, key: str, *, deadline: float | None = None, letter: Letter | None = None) -> bool:
         """`delete`, awaited."""
-        return await self._arun(operations.delete(self._layout, key), deadline, repeatable=False)
+        return await self._arun(self._telling(operations.delete(self._layout, key), letter), deadline, repeatable=False)
 
-    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> int:
         """Remove the entries and return how many of these keys are now absent: one UNLINK for each 1,000 keys."""
-        return self._run(operations.delete_many(self._layout, keys), deadline)
+        return self._run(self._telling(operations.delete_many(self._layout, keys), letter), deadline)
 
-    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    async def adelete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> int:
         """`delete_many`, awaited."""
-        return await self._arun(operations.delete_many(self._layout, keys), deadline)
+        return await self._arun(self._telling(operations.delete_many(self._layout, keys), letter), deadline)
 
     def scan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -294,6 +306,9 @@ class RedisBackend(Backend):
         if if_absent:
             raise ValueError("if_absent and if_match cannot both hold: pass one of them")
         return operations.put_if_match(self._layout, key, entry, if_match)
+
+    def _telling(self, steps: Steps[T], letter: Letter | None) -> Steps[T]:
+        return steps if letter is None else operations.announcing(steps, self._layout.notices, letter)
 
     def _run(self, steps: Steps[T], deadline: float | None, *, repeatable: bool = True) -> T:
         """Perform an operation: each of its steps is a round trip within `timeout` and before the deadline."""

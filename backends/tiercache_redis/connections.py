@@ -183,7 +183,9 @@ class Connections:
     def _connect(self, **options: Any) -> Any:
         timeout = self._timeout()
         seconds = None if timeout is None else max(timeout, CONNECT_SECONDS)
-        connection = self._class(**{**self._arguments, **options}, socket_timeout=seconds, socket_connect_timeout=seconds)
+        connection = self._class(
+            **{**self._arguments, **options}, socket_timeout=seconds, socket_connect_timeout=seconds
+        )
         connection.ends = None if seconds is None else monotonic() + seconds
         connection.connect()
         return connection

@@ -12,22 +12,23 @@ if TYPE_CHECKING:
     from ..chain import TierChain
 
 
-async def announce(chain: TierChain, changes: Mapping[str, float], prefixes: Sequence[str] = ()) -> None:
+async def announce(chain: TierChain, changes: Mapping[str, float | None], prefixes: Sequence[str] = ()) -> None:
     """Tell of changes; what cannot be told now is told later.
 
     Args:
         chain: the tiers, all of which have taken the changes, or failed to.
-        changes: full stored keys, and when each was changed.
+        changes: full stored keys, and when what they hold now began to be made; None: now.
         prefixes: beginnings of keys; all that begin so were changed.
     """
     coherence = chain.coherence
-    if not coherence.tells or not (changes or prefixes):
+    if not coherence.tells:
+        coherence.owe_changes(changes, prefixes)
         return
     call = coherence.told(changes, prefixes)
     try:
         await call
     except FAILURES as error:
-        coherence.owe(call)
+        coherence.owe(call, error)
         raise_if_strict(chain, error)
     except BaseException:
         coherence.owe(call)

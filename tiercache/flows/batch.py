@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..coherence import Join, began
+from ..coherence import Join
 from ..entry import Entry
 from ..errors import CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Settled, running_loop
 from ..memory import MemoryBackend
+from ..notice import began
 from ..tier import FAILURES, Tier
 from .read import Found, promote_local, raise_if_strict
 from .write import TURN_TIMEOUT, begin, end, gather, keep_alone, overtake, settle, undo, writable
@@ -152,7 +153,7 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) 
     refused = [key for key in entries if key not in kept]
     try:
         if kept:
-            await tier.put_many(kept)
+            await tier.put_many(kept, **tier.stored(kept))
         tier.counters.add(puts=len(kept))
     except PartialFailure as partial:
         too_large = [key for key, error in partial.failed.items() if isinstance(error, EntryTooLarge)]
@@ -162,7 +163,7 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) 
             if key not in too_large:
                 raise_if_strict(chain, error)
     if refused:
-        await tier.delete_many(refused)  # they stay out of this tier, and so must what they replace
+        await tier.delete_many(refused, **tier.removed(refused))  # they stay out of this tier, and so must what they replace
 
 
 async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) -> int:
@@ -186,7 +187,7 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     try:
         await settle(chain, mutations)
         flows = [_delete_many(chain, tier, unique) for tier in writable(chain)]
-        results = await gather(chain, flows, dict.fromkeys(unique, chain.clock()))
+        results = await gather(chain, flows, dict.fromkeys(unique))
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         return len(set(unique).difference(*remaining)) if remaining else 0
     finally:
@@ -197,7 +198,7 @@ async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set
     """Return the keys that may still be in the tier."""
     failed: set[str] = set()
     try:
-        absent = await tier.delete_many(keys)
+        absent = await tier.delete_many(keys, **tier.removed(keys))
     except PartialFailure as partial:
         for error in partial.failed.values():
             raise_if_strict(chain, error)

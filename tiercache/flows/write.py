@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..coherence import Join, began
+from ..coherence import Join
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
+from ..notice import began
 from ..tier import FAILURES, Tier
 from .announce import announce
 from .read import Found, raise_if_strict, read
@@ -39,7 +40,7 @@ async def delete(chain: TierChain, key: str) -> bool:
     mutations = begin(chain, [key])
     try:
         await settle(chain, mutations)
-        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)], {key: chain.clock()})
+        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)], {key: None})
         return any(result is True for result in removed)
     finally:
         await end(chain, mutations)
@@ -170,7 +171,7 @@ async def undo(tier: Tier, key: str) -> None:
 
 
 async def gather(
-    chain: TierChain, flows: Sequence[Flow[Any]], changes: Mapping[str, float], prefixes: Sequence[str] = ()
+    chain: TierChain, flows: Sequence[Flow[Any]], changes: Mapping[str, float | None], prefixes: Sequence[str] = ()
 ) -> list[Any]:
     """Run one flow a tier, side by side, and tell other processes.
 
@@ -184,7 +185,8 @@ async def gather(
     except BaseException:
         chain.coherence.owe_changes(changes, prefixes)  # who knows how far they came
         raise
-    await announce(chain, changes, prefixes)
+    if prefixes or not chain.coherence.went_along(results):
+        await announce(chain, changes, prefixes)
     for result in results:
         if isinstance(result, BaseException) and (chain.strict or not isinstance(result, FAILURES)):
             raise result
@@ -227,16 +229,16 @@ async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry) -> None:
     kept = tier.takes(entry, chain.clock())
     if kept is not None:
         try:
-            await tier.put(key, kept)
+            await tier.put(key, kept, **tier.stored({key: kept}))
         except EntryTooLarge:
             tier.counters.skipped += 1
         else:
             tier.counters.puts += 1
             return
-    await tier.delete(key)  # it stays out of this tier, and so must what it replaces
+    await tier.delete(key, **tier.removed([key]))  # it stays out of this tier, and so must what it replaces
 
 
 async def _delete(tier: Tier, key: str) -> bool:
-    removed = await tier.delete(key)
+    removed = await tier.delete(key, **tier.removed([key]))
     tier.counters.deletes += removed
     return removed
