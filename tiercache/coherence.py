@@ -121,7 +121,9 @@ class Coherence:
         carriers = [tier for tier in tiers if not tier.local and isinstance(tier.backend, NoticeCarrier)]
         self.carrier = carriers[-1] if carriers and wanted else None
         self.counters = NoticeCounters()
-        self._is_only = not [tier for tier in tiers if not tier.local and tier is not self.carrier and tier.write != "never"]
+        self._is_only = not [
+            tier for tier in tiers if not tier.local and tier is not self.carrier and tier.write != "never"
+        ]
         self._memory = [tier for tier in tiers if tier.local] if self.carrier is not None else []
         self._fence = fence
         self._flights = flights
@@ -197,6 +199,8 @@ class Coherence:
             self.counters.gaps += 1
             self._set_blind(True)
             self._drop_all()
+        elif self.joined:
+            return  # the next attempt failed, too
         if self.carrier is not None:
             self.carrier.failed(error)
         self._settle()

@@ -185,9 +185,7 @@ class RedisBackend(Backend):
         """`delete`, awaited."""
         return await self._arun(self._telling(operations.delete(self._layout, key), letter), deadline, repeatable=False)
 
-    def delete_many(
-        self, keys: Sequence[str], *, deadline: float | None = None, letter: Letter | None = None
-    ) -> int:
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None, letter: Letter | None = None) -> int:
         """Remove the entries and return how many of these keys are now absent: one UNLINK for each 1,000 keys."""
         return self._run(self._telling(operations.delete_many(self._layout, keys), letter), deadline)
 

@@ -163,7 +163,9 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) 
             if key not in too_large:
                 raise_if_strict(chain, error)
     if refused:
-        await tier.delete_many(refused, **tier.removed(refused))  # they stay out of this tier, and so must what they replace
+        await tier.delete_many(
+            refused, **tier.removed(refused)
+        )  # they stay out of this tier, and so must what they replace
 
 
 async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) -> int:

@@ -1,0 +1,197 @@
+"""RedisBackend as a carrier of notices: one round trip, one connection, one thread; and users who may not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+import time
+import uuid
+
+import pytest
+import redis
+
+from tiercache import Cache, MemoryBackend, TierChain
+from tiercache.coherence import NoticeCarrier
+from tiercache.errors import AccessDenied, CacheClosed
+from tiercache_redis import RedisBackend
+
+WAIT = 10
+
+
+def eventually(condition):
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def prefix():
+    return f"{uuid.uuid4().hex[:12]}:"
+
+
+@pytest.fixture
+def make(redis_url, prefix):
+    made = []
+
+    def make(url=redis_url, **options):
+        chain = TierChain(MemoryBackend(), RedisBackend(url, prefix=prefix, timeout=5), **options)
+        made.append(chain)
+        return Cache(chain, namespace="n")
+
+    yield make
+    for chain in made:
+        chain.close()
+
+
+class Ears:
+    """A listener that keeps what it was told."""
+
+    def __init__(self):
+        self.told, self.live_now = [], threading.Event()
+
+    def live(self):
+        self.live_now.set()
+
+    def heard(self, message):
+        self.told.append(message)
+
+    def lost(self, error):
+        self.live_now.clear()
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "tiercache-notices"]
+
+
+def test_the_backend_carries_notices(redis_url):
+    assert isinstance(RedisBackend(redis_url), NoticeCarrier)
+
+
+def test_messages_reach_whoever_listens_below_the_prefix(redis_url, prefix):
+    backend, elsewhere = RedisBackend(redis_url, prefix=prefix), RedisBackend(redis_url, prefix="other:")
+    ears, deaf = Ears(), Ears()
+    backend.listen(ears)
+    elsewhere.listen(deaf)
+    assert ears.live_now.wait(WAIT)
+    assert deaf.live_now.wait(WAIT)
+    backend.announce([b"one", b"\x00\xff" * 300_000])
+    asyncio.run(backend.aannounce([b"three"]))
+    eventually(lambda: ears.told == [b"one", b"\x00\xff" * 300_000, b"three"])
+    assert deaf.told == []
+    backend.close()
+    elsewhere.close()
+
+
+def test_listeners_share_one_connection_and_it_ends_with_the_last(redis_url, prefix):
+    backend, first, second = RedisBackend(redis_url, prefix=prefix), Ears(), Ears()
+    before = len(threads())
+    backend.listen(first)
+    assert first.live_now.wait(WAIT)
+    backend.listen(second)
+    assert second.live_now.is_set()
+    assert len(threads()) == before + 1
+    backend.unlisten(first)
+    backend.announce([b"x"])
+    eventually(lambda: second.told == [b"x"])
+    assert first.told == []
+    backend.unlisten(second)
+    eventually(lambda: len(threads()) == before)
+    backend.listen(first)  # and begins again
+    eventually(lambda: len(threads()) == before + 1)
+    backend.close()
+    eventually(lambda: len(threads()) == before)
+
+
+def test_a_listener_that_is_dropped_is_not_kept_alive_by_the_thread(redis_url, prefix):
+    backend, before = RedisBackend(redis_url, prefix=prefix), len(threads())
+    ears = Ears()
+    backend.listen(ears)
+    assert ears.live_now.wait(WAIT)
+    del ears
+    gc.collect()
+    eventually(lambda: len(threads()) == before)
+    backend.close()
+
+
+def test_a_closed_backend_neither_sends_nor_listens(redis_url):
+    backend = RedisBackend(redis_url)
+    backend.close()
+    with pytest.raises(CacheClosed):
+        backend.listen(Ears())
+    with pytest.raises(CacheClosed):
+        backend.announce([b"x"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cache: cache.set("k", 1),
+        lambda cache: cache.delete("k"),
+        lambda cache: cache.set_many({"k": 1, "l": 2}),
+        lambda cache: cache.delete_many(["k", "l"]),
+        lambda cache: cache.get_or_set("new", lambda: 1),
+    ],
+    ids=["set", "delete", "set_many", "delete_many", "get_or_set"],
+)
+def test_a_notice_costs_no_round_trip_of_its_own(make, change, monkeypatch):
+    cache, other = make(), make()
+    other.set("k", 0)
+    cache.set("k", 0)
+    other.get("k")
+    backend = cache.chain.tiers[1].backend
+    exchanged = []
+    exchange = backend._connections.exchange
+    monkeypatch.setattr(
+        backend._connections,
+        "exchange",
+        lambda commands, *a, **k: (exchanged.append([c[0] for c in commands]), exchange(commands, *a, **k))[1],
+    )
+    change(cache)
+    writing = [names for names in exchanged if names != [b"GET"]]
+    assert [names[-1] for names in writing] == [b"PUBLISH"]
+    eventually(lambda: other.chain.coherence.counters.heard >= 2)
+
+
+def test_a_tier_below_that_takes_longer_has_the_change_told_again(redis_url, prefix, clock):
+    from tests.support import RemoteBackend
+
+    below = RemoteBackend(time.time)
+    chain = TierChain(MemoryBackend(), RedisBackend(redis_url, prefix=prefix, timeout=5), below)
+    ears = Ears()
+    chain.tiers[1].backend.listen(ears)
+    assert ears.live_now.wait(WAIT)
+    Cache(chain, namespace="n").set("k", 1)
+    eventually(lambda: len(ears.told) == 2)
+    chain.close()
+
+
+@pytest.fixture
+def restricted(redis_url):
+    """The URL of a user who may use all keys and no channel."""
+    name = f"user-{uuid.uuid4().hex[:8]}"
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.execute_command("ACL", "SETUSER", name, "on", ">pw", "~*", "+@all", "resetchannels")
+        yield redis_url.replace("redis://", f"redis://{name}:pw@")
+        admin.execute_command("ACL", "DELUSER", name)
+
+
+def test_a_user_who_may_not_use_the_channel_is_told_how_to_allow_it(restricted):
+    backend = RedisBackend(restricted)
+    with pytest.raises(AccessDenied, match=r"&prefix\*"):
+        backend.announce([b"x"])
+    backend.close()
+
+
+def test_where_no_channel_may_be_used_the_cache_works_and_copies_stay_for_a_second(make, restricted, caplog):
+    cache, other = make(restricted), make(restricted)
+    with caplog.at_level(logging.WARNING):
+        for number in range(20):
+            cache.set("k", number)
+    assert other.get("k") == 19
+    assert cache.chain.tiers[1].counters.errors["AccessDenied"] <= 3  # listening, sending, sending again
+    assert len(caplog.records) == 2  # one a chain
+    cache.set("k", "new")
+    eventually(lambda: other.get("k") == "new")
