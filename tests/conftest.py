@@ -13,9 +13,9 @@ from typing import TypeVar
 import pytest
 
 from tests.peers import certificate, free_port, serve, web
-from tiercache.testing import servers
+from tiercache.testing import FakeClock, servers
 
-__all__ = ["certificate", "free_port", "serve", "web"]  # fixtures
+__all__ = ["FakeClock", "certificate", "free_port", "serve", "web"]  # all but the first: fixtures
 
 T = TypeVar("T")
 
@@ -141,19 +141,6 @@ def azure_container(azure_server: servers.AzureServer) -> str:
 def s3_prefix() -> str:
     """What the names of a test's own objects start with, on whichever cloud."""
     return f"{uuid.uuid4().hex[:12]}/"
-
-
-class FakeClock:
-    """Unix seconds that move only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture

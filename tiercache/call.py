@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .entry import Entry, Metadata
 from .errors import CorruptEntry, PartialFailure
 from .flow import Operation
+from .guard import Seen
 
 if TYPE_CHECKING:
     from .tier import Tier
@@ -103,6 +104,26 @@ def _number(args: tuple[Any, ...], answer: Any) -> int:
     return answer
 
 
+def _seen(args: tuple[Any, ...], answer: Any) -> Seen:
+    if not isinstance(answer, Seen):
+        raise TypeError(f"get_seen returned a {type(answer).__name__}")
+    _entry(args, answer.entry)
+    return answer
+
+
+def _many_seen(args: tuple[Any, ...], answer: Any) -> dict[str, Seen]:
+    if not isinstance(answer, dict) or not all(isinstance(seen, Seen) for seen in answer.values()):
+        raise TypeError("get_many_seen returned no dict of what was seen")
+    _entries(args, {key: seen.entry for key, seen in answer.items() if seen.entry is not None})
+    return answer
+
+
+def _keys(args: tuple[Any, ...], answer: Any) -> set[str]:
+    if not isinstance(answer, set):
+        raise TypeError(f"the store answered with a {type(answer).__name__}, not a set of keys")
+    return answer
+
+
 def _anything(args: tuple[Any, ...], answer: Any) -> None:
     return None
 
@@ -118,4 +139,11 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "clear": _number,
     "ping": _anything,
     "announce": _anything,
+    "get_seen": _seen,
+    "get_many_seen": _many_seen,
+    "put_seen": _truth,
+    "put_many_seen": _keys,
+    "bury": _keys,
+    "close_tombs": _number,
+    "overtaken": _keys,
 }

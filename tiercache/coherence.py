@@ -14,9 +14,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
@@ -136,6 +136,8 @@ class Coherence:
         if self.carrier is not None:
             self._begin()
             fork.register(self)
+            for tier in tiers:
+                tier.on_taken = self.taken
 
     def after_fork(self) -> None:
         """The subscription stayed in the parent: what memory holds can no longer be relied on here."""
@@ -275,6 +277,21 @@ class Coherence:
             return False
         return not any(isinstance(result, BaseException) for result in results)
 
+    @contextmanager
+    def changing(self, changes: Mapping[str, float | None], prefixes: Sequence[str] = ()) -> Iterator[None]:
+        """Where changing the tiers is interrupted, have it told all the same: who knows how far it came."""
+        try:
+            yield
+        except BaseException:
+            self.owe_changes(changes, prefixes)
+            self._pay_soon()
+            raise
+
+    def taken(self, keys: Iterable[str]) -> None:
+        """A tier took changes that it had missed, or that were written behind: until now it held what was older."""
+        self.owe_changes(dict.fromkeys(keys))
+        self._pay_soon()
+
     def owe(self, call: Call[None], error: TiercacheError | None = None) -> None:
         """A call of `told` failed: what it was to say is said again later."""
         for message in call.args[0]:
@@ -344,7 +361,7 @@ class Coherence:
 
     def _ride(self) -> None:
         """Have the carrier send notices together with its writes, if it can."""
-        if self.carrier is not None and self.carrier.write != "never":
+        if self.carrier is not None and self.carrier.write == "through":
             self.carrier.tells = self.letter if getattr(self.carrier.backend, "takes_letters", False) else None
 
 

@@ -17,12 +17,15 @@ from .call import Call
 from .entry import Entry, Metadata
 from .errors import (
     BackendError,
+    BackendTimeout,
     BackendUnavailable,
     CacheClosed,
     ConfigurationError,
     PartialFailure,
     TiercacheError,
 )
+from .guard import Guard, Seen
+from .journal import Journal
 from .memory import MemoryBackend
 from .notice import Letter, began
 from .objectstore.classes import ClassRules, mixes, usable
@@ -31,7 +34,8 @@ from .storage_class import StorageClassRule, checked_rules, chosen_class
 from .units import Duration, Size, parse_duration, parse_size
 
 Promote = Literal["always", "second_hit", "never"]
-Write = Literal["through", "never"]
+Write = Literal["through", "behind", "never"]
+WhenFull = Literal["drop", "wait"]
 FAILURES = (BackendError, ConfigurationError)
 """What a flow takes as "this tier cannot": counted, logged, and never raised to the caller unless strict."""
 
@@ -51,7 +55,12 @@ class Tier:
             backend's own default (Redis 0.1, object stores 2, memory none); None: no bound.
         promote: whether entries found in slower tiers are copied up into this one: `always`, on the `second_hit`,
             or `never`.
-        write: `through`: every `set` writes here and waits for it. `never`: this tier is only read.
+        write: `through`: every `set` writes here and waits for it. `behind`: it is queued, written in the background
+            (several together), and read from the queue until then; of several writes to a key the last one is made.
+            `never`: this tier is only read.
+        queue_entries, queue_bytes: how much may wait to be written behind.
+        when_full: what a write behind does when that much waits: `drop` the entry (counted; what it was to replace is
+            deleted), or `wait` for room, for `timeout` at most.
         max_ttl: entries stay here no longer than this; None: as long as they live.
         max_entry_bytes: larger payloads skip this tier and are counted; None: as the backend says (object stores
             take 16 MiB).
@@ -76,6 +85,9 @@ class Tier:
         timeout: Duration | None = _FROM_BACKEND,
         promote: Promote = "always",
         write: Write = "through",
+        queue_entries: int = 10_000,
+        queue_bytes: Size = "64MiB",
+        when_full: WhenFull = "drop",
         max_ttl: Duration | None = None,
         max_entry_bytes: Size | None = None,
         storage_classes: Sequence[StorageClassRule] = (),
@@ -87,6 +99,10 @@ class Tier:
             raise ConfigurationError(f"promote={promote!r} must be one of {', '.join(get_args(Promote))}")
         if write not in get_args(Write):
             raise ConfigurationError(f"write={write!r} must be one of {', '.join(get_args(Write))}")
+        if when_full not in get_args(WhenFull):
+            raise ConfigurationError(f"when_full={when_full!r} must be one of {', '.join(get_args(WhenFull))}")
+        if isinstance(queue_entries, bool) or not isinstance(queue_entries, int) or queue_entries < 1:
+            raise ConfigurationError(f"queue_entries={queue_entries!r} must be a whole number from 1 on")
         self.backend = backend
         self.name = name
         self.promote: Promote = promote
@@ -101,6 +117,16 @@ class Tier:
         self.cap: float | None = None
         self.tells: Callable[[Mapping[str, float | None]], Letter] | None = None
         self.local = isinstance(backend, MemoryBackend)
+        if self.local and write == "behind":
+            raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
+        self.when_full: WhenFull = when_full
+        self.guards = isinstance(backend, Guard)
+        self.queue_entries = queue_entries
+        self.queue_bytes = parse_size(queue_bytes, "queue_bytes")
+        self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
+        self.on_change: Callable[[Tier], object] = _nobody
+        self.on_absence: Callable[[Tier], object] = _nobody
+        self.on_taken: Callable[[Iterable[str]], object] = _nobody
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
         self.storage_classes = checked_rules(storage_classes)
@@ -134,8 +160,12 @@ class Tier:
         """Ask for metadata."""
         return Call(self, "head", (key,), self.timeout)
 
-    def put(self, key: str, entry: Entry, *, if_absent: bool = False, **options: Any) -> Call[bool]:
+    def put(
+        self, key: str, entry: Entry, *, if_absent: bool = False, if_match: str | None = None, **options: Any
+    ) -> Call[bool]:
         """Ask to store an entry; `options`: a letter to send with it."""
+        if if_match is not None:
+            return Call(self, "put", (key, entry), self.timeout, if_match=if_match)
         return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent, **options)
 
     def delete(self, key: str, **options: Any) -> Call[bool]:
@@ -162,6 +192,36 @@ class Tier:
         """`stored`, of a call that removes entries."""
         return {} if self.tells is None else {"letter": self.tells(dict.fromkeys(keys))}
 
+    def get_seen(self, key: str) -> Call[Seen]:
+        """Ask a guard for an entry, and for what stands in its place (see `tiercache.guard`)."""
+        return Call(self, "get_seen", (key,), self.timeout)
+
+    def get_many_seen(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Seen]]:
+        """Ask a guard for entries, and for what stands in their place."""
+        return Call(self, "get_many_seen", (keys,), self._batch_timeout(len(keys)) if bounded else None)
+
+    def put_seen(self, key: str, entry: Entry, token: str) -> Call[bool]:
+        """Ask a guard to store an entry if what was seen is still there."""
+        return Call(self, "put_seen", (key, entry, token), self.timeout)
+
+    def put_many_seen(
+        self, entries: Mapping[str, Entry], tokens: Mapping[str, str], *, bounded: bool = True
+    ) -> Call[set[str]]:
+        """Ask a guard to store those entries for which what was seen is still there."""
+        return Call(self, "put_many_seen", (entries, tokens), self._batch_timeout(len(entries)) if bounded else None)
+
+    def bury(self, keys: Sequence[str], mark: bytes) -> Call[set[str]]:
+        """Ask a guard to leave open tombstones in place of entries."""
+        return Call(self, "bury", (keys, mark), self._batch_timeout(len(keys)))
+
+    def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
+        """Ask a guard to close them."""
+        return Call(self, "close_tombs", (keys, mark), self._batch_timeout(len(keys)))
+
+    def overtaken(self, tokens: Mapping[str, str]) -> Call[set[str]]:
+        """Ask a guard which keys hold something else than these tokens stand for."""
+        return Call(self, "overtaken", (tokens,), self._batch_timeout(len(tokens)))
+
     def clear(self, prefix: str) -> Call[int]:
         """Ask to remove every entry below a prefix; this has no deadline."""
         return Call(self, "clear", (prefix,), None)
@@ -169,6 +229,16 @@ class Tier:
     def ping(self) -> Call[None]:
         """Ask whether the store can serve."""
         return Call(self, "ping", (), self.timeout)
+
+    def missed(self, keys: Iterable[str]) -> None:
+        """The store did not take a change of these keys: until they are deleted there, it answers no reads for them."""
+        self.journal.missed_change(keys)
+        self.on_change(self)
+
+    def behind(self, key: str, entry: Entry | None, token: str = "") -> None:
+        """Queue a change of a tier that is written behind; None: the key is deleted."""
+        self.journal.queue(key, entry, token)
+        self.on_change(self)
 
     def takes(self, entry: Entry, now: float, *, capped: bool = True) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
@@ -254,6 +324,8 @@ class Tier:
                 self._count(part)
         elif isinstance(error, FAILURES):
             self._count(error)
+        if isinstance(error, (BackendUnavailable, BackendTimeout)):
+            self.on_absence(self)
         return error
 
     def snapshot(self) -> TierStats:
@@ -277,6 +349,9 @@ class Tier:
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
+            queued=self.journal.queued,
+            dropped=self.journal.dropped,
+            missed=self.journal.missed,
             read=latency(counters.read_latency),
             write=latency(counters.write_latency),
         )
@@ -309,6 +384,10 @@ class Tier:
         logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
 
 
+def _nobody(what: object) -> None:
+    """Stands for the chain, which has a tier's journal worked off."""
+
+
 def _check_backend(backend: object) -> None:
     """Refuse what is no backend, without its repr: that may be a URL with a password."""
     kind = type(backend).__name__
@@ -324,7 +403,7 @@ def _check_backend(backend: object) -> None:
         raise ConfigurationError(f"a {kind} is not a Backend: it has no {', '.join(missing)}")
 
 
-_READS = frozenset({"get", "get_many", "head", "scan"})
+_READS = frozenset({"get", "get_many", "head", "scan", "get_seen", "get_many_seen"})
 _REQUIRED = [
     prefix + name
     for name in (

@@ -12,7 +12,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="u
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 documented = {"__name__": __name__}
-exec(compile(BLOCK.findall(PAGE)[0], "testing.md", "exec"), documented)
+(STORE,) = [block for block in BLOCK.findall(PAGE) if "class TestMyStore" in block]
+exec(compile(STORE, "testing.md", "exec"), documented)
 TestMyStore = documented["TestMyStore"]
 
 

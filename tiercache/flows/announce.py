@@ -12,15 +12,24 @@ if TYPE_CHECKING:
     from ..chain import TierChain
 
 
-async def announce(chain: TierChain, changes: Mapping[str, float | None], prefixes: Sequence[str] = ()) -> None:
+async def announce(
+    chain: TierChain,
+    changes: Mapping[str, float | None],
+    results: Sequence[object] | None = None,
+    *,
+    prefixes: Sequence[str] = (),
+) -> None:
     """Tell of changes; what cannot be told now is told later.
 
     Args:
         chain: the tiers, all of which have taken the changes, or failed to.
         changes: full stored keys, and when what they hold now began to be made; None: now.
+        results: how that went, by tier: where the only one has sent the notice with its write, nothing more is said.
         prefixes: beginnings of keys; all that begin so were changed.
     """
     coherence = chain.coherence
+    if results is not None and coherence.went_along(results):
+        return
     if not coherence.tells:
         coherence.owe_changes(changes, prefixes)
         return

@@ -11,8 +11,10 @@ from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
+from ..hearsay import tell
 from ..notice import began
 from ..tier import FAILURES, Tier
+from . import change, guarded
 from .announce import announce
 from .read import Found, raise_if_strict, read
 
@@ -40,8 +42,16 @@ async def delete(chain: TierChain, key: str) -> bool:
     mutations = begin(chain, [key])
     try:
         await settle(chain, mutations)
-        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)], {key: None})
-        return any(result is True for result in removed)
+        with chain.coherence.changing({key: None}):
+            burial = await guarded.bury(chain, [key])
+            tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
+            try:
+                removed = await gather(chain, [change.delete(tier, key) for tier in tiers])
+            finally:
+                await guarded.close(chain, burial)
+            guarded.raise_if_strict(chain, burial)
+        await announce(chain, {key: None}, removed)
+        return any(result is True for result in removed) or (burial is not None and key in burial.had)
     finally:
         await end(chain, mutations)
 
@@ -82,6 +92,7 @@ async def put_everywhere(
     after_memory: Callable[[], None] | None = None,
     *,
     classes: Mapping[Tier, str] | None = None,
+    claimed: str | None = None,
 ) -> None:
     """Store the entry in memory, call `after_memory`, then store it in the other tiers side by side.
 
@@ -91,27 +102,32 @@ async def put_everywhere(
         entry: what to store.
         after_memory: called when memory can answer.
         classes: the storage class for some of the tiers; for the others the entry's own.
+        claimed: the token under which the guard holds it already.
     """
     placed = classes or {}
-    tiers = writable(chain)
+    tiers = [tier for tier in writable(chain) if claimed is None or tier is not chain.guard]
     for tier in tiers:
         if tier.local:
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
-    results = await gather(
-        chain,
-        [
-            _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry)
-            for tier in tiers
-            if not tier.local
-        ],
-        {key: began(entry)},
-    )
-    await keep_alone(chain, {key: entry}, results)
+    held = guarded.prepared_many(chain, tiers, {key: entry})
+    as_held, token = held.get(key, (entry, claimed or ""))
+
+    def entry_for(tier: Tier) -> Entry:
+        return as_held if tier is chain.guard else entry.in_class(placed[tier]) if tier in placed else entry
+
+    with chain.coherence.changing({key: began(entry)}):
+        results = await gather(
+            chain, [_put(chain, tier, key, entry_for(tier), token) for tier in tiers if not tier.local]
+        )
+        await guarded.verify(chain, {key: token} if token else {})
+        if claimed is None:
+            await keep_alone(chain, {key: entry}, results)
+    await announce(chain, {key: began(entry)}, results)
 
 
-async def keep_alone(chain: TierChain, entries: Mapping[str, Entry], results: Sequence[Any]) -> None:
+async def keep_alone(chain: TierChain, entries: Mapping[str, Entry], results: Sequence[object]) -> None:
     """Where memory is blind, keep for their whole life the entries that no other tier took: nobody else has them."""
     if chain.coherence.blind and results and all(isinstance(result, BaseException) for result in results):
         now = chain.clock()
@@ -153,40 +169,20 @@ async def end(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Close mutations; of those that were overtaken nothing stays: a miss is better than the older value."""
     try:
+        if chain.missed.unsaid:
+            await tell(chain.missed, chain.side_by_side)
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):
-                    await undo(tier, mutation.key)
+                    await change.undo(tier, mutation.key)
     finally:
         for mutation in mutations:
             chain.fence.finish(mutation)
 
 
-async def undo(tier: Tier, key: str) -> None:
-    """Remove what an overtaken write left."""
-    try:
-        await tier.delete(key)
-    except FAILURES:
-        return  # counted and logged
-
-
-async def gather(
-    chain: TierChain, flows: Sequence[Flow[Any]], changes: Mapping[str, float | None], prefixes: Sequence[str] = ()
-) -> list[Any]:
-    """Run one flow a tier, side by side, and tell other processes.
-
-    Args:
-        chain: the tiers.
-        flows: what changes them; the failure of a tier is a result, unless the chain is strict.
-        changes, prefixes: what is changed, and when, as `announce` takes them.
-    """
-    try:
-        results = await Gather(flows, chain.side_by_side)
-    except BaseException:
-        chain.coherence.owe_changes(changes, prefixes)  # who knows how far they came
-        raise
-    if prefixes or not chain.coherence.went_along(results):
-        await announce(chain, changes, prefixes)
+async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
+    """Run one flow a tier, side by side; the failure of a tier is a result, unless the chain is strict."""
+    results = await Gather(flows, chain.side_by_side)
     for result in results:
         if isinstance(result, BaseException) and (chain.strict or not isinstance(result, FAILURES)):
             raise result
@@ -195,7 +191,7 @@ async def gather(
 
 def writable(chain: TierChain) -> list[Tier]:
     """Return the tiers that are written to."""
-    return [tier for tier in chain.tiers if tier.write == "through"]
+    return [tier for tier in chain.tiers if tier.write != "never"]
 
 
 def _with_end(entry: Entry, expires_at: float | None) -> Entry:
@@ -225,20 +221,13 @@ async def _classes_held(chain: TierChain, key: str, found: Found) -> dict[Tier, 
     return held
 
 
-async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry) -> None:
+async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry, token: str = "") -> None:
     kept = tier.takes(entry, chain.clock())
     if kept is not None:
         try:
-            await tier.put(key, kept, **tier.stored({key: kept}))
+            await change.put(tier, key, kept, token)
         except EntryTooLarge:
             tier.counters.skipped += 1
         else:
-            tier.counters.puts += 1
             return
-    await tier.delete(key, **tier.removed([key]))  # it stays out of this tier, and so must what it replaces
-
-
-async def _delete(tier: Tier, key: str) -> bool:
-    removed = await tier.delete(key, **tier.removed([key]))
-    tier.counters.deletes += removed
-    return removed
+    await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces

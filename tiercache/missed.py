@@ -1,0 +1,189 @@
+"""What processes tell each other of tiers that missed changes, through the tiers that did not.
+
+A process whose journal holds missed changes of a tier says so in one small entry in each of the other persistent tiers,
+until the tier has taken them. Who reads that believes nothing that the tier holds meanwhile. A process that is heard no
+more is taken for dead: what the tier held by then is never believed again, as nobody knows which of its keys are old.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from . import fork
+from .entry import Clock, Entry, Metadata
+from .errors import CorruptEntry
+from .fence import Write
+from .tier import Tier
+
+KEY = "_meta:missed"
+RENEW = 15.0
+"""Seconds after which a process says again what it said."""
+DEAD = 60.0
+"""Seconds without that, after which it is taken for dead."""
+
+
+class Report(msgspec.Struct, omit_defaults=True):
+    """The payload of the entry.
+
+    Attributes:
+        missing: by tier, which processes hold missed changes of it, and when they last said so (Unix seconds).
+        floors: by tier, until when (Unix seconds) nothing that it holds is believed.
+    """
+
+    version: int = msgspec.field(name="v", default=1)
+    missing: dict[str, dict[str, float]] = msgspec.field(name="m", default_factory=dict)
+    floors: dict[str, float] = msgspec.field(name="f", default_factory=dict)
+
+    def say(self, tier: str, process: str, now: float | None) -> bool:
+        """Note that a process misses changes of a tier; None: no more. Whether that changes anything."""
+        processes = self.missing.setdefault(tier, {})
+        if now is None:
+            changed = processes.pop(process, None) is not None
+            if not processes:
+                del self.missing[tier]
+            return changed
+        processes[process] = now
+        return True
+
+    def raise_floor(self, tier: str, floor: float) -> bool:
+        """Believe nothing of a tier that is as old. Whether that is news."""
+        if floor <= self.floors.get(tier, 0.0):
+            return False
+        self.floors[tier] = floor
+        return True
+
+
+_decode = msgspec.msgpack.Decoder(Report).decode
+
+
+def report_in(entry: Entry | None) -> Report:
+    """Return the report that a tier holds; an empty one if it holds none that can be read."""
+    if entry is None:
+        return Report()
+    try:
+        report = _decode(entry.payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        raise CorruptEntry("what processes tell each other of missed changes cannot be read") from None
+    return report
+
+
+def entry_of(report: Report) -> Entry:
+    """Return the entry that a tier keeps; it never expires."""
+    payload = msgspec.msgpack.encode(report)
+    return Entry(payload, Metadata(key=KEY, created_at=0.0, codec="msgpack", size=len(payload)))
+
+
+class Missed:
+    """What this process said, and what it heard.
+
+    Args:
+        tiers: all tiers of the chain.
+        clock: returns Unix seconds.
+
+    Attributes:
+        tiers: those that can tell: the persistent ones. With fewer than two there is nobody to be told by.
+        due: whether the tiers have to be asked before they are believed.
+        distrusted: tiers of which another process holds missed changes.
+        said: tiers of which this process has said that they miss changes, and when (monotonic seconds).
+    """
+
+    def __init__(self, tiers: Sequence[Tier], clock: Clock) -> None:
+        persistent = [tier for tier in tiers if not tier.local and getattr(tier.backend, "persistent", True)]
+        self.tiers = tuple(persistent if len(persistent) > 1 else [])
+        self.clock = clock
+        self._heard: dict[tuple[str, str], tuple[float, float]] = {}
+        self.distrusted: frozenset[Tier] = frozenset()
+        self.due = bool(self.tiers)
+        self._doubts = self._doubts_before = 0
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """Be another process, which has said nothing yet."""
+        self._lock = threading.Lock()
+        self.process = os.urandom(8).hex()
+        self.said: dict[Tier, float] = {}
+        self.asking: Write | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a tier may not be believed."""
+        return self.due or bool(self.distrusted)
+
+    @property
+    def unsaid(self) -> list[Tier]:
+        """Tiers that miss changes of ours, of which the others were not told, or not lately."""
+        now = time.monotonic()
+        return [
+            tier
+            for tier in self.tiers
+            if tier.journal.missed and (tier not in self.said or now - self.said[tier] > RENEW)
+        ]
+
+    @property
+    def outdated(self) -> list[Tier]:
+        """Tiers of which we said that they miss changes, and that have taken them since."""
+        return [tier for tier in list(self.said) if not tier.journal.missed]
+
+    def doubt(self) -> None:
+        """A tier was away: ask before it is believed again."""
+        with self._lock:
+            self._doubts += 1
+            self.due = bool(self.tiers)
+
+    def note_said(self, tier: Tier) -> None:
+        """The others were told that a tier misses changes of ours."""
+        self.said[tier] = time.monotonic()
+
+    def others(self, tier: Tier) -> list[Tier]:
+        """The tiers that are told about one."""
+        return [other for other in self.tiers if other is not tier and other.write != "never"]
+
+    def begin_asking(self, write: Write) -> Write | None:
+        """Return who asks the tiers already; None: the caller does."""
+        with self._lock:
+            if self.asking is not None and not self.asking.is_lost:
+                return self.asking
+            self.asking, self._doubts_before = write, self._doubts
+            return None
+
+    def end_asking(self, write: Write, reports: Sequence[tuple[Tier, Report]]) -> list[Tier]:
+        """Take over what the tiers told; return those of which a process is taken for dead."""
+        dead: list[Tier] = []
+        with self._lock:
+            distrusted: set[Tier] = set()
+            for tier in self.tiers:
+                told = [report for source, report in reports if source is not tier]
+                floor = max((report.floors.get(tier.label, 0.0) for report in told), default=0.0)
+                tier.journal.floor = max(tier.journal.floor, floor)
+                processes = {name: at for report in told for name, at in report.missing.get(tier.label, {}).items()}
+                processes.pop(self.process, None)
+                if processes:
+                    distrusted.add(tier)
+                if any(self._is_dead(tier.label, name, at) for name, at in processes.items()):
+                    dead.append(tier)
+            self.distrusted = frozenset(distrusted)
+            self.due = self._doubts != self._doubts_before  # one was away meanwhile
+            if self.asking is write:
+                self.asking = None
+        write.done.set_result(None)
+        return dead
+
+    def is_dead(self, tier: Tier, process: str) -> bool:
+        """Whether a process that missed changes of a tier was not heard for long."""
+        heard = self._heard.get((tier.label, process))
+        return heard is not None and time.monotonic() - heard[1] > DEAD
+
+    def _is_dead(self, label: str, process: str, at: float) -> bool:
+        """By our own clock: how long has it said the same?"""
+        now = time.monotonic()
+        heard = self._heard.get((label, process))
+        if heard is None or heard[0] != at:
+            self._heard[label, process] = (at, now)
+            return False
+        return now - heard[1] > DEAD
