@@ -132,9 +132,8 @@ class Coherence:
         self._closed = False
         self._ticking = False
         self.blind = False
-        self.joined = True
+        self._begin()
         if self.carrier is not None:
-            self._begin()
             fork.register(self)
             for tier in tiers:
                 tier.on_taken = self.taken
@@ -236,7 +235,7 @@ class Coherence:
                 yield tier.backend
 
     def _set_blind(self, blind: bool) -> None:
-        self.blind = blind
+        self.blind = blind and bool(self._memory)
         for tier in self._memory:
             tier.cap = BLIND_TTL if blind else None
 
@@ -261,6 +260,11 @@ class Coherence:
         messages = notice.written(self._sender, {**owed, **self._timed(changes)}, prefixes, everything=everything)
         carrier = cast(Tier, self.carrier)
         return Call(carrier, "announce", (messages,), carrier.timeout)
+
+    def was_told(self) -> None:
+        """A call of `told` did what it should."""
+        self.counters.sent += 1
+        self._ride()
 
     def letter(self, changes: Mapping[str, float | None]) -> Letter:
         """Return what tells of these changes, for the carrier to send together with its write."""
@@ -356,8 +360,7 @@ class Coherence:
             except CacheClosed:
                 return  # nobody is left to tell
             else:
-                self.counters.sent += 1
-                self._ride()
+                self.was_told()
 
     def _ride(self) -> None:
         """Have the carrier send notices together with its writes, if it can."""

@@ -184,11 +184,11 @@ class Tier:
         """Ask to remove entries; `options`: a letter to send with it."""
         return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)), **options)
 
-    def stored(self, entries: Mapping[str, Entry]) -> dict[str, Letter]:
+    def stored(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
         """Return the options of a call that stores entries, for other processes to hear of; empty: not from here."""
         return {} if self.tells is None else {"letter": self.tells({key: began(one) for key, one in entries.items()})}
 
-    def removed(self, keys: Iterable[str]) -> dict[str, Letter]:
+    def removed(self, keys: Iterable[str]) -> dict[str, Any]:
         """`stored`, of a call that removes entries."""
         return {} if self.tells is None else {"letter": self.tells(dict.fromkeys(keys))}
 

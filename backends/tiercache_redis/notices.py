@@ -107,7 +107,7 @@ class Subscription:
                 self._tell_lost(error)
                 refused = isinstance(error, (AccessDenied, ConfigurationError))
                 longest = REFUSED_RETRY if refused else min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 10))
-                self._wake.wait(longest * random.uniform(0.5, 1.0))
+                self._wake.wait(longest * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
     def _listen_once(self) -> tuple[TiercacheError | None, bool]:
         """Listen on one connection; return why it ended, if it was not meant to, and whether it ever listened."""

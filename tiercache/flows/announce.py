@@ -43,4 +43,4 @@ async def announce(
         coherence.owe(call)
         raise
     else:
-        coherence.counters.sent += 1
+        coherence.was_told()
