@@ -37,8 +37,8 @@ BLIND_TTL = 1.0
 """Seconds for which memory keeps a copy of what slower tiers hold while no notices arrive."""
 MAX_OWED = 10_000
 """Changes that could not be told, by name; beyond, everything is said to have changed."""
-JOIN_SECONDS = 1.0
-"""Seconds that the first callers wait for the subscription where the tier has no deadline."""
+JOIN_SECONDS = 0.3
+"""Seconds that the first callers wait for the subscription, if the tier's deadline is no longer."""
 MUTE_SECONDS = 30.0
 """Seconds for which nothing is told where the carrier refuses it to this user."""
 RETRY_SECONDS = 0.5
@@ -388,4 +388,4 @@ class Join(Operation[None]):
 
     def _timeout(self) -> float:
         carrier = self.coherence.carrier
-        return JOIN_SECONDS if carrier is None or carrier.timeout is None else carrier.timeout
+        return JOIN_SECONDS if carrier is None or carrier.timeout is None else max(JOIN_SECONDS, carrier.timeout)
