@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -41,25 +41,27 @@ def _say(tier: str, process: str, now: float | None, report: Report) -> bool:
     return report.say(tier, process, now)
 
 
-async def ask(missed: Missed, pool: DaemonPool) -> None:
-    """Ask the tiers what other processes missed, once for all who need to know now."""
+async def ask(missed: Missed, pool: DaemonPool, tier: Tier, failed: Collection[Tier] = ()) -> None:
+    """Ask the others, but for those that `failed` just now, what a tier missed; once for all who need to know."""
     write = Write(running_loop())
-    before = missed.begin_asking(write)
+    before = missed.begin_asking(tier, write)
     if before is not None:
         await Settled([before], ASK_TIMEOUT)
         return
-    reports: list[tuple[Tier, Report]] = []
-    dead: list[Tier] = []
+    reports: list[Report] = []
+    doubts, dead = missed.doubts, False
     try:
-        answers = await Gather([_read(tier) for tier in missed.tiers], pool)
-        for tier, answer in zip(missed.tiers, answers, strict=True):
+        answers = await Gather(
+            [_read(other) for other in missed.tiers if other is not tier and other not in failed], pool
+        )
+        for answer in answers:
             if isinstance(answer, tuple):
-                reports.append((tier, answer[0]))
+                reports.append(answer[0])
             elif isinstance(answer, BaseException) and not isinstance(answer, FAILURES):
                 raise answer
     finally:
-        dead = missed.end_asking(write, reports)
-    for tier in dead:
+        dead = missed.end_asking(tier, write, reports, doubts)
+    if dead:
         await _bury(missed, pool, tier)
 
 
@@ -122,7 +124,7 @@ class Hearsay:
         self._pool = DaemonPool(1, "tiercache-hearsay")
         self._begun = self._closed = False
         for tier in missed.tiers:
-            tier.on_absence = self.doubt
+            tier.on_absence = missed.doubt
         self.after_fork()
         fork.register(self)
 
@@ -139,20 +141,16 @@ class Hearsay:
         if not begun and not self._closed:
             ticker.every(OFTEN, self.tick)
 
-    def doubt(self, tier: Tier | None = None) -> None:
-        """A tier was away: it is not believed again before the others were asked what it missed."""
-        self._missed.doubt()
-
     def tick(self) -> None:
         """Start a round if there is something to tell, or it is time to ask."""
         missed = self._missed
-        due = missed.due or missed.distrusted or time.monotonic() - self._asked >= EVERY
+        due = missed.distrusted if time.monotonic() - self._asked < EVERY else missed.tiers
         if due or missed.unsaid or missed.outdated:
             with self._lock:
                 if self._closed or (self._running is not None and not self._running.done()):
                     return
                 try:
-                    self._running = self._pool.submit(self._round, bool(due))
+                    self._running = self._pool.submit(self._round, tuple(due))
                 except BackendUnavailable:  # no thread to be had: at the next tick
                     return
 
@@ -161,14 +159,15 @@ class Hearsay:
         self._closed = True
         ticker.stop(self.tick)
         if self._missed.outdated:
-            self._round(due=False)
+            self._round(())
         self._pool.close()
 
-    def _round(self, due: bool) -> None:
+    def _round(self, due: Sequence[Tier]) -> None:
         try:
             drive(tell(self._missed, self._side_by_side))
-            if due:
+            if len(due) == len(self._missed.tiers):
                 self._asked = time.monotonic()
-                drive(ask(self._missed, self._side_by_side))
+            for tier in due:
+                drive(ask(self._missed, self._side_by_side, tier))
         except CacheClosed:
             return

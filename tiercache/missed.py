@@ -87,7 +87,7 @@ class Missed:
 
     Attributes:
         tiers: those that can tell: the persistent ones. With fewer than two there is nobody to be told by.
-        due: whether the tiers have to be asked before they are believed.
+        doubted: tiers of which it is not known whether they missed changes: the others are asked when one has an entry.
         distrusted: tiers of which another process holds missed changes.
         said: tiers of which this process has said that they miss changes, and when (monotonic seconds).
     """
@@ -98,8 +98,8 @@ class Missed:
         self.clock = clock
         self._heard: dict[tuple[str, str], tuple[float, float]] = {}
         self.distrusted: frozenset[Tier] = frozenset()
-        self.due = bool(self.tiers)
-        self._doubts = self._doubts_before = 0
+        self.doubted: frozenset[Tier] = frozenset(self.tiers)
+        self._doubts = 0
         self.after_fork()
         fork.register(self)
 
@@ -108,12 +108,12 @@ class Missed:
         self._lock = threading.Lock()
         self.process = os.urandom(8).hex()
         self.said: dict[Tier, float] = {}
-        self.asking: Write | None = None
+        self._asking: dict[Tier, Write] = {}
 
     @property
-    def doubtful(self) -> bool:
-        """Whether a tier may not be believed."""
-        return self.due or bool(self.distrusted)
+    def doubtful(self) -> frozenset[Tier]:
+        """The tiers that may not be believed just so."""
+        return self.doubted | self.distrusted if self.distrusted else self.doubted
 
     @property
     def unsaid(self) -> list[Tier]:
@@ -130,11 +130,12 @@ class Missed:
         """Tiers of which we said that they miss changes, and that have taken them since."""
         return [tier for tier in list(self.said) if not tier.journal.missed]
 
-    def doubt(self) -> None:
+    def doubt(self, tier: Tier) -> None:
         """A tier was away: ask before it is believed again."""
-        with self._lock:
-            self._doubts += 1
-            self.due = bool(self.tiers)
+        if tier in self.tiers:
+            with self._lock:
+                self._doubts += 1
+                self.doubted |= {tier}
 
     def note_said(self, tier: Tier) -> None:
         """The others were told that a tier misses changes of ours."""
@@ -144,35 +145,35 @@ class Missed:
         """The tiers that are told about one."""
         return [other for other in self.tiers if other is not tier and other.write != "never"]
 
-    def begin_asking(self, write: Write) -> Write | None:
-        """Return who asks the tiers already; None: the caller does."""
+    def begin_asking(self, tier: Tier, write: Write) -> Write | None:
+        """Return who asks about the tier already; None: the caller does."""
         with self._lock:
-            if self.asking is not None and not self.asking.is_lost:
-                return self.asking
-            self.asking, self._doubts_before = write, self._doubts
+            before = self._asking.get(tier)
+            if before is not None and not before.is_lost:
+                return before
+            self._asking[tier] = write
             return None
 
-    def end_asking(self, write: Write, reports: Sequence[tuple[Tier, Report]]) -> list[Tier]:
-        """Take over what the tiers told; return those of which a process is taken for dead."""
-        dead: list[Tier] = []
+    @property
+    def doubts(self) -> int:
+        """How often there was one."""
+        return self._doubts
+
+    def end_asking(self, tier: Tier, write: Write, reports: Sequence[Report], doubts: int) -> bool:
+        """Take over what the others told of a tier; whether a process that missed its changes is taken for dead."""
         with self._lock:
-            distrusted: set[Tier] = set()
-            for tier in self.tiers:
-                told = [report for source, report in reports if source is not tier]
-                floor = max((report.floors.get(tier.label, 0.0) for report in told), default=0.0)
-                tier.journal.floor = max(tier.journal.floor, floor)
-                processes = {name: at for report in told for name, at in report.missing.get(tier.label, {}).items()}
-                processes.pop(self.process, None)
-                if processes:
-                    distrusted.add(tier)
-                if any(self._is_dead(tier.label, name, at) for name, at in processes.items()):
-                    dead.append(tier)
-            self.distrusted = frozenset(distrusted)
-            self.due = self._doubts != self._doubts_before  # one was away meanwhile
-            if self.asking is write:
-                self.asking = None
+            floor = max((report.floors.get(tier.label, 0.0) for report in reports), default=0.0)
+            tier.journal.floor = max(tier.journal.floor, floor)
+            processes = {name: at for report in reports for name, at in report.missing.get(tier.label, {}).items()}
+            processes.pop(self.process, None)
+            self.distrusted = self.distrusted | {tier} if processes else self.distrusted - {tier}
+            if self._doubts == doubts:  # else one was away meanwhile
+                self.doubted -= {tier}
+            if self._asking.get(tier) is write:
+                del self._asking[tier]
+            dead = [name for name, at in processes.items() if self._is_dead(tier.label, name, at)]
         write.done.set_result(None)
-        return dead
+        return bool(dead)
 
     def is_dead(self, tier: Tier, process: str) -> bool:
         """Whether a process that missed changes of a tier was not heard for long."""

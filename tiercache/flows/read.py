@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -71,6 +72,7 @@ def raise_if_strict(chain: TierChain, error: Exception) -> None:
 
 async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Found | None:
     stale: Found | None = None
+    failed: list[Tier] = []
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
     for tier in chain.tiers:
         try:
@@ -81,18 +83,16 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
                 entry: Entry | None = pending.entry
             else:
                 # Memory never waits and has no deadline: an operation would cost more than the look.
-                if tier.local:
-                    entry = tier.backend.get(key)
-                elif chain.missed.doubtful and not await is_believed(chain, tier):
+                entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
+                if entry is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
                     tier.counters.misses += 1
                     continue
-                else:
-                    entry = await _ask(chain, tier, key, load)
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
             raise_if_strict(chain, error)
             tier.counters.misses += 1
+            failed.append(tier)
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat):
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
             continue
@@ -114,12 +114,15 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
     return None
 
 
-async def is_believed(chain: TierChain, tier: Tier) -> bool:
-    """Whether a slower tier may answer: no other process holds changes that it missed."""
+async def is_believed(chain: TierChain, tier: Tier, failed: Collection[Tier] = ()) -> bool:
+    """Whether what a slower tier holds may be used: no other process knows of changes that it missed.
+
+    Those that `failed` in this call are not asked again.
+    """
     missed = chain.missed
-    if missed.due:
+    if tier in missed.doubted:
         chain.hearsay.begin()
-        await ask(missed, chain.side_by_side)
+        await ask(missed, chain.side_by_side, tier, failed)
     return tier not in missed.distrusted
 
 
@@ -139,13 +142,15 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
     pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
     if pending is not None:
         return None if pending.entry is None else pending.entry.metadata
-    if chain.missed.doubtful and not await is_believed(chain, tier):
-        return None
     if tier is chain.guard:
         entry = await _ask(chain, tier, load.key, load)
-        return None if entry is None else entry.metadata
-    metadata = await tier.head(load.key)
-    return None if metadata is not None and refused(tier, load, metadata) else metadata
+        metadata = None if entry is None else entry.metadata
+    else:
+        metadata = await tier.head(load.key)
+        metadata = None if metadata is not None and refused(tier, load, metadata) else metadata
+    if metadata is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier):
+        return None
+    return metadata
 
 
 def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:
