@@ -63,11 +63,12 @@ class OtherProcess:
 
 
 class _Worker:
-    def __init__(self, url: str, timeout: float = 5, **options: Any) -> None:
+    def __init__(self, url: str, timeout: float = 5, lease: str | None = None, **options: Any) -> None:
         from tiercache import Cache, MemoryBackend, TierChain
         from tiercache_redis import RedisBackend
 
-        self.chain = TierChain(MemoryBackend(), RedisBackend(url, timeout=timeout, **options))
+        self.url, self.prefix = url, options.get("prefix")
+        self.chain = TierChain(MemoryBackend(), RedisBackend(url, timeout=timeout, **options), lease=lease)
         self.cache = Cache(self.chain, namespace="n")
 
     def get(self, key: str) -> Any:
@@ -85,6 +86,18 @@ class _Worker:
 
     def clear(self) -> None:
         self.cache.clear()
+
+    def compute(self, key: str, seconds: float) -> Any:
+        """Get the value, or count and take a while to compute it."""
+        import redis
+
+        def factory() -> str:
+            with redis.Redis.from_url(self.url) as client:
+                client.incr(f"count-{self.prefix}")
+            time.sleep(seconds)
+            return "computed"
+
+        return self.cache.get_or_set(key, factory)
 
     def tier(self, key: str) -> str | None:
         return self.cache.lookup(key).tier

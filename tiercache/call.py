@@ -139,6 +139,8 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "clear": _number,
     "ping": _anything,
     "announce": _anything,
+    "lease": _truth,
+    "end_lease": _truth,
     "get_seen": _seen,
     "get_many_seen": _many_seen,
     "put_seen": _truth,

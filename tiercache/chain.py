@@ -15,6 +15,7 @@ from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
 from .hearsay import Hearsay
+from .lease import Leases
 from .memory import MemoryBackend
 from .missed import Missed
 from .objectstore.classes import choices
@@ -22,6 +23,7 @@ from .pool import DaemonPool
 from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier
+from .units import Duration, parse_duration
 
 DRAIN_TIMEOUT = 5.0
 
@@ -44,13 +46,20 @@ class TierChain:
         clock: returns Unix seconds; tests pass their own.
         coherent: tell other processes of changes, and drop from memory what they change, through a tier that carries
             notices (Redis). False: other processes' changes are seen when an entry leaves memory.
+        lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
+            its value, such as `"30s"`: those that waited so long compute for themselves. None: each computes.
 
     Raises:
         ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
     """
 
     def __init__(
-        self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time, coherent: bool = True
+        self,
+        *tiers: Tier | Backend,
+        strict: bool = False,
+        clock: Clock = time.time,
+        coherent: bool = True,
+        lease: Duration | None = None,
     ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
@@ -66,8 +75,15 @@ class TierChain:
         self.guard = self._guard()
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
+        self.leases = Leases(self.tiers, None if lease is None else parse_duration(lease, "lease"), self.background)
         self.coherence = Coherence(
-            self.tiers, wanted=coherent, fence=self.fence, flights=self.flights, clock=clock, pool=self.background
+            self.tiers,
+            wanted=coherent,
+            fence=self.fence,
+            flights=self.flights,
+            leases=self.leases,
+            clock=clock,
+            pool=self.background,
         )
         watch(self)
 

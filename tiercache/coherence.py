@@ -26,6 +26,7 @@ from .entry import CLOCK_SKEW, Clock
 from .errors import AccessDenied, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Operation
+from .lease import Leases
 from .memory import MemoryBackend
 from .notice import Letter
 from .pool import DaemonPool
@@ -105,7 +106,7 @@ class Coherence:
     Args:
         tiers: the chain's; the last backend that carries notices is used, which most processes share.
         wanted: False: this chain neither sends nor hears notices.
-        fence, flights, clock: the chain's.
+        fence, flights, leases, clock: the chain's.
         pool: where what could not be told is tried again.
 
     Attributes:
@@ -116,7 +117,15 @@ class Coherence:
     """
 
     def __init__(
-        self, tiers: Sequence[Tier], *, wanted: bool, fence: Fence, flights: Flights, clock: Clock, pool: DaemonPool
+        self,
+        tiers: Sequence[Tier],
+        *,
+        wanted: bool,
+        fence: Fence,
+        flights: Flights,
+        leases: Leases,
+        clock: Clock,
+        pool: DaemonPool,
     ) -> None:
         carriers = [tier for tier in tiers if not tier.local and isinstance(tier.backend, NoticeCarrier)]
         self.carrier = carriers[-1] if carriers and wanted else None
@@ -127,6 +136,7 @@ class Coherence:
         self._memory = [tier for tier in tiers if tier.local] if self.carrier is not None else []
         self._fence = fence
         self._flights = flights
+        self._leases = leases
         self._clock = clock
         self._pool = pool
         self._closed = False
@@ -210,6 +220,7 @@ class Coherence:
         self._fence.overtake(changes)
         for key in changes:
             self._flights.forget(key)
+        self._leases.changed(changes)
         for memory in self._stores():
             for key, changed_at in changes.items():
                 held = memory.get(key)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..coherence import Join
 from ..entry import Entry
 from ..fence import Load
 from ..flow import running_loop
+from ..lease import Lease
 from ..singleflight import Factory, Flight, Follow, Lead, Outcome
-from . import guarded
+from . import guarded, leased
 from .read import read
 from .write import finish, put_everywhere, settle
 
@@ -65,11 +66,23 @@ async def obtain(
 
 async def _compute(chain: TierChain, flight: Flight, factory: Callable[[], Any], build: Build, renew: bool) -> None:
     load = chain.fence.begin(flight.key)
+    lease: Lease | Literal["found"] | None = None
     try:
         found = None if renew else await read(chain, flight.key, load=load)
         if found is not None:
             flight.resolve(Outcome(found.entry, found.tier))
             return
+        if not renew:
+
+            async def look() -> bool:
+                found = await read(chain, flight.key, load=load)
+                if found is not None:
+                    flight.resolve(Outcome(found.entry, found.tier))
+                return found is not None
+
+            lease = await leased.turn(chain, flight.key, look)
+            if lease == "found":
+                return
         value = await Factory(factory, chain.factories)
         entry = build(value)
         if entry is None:
@@ -79,6 +92,7 @@ async def _compute(chain: TierChain, flight: Flight, factory: Callable[[], Any],
     except Exception as error:  # noqa: BLE001 - it goes to every waiter
         flight.resolve(Outcome(error=error, traceback=error.__traceback__))
     finally:
+        chain.leases.give_back(lease)
         chain.fence.release(load)
         chain.flights.leave(flight)
         flight.resolve(Outcome())  # interrupted from outside, unless it was resolved before
