@@ -88,7 +88,9 @@ class TierChain:
         watch(self)
 
     @classmethod
-    def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
+    def from_urls(
+        cls, *urls: str, strict: bool = False, coherent: bool = True, lease: Duration | None = None
+    ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
@@ -103,7 +105,7 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict)
+        return cls(*map(tier_from_url, urls), strict=strict, coherent=coherent, lease=lease)
 
     @property
     def memory(self) -> MemoryBackend | None:
