@@ -12,7 +12,7 @@ import pytest
 
 from tests.carriers import Carrier, Hub, Process
 from tests.support import RemoteBackend
-from tiercache import Cache, Tier, TierChain, coherence, notice
+from tiercache import Cache, Tier, TierChain, coherence, notice, telling
 from tiercache.entry import CLOCK_SKEW
 from tiercache.errors import AccessDenied, BackendUnavailable
 
@@ -368,7 +368,7 @@ def test_what_could_not_be_told_is_told_at_the_close(two, hub):
 
 
 def test_more_than_can_be_remembered_stands_for_everything(two, hub, monkeypatch):
-    monkeypatch.setattr(coherence, "MAX_OWED", 3)
+    monkeypatch.setattr(telling, "MAX_OWED", 3)
     here, there = two
     there.cache.set_many(dict.fromkeys("abcdef", "old"))
     hub.error = BackendUnavailable("down")

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from tiercache import Cache, MemoryBackend, TierChain
-from tiercache.coherence import NoticeCarrier
+from tiercache.carrier import NoticeCarrier
 from tiercache.errors import AccessDenied, CacheClosed
 from tiercache_redis import RedisBackend
 

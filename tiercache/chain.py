@@ -22,6 +22,7 @@ from .objectstore.classes import choices
 from .pool import DaemonPool
 from .shutdown import watch
 from .singleflight import Flights
+from .telling import Teller
 from .tier import Tier
 from .units import Duration, parse_duration
 
@@ -76,15 +77,8 @@ class TierChain:
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
         self.leases = Leases(self.tiers, None if lease is None else parse_duration(lease, "lease"), self.background)
-        self.coherence = Coherence(
-            self.tiers,
-            wanted=coherent,
-            fence=self.fence,
-            flights=self.flights,
-            leases=self.leases,
-            clock=clock,
-            pool=self.background,
-        )
+        self.teller = Teller(self.tiers, wanted=coherent, clock=clock, pool=self.background)
+        self.coherence = Coherence(self.tiers, self.teller, self.fence, self.flights, self.leases)
         watch(self)
 
     @classmethod
@@ -177,6 +171,7 @@ class TierChain:
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
         self.hearsay.close()
+        self.teller.close()
         self.coherence.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
@@ -191,7 +186,8 @@ class TierChain:
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
         await asyncio.to_thread(self.hearsay.close)
-        await asyncio.to_thread(self.coherence.close)
+        await asyncio.to_thread(self.teller.close)
+        self.coherence.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:

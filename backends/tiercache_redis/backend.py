@@ -19,7 +19,7 @@ from .leases import KeepsLeases
 from .tombstones import Tombstones
 
 if TYPE_CHECKING:
-    from tiercache.coherence import Listener
+    from tiercache.carrier import Listener
     from tiercache.notice import Letter
 
     from .address import Address

@@ -22,7 +22,7 @@ from .errors import VENDOR_ERRORS, mapped
 from .layout import Command, pack
 
 if TYPE_CHECKING:
-    from tiercache.coherence import Listener
+    from tiercache.carrier import Listener
 
 logger = logging.getLogger("tiercache")
 

@@ -27,20 +27,20 @@ async def announce(
         results: how that went, by tier: where the only one has sent the notice with its write, nothing more is said.
         prefixes: beginnings of keys; all that begin so were changed.
     """
-    coherence = chain.coherence
-    if results is not None and coherence.went_along(results):
+    teller = chain.teller
+    if results is not None and teller.went_along(results):
         return
-    if not coherence.tells:
-        coherence.owe_changes(changes, prefixes)
+    if not teller.tells:
+        teller.owe_changes(changes, prefixes)
         return
-    call = coherence.told(changes, prefixes)
+    call = teller.told(changes, prefixes)
     try:
         await call
     except FAILURES as error:
-        coherence.owe(call, error)
+        teller.owe(call, error)
         raise_if_strict(chain, error)
     except BaseException:
-        coherence.owe(call)
+        teller.owe(call)
         raise
     else:
-        coherence.was_told()
+        teller.was_told()

@@ -179,7 +179,7 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
         tokens = {key: token for key, (_, token) in held.items()}
         in_guard = {**entries, **{key: entry for key, (entry, _) in held.items()}}
         changes = {key: began(entry) for key, entry in entries.items()}
-        with chain.coherence.changing(changes):
+        with chain.teller.changing(changes):
             results = await gather(
                 chain,
                 [
@@ -216,7 +216,7 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     mutations = begin(chain, unique)
     try:
         await settle(chain, mutations)
-        with chain.coherence.changing(dict.fromkeys(unique)):
+        with chain.teller.changing(dict.fromkeys(unique)):
             burial = await guarded.bury(chain, unique)
             tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
             try:
@@ -250,7 +250,7 @@ async def clear(chain: TierChain, prefix: str) -> None:
     try:
         if writes:
             overtake(await Settled(writes, TURN_TIMEOUT))
-        with chain.coherence.changing({}, [prefix]):
+        with chain.teller.changing({}, [prefix]):
             await gather(chain, [_clear(tier, prefix) for tier in writable(chain)])
         await announce(chain, {}, prefixes=[prefix])
     finally:

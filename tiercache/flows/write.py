@@ -42,7 +42,7 @@ async def delete(chain: TierChain, key: str) -> bool:
     mutations = begin(chain, [key])
     try:
         await settle(chain, mutations)
-        with chain.coherence.changing({key: None}):
+        with chain.teller.changing({key: None}):
             burial = await guarded.bury(chain, [key])
             tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
             try:
@@ -117,7 +117,7 @@ async def put_everywhere(
     def entry_for(tier: Tier) -> Entry:
         return as_held if tier is chain.guard else entry.in_class(placed[tier]) if tier in placed else entry
 
-    with chain.coherence.changing({key: began(entry)}):
+    with chain.teller.changing({key: began(entry)}):
         results = await gather(
             chain, [_put(chain, tier, key, entry_for(tier), token) for tier in tiers if not tier.local]
         )
