@@ -127,14 +127,15 @@ class _Worker:
         return self.chain.coherence.counters.gaps
 
     def forked(self, key: str) -> Any:
-        """Fork; return where the child finds the key at once, and what it has when another process changed it."""
+        """Fork; return how much the child inherits in memory, and where it finds the key first, and then."""
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
+            inherited = len(self.chain.memory or ())
             first = self.cache.lookup(key)
             self.live()
             self.cache.get(key)
-            os.write(writing, json.dumps([first.tier, self.cache.lookup(key).tier]).encode() + b"\n")
+            os.write(writing, json.dumps([inherited, first.tier, self.cache.lookup(key).tier]).encode() + b"\n")
             self.until(key, "new")
             os.write(writing, b"new\n")
             os._exit(0)
@@ -143,6 +144,7 @@ class _Worker:
         return json.loads(self.pipe.readline())
 
     def child_has(self) -> str:
+        """Wait until the child has the new value."""
         line = self.pipe.readline().strip()
         self.pipe.close()
         os.waitpid(self.child, 0)

@@ -343,6 +343,7 @@ def test_what_could_not_be_told_is_told_by_itself_later(two, hub):
     hub.error = BackendUnavailable("down")  # for those who send; the listeners do not notice
     here.cache.set("k", "new")
     assert there.cache.get("k") == "old"
+    eventually(lambda: here.carrier.trace.count("carrier.announce") >= 3)  # it is tried again
     hub.error = None
     eventually(lambda: there.cache.get("k") == "new")
 
