@@ -11,11 +11,13 @@ import uuid
 
 import pytest
 import redis
+from redis import exceptions as theirs
 
 from tiercache import Cache, MemoryBackend, TierChain
 from tiercache.carrier import NoticeCarrier
 from tiercache.errors import AccessDenied, CacheClosed
 from tiercache_redis import RedisBackend
+from tiercache_redis.frames import Frames
 
 WAIT = 10
 
@@ -62,6 +64,20 @@ class Ears:
         self.live_now.clear()
 
 
+class Wire:
+    """A socket that is sent these pieces, and then nothing."""
+
+    ends = None
+
+    def __init__(self, pieces):
+        self.pieces = pieces
+
+    def recv(self, size):
+        if not self.pieces:
+            raise TimeoutError
+        return self.pieces.pop(0)
+
+
 def threads():
     return [thread for thread in threading.enumerate() if thread.name == "tiercache-notices"]
 
@@ -103,6 +119,45 @@ def test_listeners_share_one_connection_and_it_ends_with_the_last(redis_url, pre
     eventually(lambda: len(threads()) == before + 1)
     backend.close()
     eventually(lambda: len(threads()) == before)
+
+
+def test_who_listens_right_after_the_last_one_left_is_served(redis_url, prefix):
+    backend, ears = RedisBackend(redis_url, prefix=prefix), Ears()
+    for number in range(20):
+        ears.live_now.clear()
+        backend.listen(ears)
+        assert ears.live_now.wait(WAIT)
+        backend.announce([b"%d" % number])
+        eventually(lambda number=number: ears.told[-1:] == [b"%d" % number])
+        backend.unlisten(ears)
+    backend.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 1000])
+def test_messages_are_read_whole_however_they_arrive(pieces):
+    sent = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$6\r\nab\r\ncd\r\n"
+    sent += b"*3\r\n$9\r\nsubscribe\r\n$-1\r\n:12\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n"
+    frames = Frames(Wire([sent[start : start + pieces] for start in range(0, len(sent), pieces)]))
+    found = []
+    while (message := frames.next(1)) is not None:
+        found.append(message)
+    assert found == [[b"message", b"c", b"ab\r\ncd"], [b"subscribe", b"", 12], [b"pong", b""]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        (b"-NOPERM no channel\r\n", theirs.NoPermissionError),
+        (b"-ERR what\r\n", theirs.ResponseError),
+        (b"HTTP/1.1 200 OK\r\n", theirs.InvalidResponse),
+        (b"*x\r\n", theirs.InvalidResponse),
+        (b"*1\r\n$99999999999\r\n", theirs.InvalidResponse),
+        (b"", theirs.ConnectionError),
+    ],
+)
+def test_what_is_no_message_ends_the_connection(sent, error):
+    with pytest.raises(error):
+        Frames(Wire([sent])).next(1)
 
 
 def test_a_listener_that_is_dropped_is_not_kept_alive_by_the_thread(redis_url, prefix):

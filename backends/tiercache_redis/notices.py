@@ -19,6 +19,7 @@ from tiercache import fork
 from tiercache.errors import AccessDenied, BackendTimeout, BackendUnavailable, ConfigurationError, TiercacheError
 
 from .errors import VENDOR_ERRORS, mapped
+from .frames import Frames
 from .layout import Command, pack
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ class Subscription:
             if self._closed or listener in self._alive():
                 return
             self._listeners.append(weakref.ref(listener))
+            self._wake.clear()
             if self._live:
                 listener.live()
             elif self._thread is None:
-                self._wake.clear()
                 self._thread = threading.Thread(target=self._run, name="tiercache-notices", daemon=True)
                 self._thread.start()
 
@@ -92,8 +93,9 @@ class Subscription:
             self._hurry()
 
     def _hurry(self) -> None:
-        """Have the thread look up from what it waits for."""
+        """Have the thread look up from what it waits for; who comes now is served by another connection."""
         self._wake.set()
+        self._live = False
         if self._connection is not None:
             with suppress(OSError, AttributeError):  # it is closed already
                 self._connection.wire.shutdown(socket.SHUT_RDWR)
@@ -114,9 +116,9 @@ class Subscription:
         connection, subscribed = None, False
         try:
             connection = self._connect()
-            self._subscribe(connection)
+            frames = self._subscribe(connection)
             subscribed = True
-            self._serve(connection)
+            self._serve(connection, frames)
         except VENDOR_ERRORS as error:
             return mapped(error), subscribed
         except TiercacheError as error:
@@ -131,26 +133,32 @@ class Subscription:
                 connection.disconnect()
         return None, subscribed
 
-    def _subscribe(self, connection: Any) -> None:
+    def _subscribe(self, connection: Any) -> Frames:
         self._connection = connection
+        frames = Frames(connection.wire)
         _send(connection, (b"SUBSCRIBE", self._channel))
-        connection.read_response()
+        if frames.next(SILENCE) is None:
+            raise BackendTimeout("Redis did not answer to SUBSCRIBE")
         with self._lock:
             self._live = True
             for listener in self._alive():
                 listener.live()
+        return frames
 
-    def _serve(self, connection: Any) -> None:
+    def _serve(self, connection: Any, frames: Frames) -> None:
         asked = False
-        while self._is_wanted():
-            connection.wire.ends = monotonic() + SILENCE
-            if connection.can_read(SILENCE):
-                connection.wire.ends = monotonic() + SILENCE
-                kind, *_, data = connection.read_response()
+        while not self._wake.is_set():
+            message = frames.next(SILENCE)
+            if message is not None:
                 asked = False
-                if kind == b"message":
-                    for listener in self._alive():
-                        listener.heard(data)
+                listeners = self._alive()
+                if not listeners:
+                    return
+                if message[0] == b"message":
+                    for listener in listeners:
+                        listener.heard(message[2])  # type: ignore[arg-type]
+            elif not self._is_wanted():
+                return
             elif asked:
                 raise BackendTimeout("Redis gave no sign of life on the connection for notices")
             else:
