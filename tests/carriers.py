@@ -17,6 +17,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.marks: dict[str, Entry] = {}
         self.listeners: list[Listener] = []
         self.messages: list[bytes] = []
         self.error: Exception | None = None
@@ -41,7 +42,7 @@ class Carrier(RemoteBackend):
 
     def __init__(self, clock: Clock, hub: Hub) -> None:
         super().__init__(clock, name="carrier")
-        self.entries = hub.entries
+        self.entries, self.marks = hub.entries, hub.marks
         self.hub = hub
         self.timeout = 0.1
 

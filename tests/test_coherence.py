@@ -42,7 +42,6 @@ CHANGES = {
     "delete": lambda cache: cache.adelete("k"),
     "delete_many": lambda cache: cache.adelete_many(["k", "other"]),
     "touch": lambda cache: cache.atouch("k", ttl=10),
-    "clear": lambda cache: cache.aclear(),
 }
 BLOCKING = {
     "set": lambda cache: cache.set("k", "new"),
@@ -50,7 +49,6 @@ BLOCKING = {
     "delete": lambda cache: cache.delete("k"),
     "delete_many": lambda cache: cache.delete_many(["k", "other"]),
     "touch": lambda cache: cache.touch("k", ttl=10),
-    "clear": lambda cache: cache.clear(),
 }
 
 
@@ -67,6 +65,44 @@ def test_a_change_leaves_the_memory_of_another_process(two, name, face):
         asyncio.run(CHANGES[name](here.cache))
     assert not there.holds("k")
     assert there.cache.get("k") == here.cache.get("k")
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+@pytest.mark.parametrize("name", ["clear", "invalidate_tags"])
+def test_an_invalidation_leaves_the_memory_of_another_process(two, name, face):
+    here, there = two
+    here.cache.set("k", "old", tags=["t"])
+    here.cache.set("other", "stays")
+    assert there.cache.get_many(["k", "other"]) == {"k": "old", "other": "stays"}
+    arguments = [["t"]] if name == "invalidate_tags" else []
+    if face == "sync":
+        getattr(here.cache, name)(*arguments)
+    else:
+        asyncio.run(getattr(here.cache, f"a{name}")(*arguments))
+    eventually(lambda: not there.holds("k"))
+    assert there.cache.get("k") is None
+    assert there.holds("other") is (name == "invalidate_tags")
+
+
+def test_an_invalidation_that_was_not_heard_holds_after_the_gap(two, hub):
+    here, there = two
+    here.cache.set("k", "old", tags=["t"])
+    assert there.cache.get("k") == "old"
+    hub.cut()
+    here.cache.invalidate_tags(["t"])
+    hub.mend()
+    assert there.cache.get("k") is None
+
+
+def test_an_invalidation_that_could_not_be_told_is_told_later(two, hub):
+    here, there = two
+    here.cache.set("k", "old", tags=["t"])
+    assert there.cache.get("k") == "old"
+    hub.error = BackendUnavailable("down")  # for those who send
+    here.cache.invalidate_tags(["t"])
+    eventually(lambda: here.carrier.trace.count("carrier.announce") >= 4)  # it is tried again
+    hub.error = None
+    eventually(lambda: there.cache.get("k") is None)
 
 
 def test_a_computed_value_replaces_what_another_process_remembers(two, hub):
@@ -273,7 +309,7 @@ def test_a_load_that_began_before_the_notices_came_back_is_not_stored(two, hub):
 
 def test_what_is_no_notice_drops_everything(two):
     _, there = two
-    for number, message in enumerate((b"", b"\xc1", bytes(40), notice._encoder.encode([2, bytes(16), {}, [], False]))):
+    for number, message in enumerate((b"", b"\xc1", bytes(40), notice._encoder.encode([2, bytes(16), {}, False]))):
         there.cache.set("k", "v")
         there.coherence.heard(message)
         assert not there.holds("k")
@@ -284,7 +320,7 @@ def test_a_notice_with_fields_of_a_later_release_is_read(two):
     _, there = two
     there.cache.set("k", "v")
     there.cache.set("other", "v")
-    there.coherence.heard(notice._encoder.encode([1, bytes(16), {"n:k": 0.0}, [], False, None, "more"]))
+    there.coherence.heard(notice._encoder.encode([1, bytes(16), {"n:k": 0.0}, False, {}, "more"]))
     assert there.holds("other")
     assert there.coherence.counters.unreadable == 0
 
@@ -362,7 +398,7 @@ def test_what_could_not_be_told_is_told_at_the_close(two, hub):
     here, there = two
     there.cache.set("k", "old")
     hub.error = BackendUnavailable("down")
-    here.cache.clear()
+    here.cache.delete("k")
     hub.error = None
     here.chain.close()
     assert there.cache.get("k") is None

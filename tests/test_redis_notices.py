@@ -78,8 +78,9 @@ class Wire:
         return self.pieces.pop(0)
 
 
-def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "tiercache-notices"]
+def thread_of(backend):
+    """The thread that listens for it; None: none does."""
+    return backend._subscription._thread
 
 
 def test_the_backend_carries_notices(redis_url):
@@ -103,22 +104,26 @@ def test_messages_reach_whoever_listens_below_the_prefix(redis_url, prefix):
 
 def test_listeners_share_one_connection_and_it_ends_with_the_last(redis_url, prefix):
     backend, first, second = RedisBackend(redis_url, prefix=prefix), Ears(), Ears()
-    before = len(threads())
     backend.listen(first)
     assert first.live_now.wait(WAIT)
+    thread = thread_of(backend)
     backend.listen(second)
     assert second.live_now.is_set()
-    assert len(threads()) == before + 1
+    assert thread_of(backend) is thread
     backend.unlisten(first)
     backend.announce([b"x"])
     eventually(lambda: second.told == [b"x"])
     assert first.told == []
+    first.live_now.clear()
     backend.unlisten(second)
-    eventually(lambda: len(threads()) == before)
+    thread.join(WAIT)
+    assert not thread.is_alive()
     backend.listen(first)  # and begins again
-    eventually(lambda: len(threads()) == before + 1)
+    assert first.live_now.wait(WAIT)
+    thread = thread_of(backend)
     backend.close()
-    eventually(lambda: len(threads()) == before)
+    thread.join(WAIT)
+    assert not thread.is_alive()
 
 
 def test_who_listens_right_after_the_last_one_left_is_served(redis_url, prefix):
@@ -161,13 +166,14 @@ def test_what_is_no_message_ends_the_connection(sent, error):
 
 
 def test_a_listener_that_is_dropped_is_not_kept_alive_by_the_thread(redis_url, prefix):
-    backend, before = RedisBackend(redis_url, prefix=prefix), len(threads())
-    ears = Ears()
+    backend, ears = RedisBackend(redis_url, prefix=prefix), Ears()
     backend.listen(ears)
     assert ears.live_now.wait(WAIT)
+    thread = thread_of(backend)
     del ears
     gc.collect()
-    eventually(lambda: len(threads()) == before)
+    thread.join(WAIT)
+    assert not thread.is_alive()
     backend.close()
 
 

@@ -19,6 +19,7 @@ from typing import cast
 from . import fork, notice
 from .carrier import NoticeCarrier
 from .entry import CLOCK_SKEW
+from .epochs import Epochs
 from .errors import TiercacheError
 from .fence import Fence
 from .flow import Operation
@@ -38,7 +39,7 @@ class Coherence:
     """Keeps the memory tiers of one chain in step with other processes.
 
     Args:
-        tiers, teller, fence, flights, leases: the chain's.
+        tiers, teller, fence, flights, leases, epochs: the chain's.
 
     Attributes:
         carrier: the tier that carries notices; None: there is none, or it is not wanted.
@@ -47,7 +48,15 @@ class Coherence:
         counters: the teller's.
     """
 
-    def __init__(self, tiers: Sequence[Tier], teller: Teller, fence: Fence, flights: Flights, leases: Leases) -> None:
+    def __init__(
+        self,
+        tiers: Sequence[Tier],
+        teller: Teller,
+        fence: Fence,
+        flights: Flights,
+        leases: Leases,
+        epochs: Epochs,
+    ) -> None:
         self.carrier = teller.carrier
         self.counters = teller.counters
         self._teller = teller
@@ -55,6 +64,7 @@ class Coherence:
         self._fence = fence
         self._flights = flights
         self._leases = leases
+        self._epochs = epochs
         self._closed = False
         self.blind = False
         self._begin()
@@ -89,6 +99,7 @@ class Coherence:
 
     def live(self) -> None:
         """From now on all notices arrive: what memory holds from before is dropped."""
+        self._epochs.doubt()
         self._drop_all()
         self._set_blind(False)
         self._settle()
@@ -105,8 +116,8 @@ class Coherence:
         self.counters.heard += 1
         if said.everything:
             self._drop_all()
-        for prefix in said.prefixes:
-            self._drop_prefix(prefix)
+        for namespace, marks in said.marks.items():
+            self._epochs.heard(namespace, marks)
         if said.changes:
             self._drop(said.changes)
 
@@ -139,12 +150,6 @@ class Coherence:
                 # Whose clock is ahead is not known: what may be older goes.
                 if held is not None and notice.began(held) <= changed_at + CLOCK_SKEW:
                     memory.delete(key)
-
-    def _drop_prefix(self, prefix: str) -> None:
-        self._fence.overtake_prefix(prefix)
-        self._flights.forget_prefix(prefix)
-        for memory in self._stores():
-            memory.clear(prefix)
 
     def _drop_all(self) -> None:
         self._fence.overtake_prefix("")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
 
 import msgspec
 
 from .entry import Entry
 from .errors import TiercacheError
+from .marks import Marks
 
 MAX_KEYS = 1000
 MAX_BYTES = 1 << 20
 """A notice that would hold more is cut into several."""
+NO_MARKS: Mapping[str, Marks] = MappingProxyType({})
 _FORMAT = 1
 
 
@@ -24,17 +26,15 @@ class Notice(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         format: 1; what a later format says cannot be known, so it stands for "everything".
         sender: the chain that speaks: 16 random bytes, others after a fork.
         changes: full stored keys, and when each was changed (Unix seconds).
-        prefixes: beginnings of keys; all that begin so were changed.
         everything: too much was changed to name it.
-        marks: epochs that moved, as `tiercache.epochs` writes them.
+        marks: by namespace, what was invalidated and when.
     """
 
     format: int = _FORMAT
     sender: bytes
     changes: dict[str, float] = {}
-    prefixes: list[str] = []
     everything: bool = False
-    marks: Any = None
+    marks: dict[str, Marks] = {}
 
     def __repr__(self) -> str:  # no key: a repr ends up in logs
         return f"<Notice of {len(self.changes)} keys>"
@@ -60,14 +60,13 @@ _decoder = msgspec.msgpack.Decoder(Notice)
 def written(
     sender: bytes,
     changes: Mapping[str, float],
-    prefixes: Sequence[str] = (),
     *,
     everything: bool = False,
-    marks: Any = None,
+    marks: Mapping[str, Marks] = NO_MARKS,
 ) -> list[bytes]:
     """Return the messages that say this, each of a bounded size."""
     first, *others = list(_pages(changes)) or [{}]
-    head = Notice(sender=sender, changes=first, prefixes=list(prefixes), everything=everything, marks=marks)
+    head = Notice(sender=sender, changes=first, everything=everything, marks=dict(marks))
     return [_encoder.encode(head), *(_encoder.encode(Notice(sender=sender, changes=page)) for page in others)]
 
 

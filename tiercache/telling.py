@@ -19,6 +19,7 @@ from .call import Call
 from .carrier import NoticeCarrier
 from .entry import Clock
 from .errors import AccessDenied, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
+from .marks import NONE, Marks
 from .notice import Letter
 from .pool import DaemonPool
 from .ticker import ticker
@@ -85,6 +86,7 @@ class Teller:
         self.sender = os.urandom(16)
         self._owed: dict[str, float] = {}
         self._owes_all = False
+        self._marks: dict[str, Marks] = {}
         self._mute_until = 0.0
         self._ride()
 
@@ -93,11 +95,12 @@ class Teller:
         """Whether this chain tells others of its changes."""
         return self.carrier is not None and self.carrier.write != "never" and time.monotonic() >= self._mute_until
 
-    def told(self, changes: Mapping[str, float | None], prefixes: Sequence[str] = ()) -> Call[None]:
+    def told(self, changes: Mapping[str, float | None]) -> Call[None]:
         """Return the call that tells of these changes; what is owed is added to them, and no longer owed."""
         with self._lock:
             owed, everything, self._owed, self._owes_all = self._owed, self._owes_all, {}, False
-        messages = notice.written(self.sender, {**owed, **self._timed(changes)}, prefixes, everything=everything)
+            marks, self._marks = self._marks, {}
+        messages = notice.written(self.sender, {**owed, **self._timed(changes)}, everything=everything, marks=marks)
         carrier = cast(Tier, self.carrier)
         return Call(carrier, "announce", (messages,), carrier.timeout)
 
@@ -117,19 +120,24 @@ class Teller:
 
         Where other tiers took it, too, they may have done so later than the carrier, and it is told of again.
         """
-        if self.carrier is None or self.carrier.tells is None or not self._is_only or self._owed or self._owes_all:
+        if self.carrier is None or self.carrier.tells is None or not self._is_only or self._owes:
             return False
         return not any(isinstance(result, BaseException) for result in results)
 
     @contextmanager
-    def changing(self, changes: Mapping[str, float | None], prefixes: Sequence[str] = ()) -> Iterator[None]:
+    def changing(self, changes: Mapping[str, float | None]) -> Iterator[None]:
         """Where changing the tiers is interrupted, have it told all the same: who knows how far it came."""
         try:
             yield
         except BaseException:
-            self.owe_changes(changes, prefixes)
+            self.owe_changes(changes)
             self._pay_soon()
             raise
+
+    def invalidated(self, namespace: str, marks: Marks) -> None:
+        """This process invalidated tags or a namespace; the tiers are told of it by others."""
+        self._owe_marks({namespace: marks})
+        self._pay_soon()
 
     def taken(self, keys: Iterable[str]) -> None:
         """A tier took changes that it had missed, or that were written behind: until now it held what was older."""
@@ -141,24 +149,39 @@ class Teller:
         for message in call.args[0]:
             said = notice.read(message)
             if said is not None:
-                self.owe_changes(said.changes, said.prefixes, everything=said.everything)
+                self.owe_changes(said.changes, everything=said.everything)
+                self._owe_marks(said.marks)
         self._mute(error)
 
-    def owe_changes(
-        self, changes: Mapping[str, float | None], prefixes: Sequence[str] = (), *, everything: bool = False
-    ) -> None:
+    def owe_changes(self, changes: Mapping[str, float | None], *, everything: bool = False) -> None:
         """Tell of these changes soon, from the background: they may have been made."""
         if self.carrier is None or self.carrier.write == "never":
             return
         with self._lock:
             self._owed |= self._timed(changes)
-            if everything or prefixes or len(self._owed) > MAX_OWED:
+            if everything or len(self._owed) > MAX_OWED:
                 self._owed, self._owes_all = {}, True
+        self._see_to_it()
+
+    def _owe_marks(self, marks: Mapping[str, Marks]) -> None:
+        if self.carrier is None or self.carrier.write == "never" or not marks:
+            return
+        with self._lock:
+            for namespace, news in marks.items():
+                self._marks[namespace] = self._marks.get(namespace, NONE).merged(news)
+        self._see_to_it()
+
+    def _see_to_it(self) -> None:
+        with self._lock:
             begin, self._ticking = not self._ticking, True
         if begin:
             ticker.every(RETRY_SECONDS, self._pay_soon)
         else:
             ticker.wake()
+
+    @property
+    def _owes(self) -> bool:
+        return bool(self._owed) or self._owes_all or bool(self._marks)
 
     def close(self) -> None:
         """Tell what is owed, once, and nothing more."""
@@ -183,12 +206,12 @@ class Teller:
                 self.carrier.tells = None
 
     def _pay_soon(self) -> None:
-        if (self._owed or self._owes_all) and self.tells:
+        if self._owes and self.tells:
             with suppress(BackendUnavailable):  # no thread for it: the next time
                 self._pool.submit(self._pay)
 
     def _pay(self) -> None:
-        if (self._owed or self._owes_all) and self.tells:
+        if self._owes and self.tells:
             call = self.told({})
             try:
                 call.perform()

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 async def announce(
     chain: TierChain,
     changes: Mapping[str, float | None],
-    results: Sequence[object] | None = None,
-    *,
-    prefixes: Sequence[str] = (),
+    results: Sequence[object],
 ) -> None:
     """Tell of changes; what cannot be told now is told later.
 
@@ -25,15 +23,14 @@ async def announce(
         chain: the tiers, all of which have taken the changes, or failed to.
         changes: full stored keys, and when what they hold now began to be made; None: now.
         results: how that went, by tier: where the only one has sent the notice with its write, nothing more is said.
-        prefixes: beginnings of keys; all that begin so were changed.
     """
     teller = chain.teller
-    if results is not None and teller.went_along(results):
+    if teller.went_along(results):
         return
     if not teller.tells:
-        teller.owe_changes(changes, prefixes)
+        teller.owe_changes(changes)
         return
-    call = teller.told(changes, prefixes)
+    call = teller.told(changes)
     try:
         await call
     except FAILURES as error:

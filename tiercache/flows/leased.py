@@ -11,10 +11,11 @@ from ..tier import FAILURES
 if TYPE_CHECKING:
     from ..chain import TierChain
 
+Turn = Lease | Literal["elsewhere"] | None
 Look = Callable[[], Coroutine[Any, Any, bool]]
 
 
-async def turn(chain: TierChain, key: str, look: Look, *, patient: bool = True) -> Lease | Literal["found"] | None:
+async def turn(chain: TierChain, key: str, look: Look, *, patient: bool = True) -> Turn:
     """Wait until this process may compute a key that no tier has.
 
     Args:
@@ -24,8 +25,8 @@ async def turn(chain: TierChain, key: str, look: Look, *, patient: bool = True) 
         patient: wait while another process computes; otherwise leave it to that.
 
     Returns:
-        The lease, to be given back after the value is stored. `"found"`: another process computed it, or does. None:
-        compute without one: nobody gives any, or whoever holds it took longer than a lease lasts.
+        The lease, to be given back after the value is stored. `"elsewhere"`: another process has computed it, or
+        does. None: compute without one: nobody gives any, or whoever holds it took longer than a lease lasts.
     """
     leases = chain.leases
     if leases.keeper is None:
@@ -38,12 +39,12 @@ async def turn(chain: TierChain, key: str, look: Look, *, patient: bool = True) 
                 leases.holds(lease)
                 # It may have been stored between the caller's look and this.
                 if await _found(chain, lease, look):
-                    return "found"
+                    return "elsewhere"
                 return lease
             if not patient:
-                return "found"
+                return "elsewhere"
             if await look():
-                return "found"
+                return "elsewhere"
             await Nap(waiting, pause)
     except FAILURES:
         return None  # counted; the store that keeps the leases is away
