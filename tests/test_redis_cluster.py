@@ -22,7 +22,7 @@ from scripts.storm import of_backend, storm
 from tests.peers import silence
 from tests.test_redis import connections, entry, name_of_client, until
 from tests.test_redis_faults import both, takes_at_most
-from tiercache import Cache, TierChain
+from tiercache import Cache, MemoryBackend, TierChain
 from tiercache.errors import (
     BackendTimeout,
     BackendUnavailable,
@@ -31,10 +31,12 @@ from tiercache.errors import (
     MissingExtra,
     PartialFailure,
 )
+from tiercache.notice import Letter
 from tiercache.testing.servers import ports
 from tiercache.testing.servers.redis import running
 from tiercache_redis import RedisBackend
 from tiercache_redis.address import parse
+from tiercache_redis.cluster import ClusterConnections
 from tiercache_redis.connections import Connections
 from tiercache_redis.loops import LoopConnections
 
@@ -640,6 +642,35 @@ def test_a_cache_works_on_a_cluster(redis_cluster, make):
         assert cache.get_or_set("key-1", lambda: "new") == {"number": 1}
         assert cache.delete("key-1")
         assert cache.get("key-1") is None
+
+
+@pytest.mark.parametrize("deployment", ["redis_cluster", "redis_sentinels"])
+def test_what_one_process_changes_leaves_the_memory_of_the_others(deployment, request):
+    url = f"{request.getfixturevalue(deployment).url}?prefix={uuid.uuid4().hex}:"
+    with contextlib.ExitStack() as stack:
+        one, other = (
+            stack.enter_context(Cache(TierChain(MemoryBackend(), RedisBackend(url, timeout=10)))) for _ in range(2)
+        )
+        keys = [f"key-{number}" for number in range(20)]  # on all nodes
+        for number in range(3):
+            one.set_many(dict.fromkeys(keys, number))
+            until(lambda number=number: other.get_many(keys) == dict.fromkeys(keys, number))
+        assert one.delete_many(keys)
+        until(lambda: other.get_many(keys) == {})
+
+
+def test_a_notice_goes_out_after_what_it_tells_of(make, stocked, monkeypatch):
+    backend, asked = make(), []
+    exchange = ClusterConnections.exchange
+    monkeypatch.setattr(
+        ClusterConnections,
+        "exchange",
+        lambda self, commands, *args, **options: (
+            asked.append([command[0] for command in commands]) or exchange(self, commands, *args, **options)
+        ),
+    )
+    backend.put_many({key: entry(key) for key in stocked[:2]}, letter=Letter([b"told"], pytest.fail))
+    assert asked == [[b"SET", b"SET"], [b"PUBLISH"]]
 
 
 def test_threads_that_ask_the_nodes_are_daemons(make, stocked):
