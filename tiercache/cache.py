@@ -182,7 +182,7 @@ class Cache(CacheOfFactories):
             value: what `tiercache.codec` lists; it is copied.
             ttl: how long it is fresh; left out: the cache's; None: for ever.
             stale_for: how long after its ttl a stale copy is kept; left out: as the cache was told; None: not at all.
-            tags: labels, stored with the entry.
+            tags: labels, stored with the entry; `invalidate_tags` goes by them.
             attributes: what people want to see later, such as model and price; stored with the entry.
             storage_class: the class that object stores keep it in, such as `"GLACIER_IR"`; left out: as the tier's
                 `storage_classes` rules or the backend say. Tiers that have no such class go by those as well.
@@ -278,6 +278,7 @@ class Cache(CacheOfFactories):
         start = perf_counter_ns()
         self._fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
+        self.chain.epochs.waken()  # a forked child that is only read from memory has to hear of others, too
         if self._memory is not None:
             self._memory.sweep()  # so that a cache which is only read frees what has expired, too
 

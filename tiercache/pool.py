@@ -61,7 +61,8 @@ class DaemonPool:
         future: Future[T] = Future()
         with self._lock:
             if self._closed or self._unfinished >= self.size + self._max_queue:
-                raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
+                why = "the worker pool is closed" if self._closed else "the worker pool is full"
+                raise BackendUnavailable(why, tier_wide=False)
             if self._threads <= self._unfinished and self._threads < self.size + self._lent:
                 self._start_thread()
             self._futures.add(future)
@@ -90,7 +91,7 @@ class DaemonPool:
         except RuntimeError:  # the system gives no more threads; those that there are do the work
             self._threads -= 1
             if not self._threads:
-                raise BackendUnavailable("no worker thread can be started") from None
+                raise BackendUnavailable("no worker thread can be started", tier_wide=False) from None
 
     def _lend(self) -> bool:
         with self._lock:

@@ -60,6 +60,8 @@ class TierCounters:
         "promotions",
         "puts",
         "read_latency",
+        "refused",
+        "retries",
         "skipped",
         "write_latency",
     )
@@ -75,6 +77,8 @@ class TierCounters:
         self.deletes = 0
         self.promotions = 0
         self.skipped = 0
+        self.refused = 0
+        self.retries = 0
         self.errors: dict[str, int] = defaultdict(int)
         self.read_latency = Histogram()
         self.write_latency = Histogram()
@@ -155,6 +159,9 @@ class TierStats:
         skipped: entries kept out by `max_entry_bytes`, and promotions given up.
         evictions: entries that left, by cause (`size`, `expired`, `replaced`, `explicit`), where the store tells.
         errors: failed operations by kind, such as `BackendTimeout`.
+        refused: operations that were not sent, because the tier had failed: its breaker was open.
+        retries: operations that were tried once more.
+        breaker: `closed`, `open`, or `half-open` while a probe is under way; None: the tier has none.
         queued: entries that wait to be written behind.
         dropped: entries that were never written behind: the queue was full, or the process ended.
         missed: keys whose change the store has yet to take; until then it answers no reads for them.
@@ -170,6 +177,9 @@ class TierStats:
     skipped: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    retries: int = 0
+    breaker: str | None = None
     queued: int = 0
     dropped: int = 0
     missed: int = 0

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..agreement import believe
 from ..entry import Entry
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
-from ..flow import Background, Settled, running_loop
+from ..flow import Background, running_loop
 from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .read import Found, is_believed, promote_local, raise_if_strict, refused
-from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, writable
+from .write import begin, end, gather, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -34,7 +35,7 @@ async def read_many(
 
     Args:
         chain: the tiers.
-        keys: full stored keys; duplicates count once.
+        keys: full stored keys of one namespace; duplicates count once.
         allow_stale: return stale entries of those keys for which no tier has a fresh one.
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
         loads: the intervals that this read is part of; left out, it opens its own.
@@ -56,14 +57,24 @@ async def _read_many(
     found: dict[str, Found] = {}
     stale: dict[str, Found] = {}
     closed: dict[Tier, set[str]] = {}
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         if not missing:
             break
+        space = chain.epochs.of(missing[0])
         failed = [upper for upper, shut in closed.items() if shut]
+        try:
+            if space.unread and not tier.local:
+                silent = await believe(chain, space, tier, silent)
+        except FAILURES as error:
+            raise_if_strict(chain, error)
+            closed[tier] = set(missing)
+            tier.counters.add(misses=len(missing))
+            continue
         entries, closed[tier] = await _ask(chain, tier, missing, loads, warming, failed)
         now = chain.clock()
         for key, entry in entries.items():
-            if entry.metadata.is_usable(now):
+            if entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
                 where = stale if entry.metadata.is_stale(now) else found
                 where.setdefault(key, Found(entry, tier))
         asked = len(missing)
@@ -258,21 +269,3 @@ async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set
     for error in failed.values():
         raise_if_strict(chain, error)
     return set(failed)
-
-
-async def clear(chain: TierChain, prefix: str) -> None:
-    """Delete every entry below a prefix from all tiers."""
-    chain.flights.forget_prefix(prefix)
-    writes = chain.fence.begin_clear(prefix)
-    try:
-        if writes:
-            overtake(await Settled(writes, TURN_TIMEOUT))
-        await gather(chain, [_clear(tier, prefix) for tier in writable(chain)])
-    finally:
-        chain.flights.forget_prefix(prefix)  # those that began while it lasted
-        chain.fence.end_clear(prefix)
-
-
-async def _clear(tier: Tier, prefix: str) -> None:
-    removed = await tier.clear(prefix)
-    tier.counters.add(deletes=removed)

@@ -158,12 +158,11 @@ async def compute(
 
     With `newer_than` it refreshes: what expires at that moment or earlier is not what is looked for.
     """
-    began = job.clock()
     load = chain.fence.begin(flight.key)
     try:
         if kind == "find" and await _is_found(chain, flight, job, load, newer_than):
             return
-        made = job.build(flight.key, await Factory(job.factory, chain.factories), began)
+        made = job.build(flight.key, await Factory(job.factory, chain.factories), load.began)
         if made.entry is None:
             flight.resolve(Outcome(value=made.value, uncacheable=True))
         elif made.store and kind != "aside":

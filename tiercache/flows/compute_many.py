@@ -150,7 +150,6 @@ async def _compute(
     chain: TierChain, flights: Mapping[str, Flight], job: Job, kind: Kind = "find", *, refreshing: bool = False
 ) -> None:
     """Look once more, compute what is missing, store it as one batch and tell those who wait."""
-    began = job.clock()
     loads = {key: chain.fence.begin(key) for key in flights}
     try:
         if kind == "find":
@@ -159,7 +158,7 @@ async def _compute(
         if missing:
             names = {key[len(job.prefix) :]: key for key in missing}
             answer = await Factory(partial(job.factory, list(names)), chain.factories)
-            entries = _built(chain, flights, job, _values(answer, names), began)
+            entries = _built(chain, flights, job, _values(answer, names), loads)
             await _store(chain, flights, job, entries, loads, kind)
     except Exception as error:  # noqa: BLE001 - it goes to every waiter
         for flight in flights.values():
@@ -221,7 +220,7 @@ def _built(
     flights: Mapping[str, Flight],
     job: Job,
     values: Mapping[str, Any],
-    began: float,
+    loads: Mapping[str, Load],
 ) -> dict[str, tuple[Entry, bool]]:
     """Return the entries, and whether each is stored; all other keys are resolved: left out, failed, uncacheable."""
     entries: dict[str, tuple[Entry, bool]] = {}
@@ -232,7 +231,7 @@ def _built(
             flight.resolve(Outcome(absent=True))
             continue
         try:
-            made = job.build(key, _value(values[key]), began)
+            made = job.build(key, _value(values[key]), loads[key].began)
         except Exception as error:  # noqa: BLE001 - the key's own; the others are not to suffer
             note_failure(chain, flight, job)
             flight.resolve(Outcome(error=error, traceback=error.__traceback__))

@@ -67,7 +67,7 @@ def prepared(guard: Tier, entry: Entry, now: float) -> tuple[Entry, str] | None:
     if kept is None:
         return None
     try:
-        wire = kept.wire or envelope.encode(kept)
+        wire = envelope.envelope_of(guard.backend).encode(kept)
     except EntryTooLarge:
         return None
     return Entry(kept.payload, kept.metadata, wire, kept.storage_class), envelope.etag(wire)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..agreement import believe
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
@@ -58,14 +59,18 @@ async def head(chain: TierChain, key: str, *, allow_stale: bool = False) -> tupl
     """Return the metadata of the first tier that has a fresh entry, and the tier; else, if allowed, of a stale one."""
     stale: tuple[Metadata, Tier] | None = None
     load = Load(key, valid=False)  # nothing is stored; it knows what the guard says
+    space = chain.epochs.of(key)
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if space.unread and not tier.local:
+                silent = await believe(chain, space, tier, silent)
             metadata = await _ask_head(chain, tier, load)
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
         now = chain.clock()
-        if metadata is not None and metadata.is_usable(now):
+        if metadata is not None and metadata.is_usable(now) and space.accepts(metadata, tier, now):
             if not metadata.is_stale(now):
                 return metadata, tier
             stale = stale or (metadata, tier)
@@ -84,6 +89,8 @@ async def _read(
     stale: Found | None = None
     failed: list[Tier] = []
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
+    space = chain.epochs.of(key)
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
@@ -91,9 +98,12 @@ async def _read(
                     tier.counters.misses += 1
                     continue
                 entry: Entry | None = pending.entry
+            elif tier.local:  # memory never waits and has no deadline: an operation would cost more than the look
+                entry = tier.backend.get(key)
             else:
-                # Memory never waits and has no deadline: an operation would cost more than the look.
-                entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
+                if space.unread:
+                    silent = await believe(chain, space, tier, silent)
+                entry = await _ask(chain, tier, key, load)
                 if entry is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
                     tier.counters.misses += 1
                     continue
@@ -107,7 +117,7 @@ async def _read(
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
             continue
         now = chain.clock()
-        if entry is not None and entry.metadata.is_usable(now):
+        if entry is not None and entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
             if not entry.metadata.is_stale(now) and outlives(entry.metadata, newer_than):
                 tier.counters.hits += 1
                 for upper in lacking:

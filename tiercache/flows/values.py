@@ -61,8 +61,9 @@ class ValueFlows:
 
     def entry(self, full: str, value: Any, options: Options, began: float | None = None) -> Entry:
         """Return the entry of a value, whose load began at that moment; raises UncacheableValue."""
-        payload, name = codec.encode(value)
         now = self.clock()
+        as_of = self.chain.epochs.as_of(full, now) if began is None else None
+        payload, name = codec.encode(value)
         expires_at = None if options.ttl is None else now + shortened(options.ttl, self.defaults.jitter)
         stale_until = None if expires_at is None or options.stale_for is None else expires_at + options.stale_for
         metadata = Metadata(
@@ -70,13 +71,14 @@ class ValueFlows:
             created_at=now,
             expires_at=expires_at,
             stale_until=stale_until,
-            as_of=began if began is not None and began < now else None,
+            as_of=as_of,
             codec=name,
             size=len(payload),
             tags=options.tags,
             attributes=options.attributes,
         )
-        return Entry(payload, metadata, storage_class=options.storage_class)
+        entry = Entry(payload, metadata, storage_class=options.storage_class)
+        return entry if began is None else self.chain.epochs.stamped(entry, began)
 
     async def get(self, key: str, default: Any, type: type[Any] | None, allow_stale: bool = False) -> Any:
         """Return the fresh value, or the default."""
