@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import FakeClock
-from tests.support import RemoteBackend
+from tests.support import RemoteBackend, etag_of
 from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain
 from tiercache.errors import AccessDenied, BackendUnavailable, ConfigurationError, CorruptEntry, UnknownFormat
-from tiercache.marks import Marks, from_bytes, key_of
+from tiercache.marks import Marks, Written, from_bytes, key_of, to_entry
 
 WAIT = 10
 
@@ -482,6 +482,32 @@ def test_a_store_without_conditional_puts_is_written_all_the_same(clock: FakeClo
     cache.invalidate_tags(["b"])
     again = Cache(TierChain(Tier(store, name="store"), clock=clock), namespace="n")
     assert again.get_many(["k", "j"]) == {}
+
+
+class Overtaken(RemoteBackend):
+    """A store in which another process is faster, once."""
+
+    faster: Marks | None = None
+
+    def put(self, key: str, entry: Any, **conditions: Any) -> bool:
+        if self.faster is not None:
+            theirs = to_entry("n", Written(self.faster))
+            self.marks[key] = theirs.with_metadata(etag=etag_of(theirs))
+            self.faster = None
+        return super().put(key, entry, **conditions)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_marks_that_another_process_writes_meanwhile_are_merged(clock: FakeClock, before: bool) -> None:
+    store = Overtaken(clock)
+    cache = Cache(TierChain(Tier(store, name="store"), clock=clock), namespace="n")
+    if before:
+        cache.invalidate_tags(["before"])
+    store.marks_trace.clear()
+    store.faster = Marks(tags={"theirs": clock.now})
+    cache.invalidate_tags(["ours"])
+    assert store.marks_trace == ["get", "put", "get", "put"]
+    assert told(store).tags.keys() == {"ours", "theirs"} | ({"before"} if before else set())
 
 
 def test_two_processes_that_invalidate_at_once_lose_neither(setting: Setting) -> None:
