@@ -40,6 +40,7 @@ FLOORS = [
     {"config", "singleflight"},
     {"epochs"},
     {"agreement"},
+    {"refresher"},
     {"drainer", "missed", "shutdown"},
     {"hearsay"},
     {"chain"},

@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-from .agreement import Refresher
 from .backend import Backend
 from .drainer import Drainer
 from .entry import Clock
@@ -20,6 +19,7 @@ from .memory import MemoryBackend
 from .missed import Missed
 from .objectstore.classes import choices
 from .pool import DaemonPool
+from .refresher import Refresher
 from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier

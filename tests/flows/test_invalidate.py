@@ -401,7 +401,7 @@ def test_a_tier_that_is_back_gets_what_it_missed_without_being_asked(clock: Fake
 
 
 def test_a_tier_that_recovers_gets_what_it_missed_at_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiercache.agreement.RETRY_EVERY", 3600.0)
+    monkeypatch.setattr("tiercache.refresher.RETRY_EVERY", 3600.0)
     setting.upper.marks_faults["put"] = BackendUnavailable("down")
     upper = Tier(setting.upper, name="upper")
     hooks: list[Callable[[], Any]] = []
