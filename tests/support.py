@@ -27,6 +27,7 @@ class RemoteBackend(Backend):
     """
 
     scheme: ClassVar[str] = "remote"
+    keeps_deadlines = True  # it waits for nothing but the gates
 
     def __init__(self, clock: Clock, trace: list[str] | None = None, name: str = "remote") -> None:
         self.entries: dict[str, Entry] = {}

@@ -43,6 +43,21 @@ class Write:
         """Whether its event loop was closed before its end, so that nothing will ever end it."""
         return self.owner is not None and self.owner.is_closed()
 
+    def needs(self, loop: AbstractEventLoop) -> bool:
+        """Whether this loop has to run for it to end: to write it, or something that has to be over first."""
+        seen: set[Write] = set()
+        ahead: list[Write] = [self]
+        while ahead:
+            write = ahead.pop()
+            if write in seen or write.done.done():
+                continue
+            if write.owner is loop:
+                return True
+            seen.add(write)
+            if isinstance(write, Mutation):
+                ahead += write.before
+        return False
+
 
 class Mutation(Write):
     """A change of one key in progress; `before` is what must be over first."""
@@ -170,6 +185,11 @@ class Fence:
         """Begin the mutation that stores what a load made; None if it no longer may."""
         with self._lock:
             return self._mutate(load.key, owner) if load.valid else None
+
+    def mutate_with_all(self, loads: Sequence[Load], owner: AbstractEventLoop | None = None) -> list[Mutation]:
+        """Begin the mutations that store what loads made, all at one moment; only of those that still may."""
+        with self._lock:
+            return [self._mutate(load.key, owner) for load in loads if load.valid]
 
     def finish(self, mutation: Mutation) -> None:
         """End a mutation: the next one of its key may go on, and new loads may store again."""

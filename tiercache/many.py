@@ -11,9 +11,9 @@ from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
 from .epochs import Space
 from .flow import Flow, adrive, drive
 from .flows import invalidate
-from .flows.values import CACHE_TTL, checked_tags
 from .marks import moment_of
 from .objectstore import ObjectStoreBackend
+from .options import OWN, checked_tags
 from .result import Result
 from .tier import Tier
 from .units import Duration
@@ -28,28 +28,36 @@ class CacheOfMany(CacheUpkeep):
     namespace: str
     _tasks: set[asyncio.Task[Any]]
 
-    def get_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
-        """Return the values that are there, in the order of `keys`: one batch a tier."""
-        return drive(self._flows.get_many(keys, type))
+    def get_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Any]:
+        """Return the values that are there, in the order of `keys`: one batch a tier. Arguments as for `get`."""
+        return drive(self._flows.get_many(keys, type, allow_stale))
 
-    async def aget_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
+    async def aget_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Any]:
         """`get_many`, awaited."""
-        return await adrive(self._flows.get_many(keys, type))
+        return await adrive(self._flows.get_many(keys, type, allow_stale))
 
-    def lookup_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Result]:
+    def lookup_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Result]:
         """Return value and origin of each key that has a fresh value, in the order of `keys`: one batch a tier."""
-        return drive(self._flows.lookup_many(keys, type))
+        return drive(self._flows.lookup_many(keys, type, allow_stale))
 
-    async def alookup_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Result]:
+    async def alookup_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Result]:
         """`lookup_many`, awaited."""
-        return await adrive(self._flows.lookup_many(keys, type))
+        return await adrive(self._flows.lookup_many(keys, type, allow_stale))
 
     def set_many(
         self,
         items: Mapping[str, Any],
         *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
+        ttl: Duration | None = OWN,
+        stale_for: Duration | None = OWN,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
@@ -61,8 +69,8 @@ class CacheOfMany(CacheUpkeep):
         self,
         items: Mapping[str, Any],
         *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
+        ttl: Duration | None = OWN,
+        stale_for: Duration | None = OWN,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
@@ -119,13 +127,13 @@ class CacheOfMany(CacheUpkeep):
         """`warm`, awaited."""
         return await adrive(self._flows.warm(self._flows.fulls(keys)))
 
-    def warm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
+    def warm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = OWN) -> None:
         """Fill the fast tiers (all but the last) from known values, leaving the slow one alone; one tier: fill it."""
-        drive(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
+        drive(self._flows.set_many(self._entries(items, ttl, OWN, (), None), fast_only=True))
 
-    async def awarm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
+    async def awarm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = OWN) -> None:
         """`warm_with`, awaited."""
-        await self._detached(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
+        await self._detached(self._flows.set_many(self._entries(items, ttl, OWN, (), None), fast_only=True))
 
     def clear(self, *, purge: bool = False) -> None:
         """Make every entry of this namespace a miss, in all tiers: a few requests, however many entries there are.

@@ -12,7 +12,7 @@ from .chain import TierChain, TierHealth
 from .epochs import Space
 from .errors import PartialFailure
 from .flow import drive
-from .flows.values import ValueFlows
+from .flows.computed import ComputedFlows
 from .objectstore import ObjectStoreBackend, SweepReport
 from .objectstore.sweep import check_budget
 from .stats import CacheCounters, Stats
@@ -23,22 +23,14 @@ class CacheUpkeep:
     """The part of `Cache` that is about no key."""
 
     chain: TierChain
-    _flows: ValueFlows
+    _flows: ComputedFlows
     _counters: CacheCounters
     _prefix: str
 
     def stats(self) -> Stats:
         """Return the counters of this cache and of its tiers."""
-        counters = self._counters
-        return Stats(
-            hits=counters.hits,
-            misses=counters.misses,
-            puts=counters.puts,
-            deletes=counters.deletes,
-            computed=counters.computed,
-            uncacheable=counters.uncacheable,
-            tiers={tier.label: tier.snapshot() for tier in self.chain.tiers},
-        )
+        tiers = {tier.label: tier.snapshot() for tier in self.chain.tiers}
+        return Stats(tiers=tiers, **self._counters.as_dict())
 
     async def astats(self) -> Stats:
         """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""
@@ -67,7 +59,7 @@ class CacheUpkeep:
         await self.chain.acheck()
 
     def drain(self, timeout: float = 5.0) -> bool:
-        """Wait for copies that are still being written in the background; return whether all are."""
+        """Wait for copies and refreshes that are under way in the background; return whether all are over."""
         return self.chain.drain(timeout)
 
     async def adrain(self, timeout: float = 5.0) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..agreement import believe
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 async def read_many(
-    chain: TierChain, keys: Iterable[str], *, allow_stale: bool = False, warming: bool = False
+    chain: TierChain,
+    keys: Iterable[str],
+    *,
+    allow_stale: bool = False,
+    warming: bool = False,
+    loads: Mapping[str, Load] | None = None,
 ) -> dict[str, Found]:
     """Return the fresh entries of the keys, each from the first tier that has one, and copy them up.
 
@@ -33,8 +38,11 @@ async def read_many(
         keys: full stored keys of one namespace; duplicates count once.
         allow_stale: return stale entries of those keys for which no tier has a fresh one.
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
+        loads: the intervals that this read is part of; left out, it opens its own.
     """
     missing = list(dict.fromkeys(keys))
+    if loads is not None:
+        return await _read_many(chain, missing, loads, allow_stale, warming)
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
         return await _read_many(chain, missing, loads, allow_stale, warming)
@@ -178,23 +186,45 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
     mutations = begin(chain, list(entries))
     try:
         await settle(mutations)
-        for tier in tiers:
-            if tier.local:
-                await _put_many(chain, tier, entries, {})
-        held = guarded.prepared_many(chain, tiers, entries)
-        tokens = {key: token for key, (_, token) in held.items()}
-        in_guard = {**entries, **{key: entry for key, (entry, _) in held.items()}}
-        await gather(
-            chain,
-            [
-                _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
-                for tier in tiers
-                if not tier.local
-            ],
-        )
-        await guarded.verify(chain, tokens)
+        await put_all(chain, tiers, entries)
     finally:
         await end(chain, mutations)
+
+
+async def put_all(
+    chain: TierChain,
+    tiers: Sequence[Tier],
+    entries: Mapping[str, Entry],
+    after_memory: Callable[[], None] | None = None,
+    *,
+    claimed: Mapping[str, str] | None = None,
+) -> None:
+    """Store all entries in memory, call `after_memory`, then store them in the other tiers, a batch a tier.
+
+    Args:
+        chain: the tiers.
+        tiers: those that are written.
+        entries: what is stored.
+        after_memory: called when memory can answer.
+        claimed: the tokens under which the guard holds some of them already.
+    """
+    for tier in tiers:
+        if tier.local:
+            await _put_many(chain, tier, entries, {})
+    if after_memory is not None:
+        after_memory()
+    done = claimed or {}
+    in_guard = {key: entry for key, entry in entries.items() if key not in done}
+    held = guarded.prepared_many(chain, tiers, in_guard)
+    tokens = {**done, **{key: token for key, (_, token) in held.items()}}
+    in_guard |= {key: entry for key, (entry, _) in held.items()}
+    flows = [
+        _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
+        for tier in tiers
+        if not tier.local and (in_guard or tier is not chain.guard)
+    ]
+    await gather(chain, flows)
+    await guarded.verify(chain, tokens)
 
 
 async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
