@@ -746,3 +746,15 @@ def test_marks_too_large_for_a_tier_are_shortened(clock: FakeClock) -> None:
     again = Cache(TierChain(Tier(store, name="store"), clock=clock), namespace="n")
     assert (again.get("k"), again.get("new")) == (None, 1)
     assert isinstance(again.chain.epochs.space("n").marks, Marks)
+
+
+@each_invalidation
+def test_what_was_invalidated_is_not_served_stale_either(setting: Setting, invalidate: Invalidate) -> None:
+    setting.cache.set("k", "old", ttl=10, stale_for=1000, tags=["doc:7"])
+    setting.clock.advance(20)
+    invalidate(setting.cache)
+    for _ in range(2):
+        assert not setting.cache.lookup("k").hit
+        with pytest.raises(ZeroDivisionError):
+            setting.cache.get_or_set("k", lambda: 1 / 0, stale_for=1000, stale_if_error=1000, tags=["doc:7"])
+        setting.start()
