@@ -52,6 +52,7 @@ FLOORS = [
     {"computing"},
     {"epochs"},
     {"agreement"},
+    {"refresher"},
     {"drainer", "missed", "shutdown"},
     {"hearsay"},
     {"chain"},

@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-from .agreement import Refresher
 from .backend import Backend
 from .drainer import Drainer
 from .entry import Clock
@@ -22,6 +21,7 @@ from .missed import Missed
 from .objectstore.classes import choices
 from .pauses import Pauses
 from .pool import DaemonPool
+from .refresher import Refresher
 from .sealing import seal
 from .shutdown import watch
 from .singleflight import Flights

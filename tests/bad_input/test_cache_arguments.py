@@ -509,6 +509,7 @@ def broken(clock, error, *, strict):
     cache = Cache(TierChain(MemoryBackend(clock=clock), remote, strict=strict, clock=clock))
     cache.set("key", 1)
     remote.break_down(error)
+    remote.marks_faults = remote.faults
     return cache
 
 
