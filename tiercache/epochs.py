@@ -232,8 +232,17 @@ class Epochs:
                 memory.invalidate(space.name, merged)
 
     def heard(self, namespace: str, marks: Marks) -> None:
-        """Another process invalidated something: it holds here from now on."""
-        self.merge(self.space(namespace), marks)
+        """Another process invalidated something: it holds here from now on, or is learnt when the namespace is used."""
+        space = self._spaces.get(namespace)
+        if space is not None:
+            self.merge(space, marks)
+
+    def doubt(self) -> None:
+        """Something may not have been heard: no tier is believed until all were asked for their marks again."""
+        with self._lock:
+            for space in self._spaces.values():
+                space.unread = frozenset(self.tiers)
+                space.asked = not self.tiers
 
     def announced(self, space: Space, news: Marks) -> None:
         """Tell whoever wants to know."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ..coherence import Join
 from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
 from ..entry import Entry
 from ..errors import ComputeTimeout
@@ -17,7 +19,7 @@ from ..fence import Load
 from ..flow import running_loop
 from ..memory import MemoryBackend
 from ..singleflight import Flight, Kind, Outcome
-from . import guarded
+from . import guarded, leased
 from .job import Job
 from .read import Found, outlives, promote_local, read
 from .write import finish, put_everywhere, settle
@@ -50,6 +52,8 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
     """
     if kind == "find" and (held := in_memory(chain, key, job)) is not None:
         return await _serve(chain, key, job, held)
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     patience = job.patience()
     while True:
         flight, leads = chain.flights.join(key, kind)
@@ -159,9 +163,15 @@ async def compute(
     With `newer_than` it refreshes: what expires at that moment or earlier is not what is looked for.
     """
     load = chain.fence.begin(flight.key)
+    lease: leased.Turn = None
     try:
-        if kind == "find" and await _is_found(chain, flight, job, load, newer_than):
-            return
+        if kind == "find":
+            if await _is_found(chain, flight, job, load, newer_than):
+                return
+            look = partial(_is_found, chain, flight, job, load, newer_than)
+            lease = await leased.turn(chain, flight.key, look, patient=newer_than is None)
+            if lease == "elsewhere":
+                return
         made = job.build(flight.key, await Factory(job.factory, chain.factories), load.began)
         if made.entry is None:
             flight.resolve(Outcome(value=made.value, uncacheable=True))
@@ -174,6 +184,7 @@ async def compute(
         note_failure(chain, flight, job)
         flight.resolve(Outcome(error=error, traceback=error.__traceback__))
     finally:
+        chain.leases.give_back(lease)
         chain.fence.release(load)
         flight.abandon()  # interrupted from outside, unless it was resolved before
 
@@ -227,7 +238,7 @@ async def _store(chain: TierChain, flight: Flight, job: Job, entry: Entry, load:
         return
     job.counters.puts += 1
     try:
-        await settle([mutation])
+        await settle(chain, [mutation])
         claimed = await guarded.claim(chain, load, entry)
         if claimed is False:  # another process changed it
             flight.resolve(outcome)

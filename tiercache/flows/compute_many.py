@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..coherence import Join
 from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Lead, Patience, Spawn
 from ..entry import Entry
 from ..fence import Load
@@ -39,6 +40,8 @@ async def obtain_many(chain: TierChain, keys: Sequence[str], job: Job, kind: Kin
     Raises:
         ReentrantComputation: the factory asked for one of its own keys.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     patience = job.patience()
     answers: dict[str, Answer] = {}
     stale: dict[str, Found] = {}
@@ -264,7 +267,7 @@ async def _store(
     stored = len(mutations)
     job.counters.puts += stored
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         kept = {mutation.key: entries[mutation.key][0] for mutation in mutations}
         claimed, changed = await guarded.claim_many(chain, loads, kept)
         kept = {key: entry for key, entry in kept.items() if key not in changed}  # by another process

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..agreement import believe
+from ..coherence import Join
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
@@ -47,6 +48,8 @@ async def read(
         load: the interval that this read is part of; left out, it opens one of its own.
         newer_than: an entry that expires at this moment or earlier is as if it was not there.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     own = chain.fence.begin(key) if load is None else load
     try:
         return await _read(chain, key, allow_stale, own, newer_than)
