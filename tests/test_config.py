@@ -95,6 +95,9 @@ TIER = {
     "max_ttl=30d": ("max_ttl", 30 * 86400.0),
     "max_ttl=none": ("max_ttl", None),
     "max_entry_bytes=1MB": ("max_entry_bytes", 10**6),
+    "queue_entries=50": ("queue_entries", 50),
+    "queue_bytes=1MB": ("queue_bytes", 10**6),
+    "when_full=wait": ("when_full", "wait"),
 }
 
 

@@ -9,6 +9,7 @@ from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
 from .memory import MemoryBackend
 from .result import Result
+from .shutdown import drain_on_sigterm
 from .stats import Stats, TierStats
 from .storage_class import StorageClassRule
 from .tier import Tier
@@ -33,4 +34,5 @@ __all__ = [
     "TierStats",
     "TiercacheError",
     "__version__",
+    "drain_on_sigterm",
 ]

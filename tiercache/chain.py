@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from .backend import Backend
+from .drainer import Drainer
 from .entry import Clock
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
@@ -15,6 +16,7 @@ from .flow import Gather, adrive, drive
 from .memory import MemoryBackend
 from .objectstore.classes import choices
 from .pool import DaemonPool
+from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier
 
@@ -52,7 +54,10 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.guard = self._guard()
+        self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
+        watch(self)
 
     @classmethod
     def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
@@ -118,17 +123,29 @@ class TierChain:
         """`check`, awaited."""
         _raise_first(await adrive(self._ping()))
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether something waits to be written behind, or to be deleted where a change was missed."""
+        return any(tier.journal.pending for tier in self.tiers)
+
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
-        """Wait for promotions that are still being written; return whether all are, within `timeout` seconds."""
-        return self.background.drain(timeout)
+        """Wait for what is still to be written: promotions, writes behind, changes that a tier missed.
+
+        Returns:
+            Whether all of it was, within `timeout` seconds.
+        """
+        ends = time.monotonic() + timeout
+        promoted = self.background.drain(timeout)
+        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted
 
     async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
         return await asyncio.to_thread(self.drain, timeout)
 
     def close(self) -> None:
-        """Finish promotions, for 5 seconds at most, and close all backends, also when one of them fails to."""
-        self.drain()
+        """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
+        self.drain(DRAIN_TIMEOUT)
+        self.drainer.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -139,7 +156,8 @@ class TierChain:
 
     async def aclose(self) -> None:
         """`close`, awaited."""
-        await self.adrain()
+        await self.adrain(DRAIN_TIMEOUT)
+        self.drainer.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -169,6 +187,14 @@ class TierChain:
             tier.label: TierHealth(tier.label, error is None, f"{type(error).__name__}: {error}" if error else None)
             for tier, error in zip(self.tiers, errors, strict=True)
         }
+
+    def _guard(self) -> Tier | None:
+        """The tier that is the fence between processes: the first that can be, above another one that they share."""
+        for above, tier in enumerate(self.tiers):
+            if tier.guards and tier.write == "through":
+                below = self.tiers[above + 1 :]
+                return tier if any(lower.write != "never" and not lower.local for lower in below) else None
+        return None
 
     def _name_tiers(self) -> None:
         taken: set[str] = set()

@@ -11,6 +11,7 @@ This holds within one process.
 
 from __future__ import annotations
 
+import math
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
@@ -55,15 +56,28 @@ class Mutation(Write):
 
 
 class Load:
-    """The right to store what is being loaded, as long as nothing changed the key."""
+    """The right to store what is being loaded, as long as nothing changed the key.
 
-    __slots__ = ("holders", "key", "valid", "writes")
+    Attributes:
+        seen: what the guard held when it was asked; None: it was not, or did not answer (see `tiercache.guard`).
+        barred: entries of slower tiers that began to be loaded until then (Unix seconds) were deleted since.
+    """
+
+    __slots__ = ("barred", "holders", "key", "seen", "valid", "writes")
 
     def __init__(self, key: str, valid: bool) -> None:
         self.key = key
         self.valid = valid
         self.holders = 1
         self.writes: set[Write] = set()
+        self.seen: str | None = None
+        self.barred = -math.inf
+
+    def saw(self, token: str, deleted_at: float | None) -> None:
+        """Remember what the guard held."""
+        self.seen = token
+        if deleted_at is not None:
+            self.barred = deleted_at
 
 
 class _State:

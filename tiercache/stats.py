@@ -134,6 +134,9 @@ class TierStats:
         skipped: entries kept out by `max_entry_bytes`, and promotions given up.
         evictions: entries that left, by cause (`size`, `expired`, `replaced`, `explicit`), where the store tells.
         errors: failed operations by kind, such as `BackendTimeout`.
+        queued: entries that wait to be written behind.
+        dropped: entries that were never written behind: the queue was full, or the process ended.
+        missed: keys whose change the store has yet to take; until then it answers no reads for them.
         entries, bytes: what it holds now; None where asking would cost requests.
         read, write: latency.
     """
@@ -146,6 +149,9 @@ class TierStats:
     skipped: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    queued: int = 0
+    dropped: int = 0
+    missed: int = 0
     entries: int | None = None
     bytes: int | None = None
     read: Latency = Latency(0, None, None)

@@ -8,32 +8,32 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter_ns
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from . import fork
 from .backend import Backend
+from .call import Call
 from .entry import Entry, Metadata
 from .errors import (
     BackendError,
     BackendUnavailable,
     CacheClosed,
     ConfigurationError,
-    CorruptEntry,
     PartialFailure,
     TiercacheError,
 )
-from .flow import Operation
+from .guard import Guard, Seen
+from .journal import Journal
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
 from .units import Duration, Size, parse_duration, parse_size
 
-T = TypeVar("T")
 Promote = Literal["always", "second_hit", "never"]
-Write = Literal["through", "never"]
+Write = Literal["through", "behind", "never"]
+WhenFull = Literal["drop", "wait"]
 FAILURES = (BackendError, ConfigurationError)
 """What a flow takes as "this tier cannot": counted, logged, and never raised to the caller unless strict."""
 
@@ -41,109 +41,6 @@ logger = logging.getLogger("tiercache")
 LOG_EVERY = 60.0
 _REMEMBERED_HITS = 10_000
 _FROM_BACKEND: Any = object()
-
-
-class Call(Operation[T]):
-    """One operation on a tier's backend, timed, counted and bounded by the tier's deadline."""
-
-    __slots__ = ("args", "method", "options", "tier", "timeout")
-
-    def __init__(self, tier: Tier, method: str, args: tuple[Any, ...], timeout: float | None, **options: Any) -> None:
-        self.tier = tier
-        self.method = method
-        self.args = args
-        self.timeout = timeout
-        self.options = options
-
-    def perform(self) -> T:
-        """Do it, blocking."""
-        tier, start = self.tier, perf_counter_ns()
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        try:
-            answer = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
-            result: T = _CHECKS[self.method](self.args, answer)
-        except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            failure = tier.failed(error)
-            raise failure from failure.__cause__
-        tier.timed(self.method, perf_counter_ns() - start)
-        return result
-
-    async def aperform(self) -> T:
-        """Do it without blocking the running loop."""
-        tier, start = self.tier, perf_counter_ns()
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        try:
-            answer = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
-            result: T = _CHECKS[self.method](self.args, answer)
-        except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            failure = tier.failed(error)
-            raise failure from failure.__cause__
-        tier.timed(self.method, perf_counter_ns() - start)
-        return result
-
-
-# What a backend may answer. A store that another person wrote is not believed blindly: what does not fit is a failure
-# of the tier, and an entry of another key is never served.
-
-
-def _entry(args: tuple[Any, ...], answer: Any) -> Entry | None:
-    if answer is None:
-        return None
-    if not isinstance(answer, Entry):
-        raise TypeError(f"get returned a {type(answer).__name__}")
-    if answer.metadata.key != args[0]:
-        raise CorruptEntry("the store returned the entry of another key")
-    return answer
-
-
-def _metadata(args: tuple[Any, ...], answer: Any) -> Metadata | None:
-    if answer is None or (isinstance(answer, Metadata) and answer.key == args[0]):
-        return answer
-    raise CorruptEntry("the store returned no metadata, or those of another key")
-
-
-def _entries(args: tuple[Any, ...], answer: Any) -> dict[str, Entry]:
-    if not isinstance(answer, dict):
-        raise TypeError(f"get_many returned a {type(answer).__name__}")
-    asked = set(args[0])
-    good = {
-        key: entry
-        for key, entry in answer.items()
-        if key in asked and isinstance(entry, Entry) and entry.metadata.key == key
-    }
-    if len(good) < len(answer):
-        wrong = {key: CorruptEntry("the store returned another key's entry") for key in answer if key not in good}
-        raise PartialFailure(wrong, good)
-    return good
-
-
-def _truth(args: tuple[Any, ...], answer: Any) -> bool:
-    if not isinstance(answer, int):
-        raise TypeError(f"the store answered with a {type(answer).__name__}, not a bool")
-    return bool(answer)
-
-
-def _number(args: tuple[Any, ...], answer: Any) -> int:
-    if not isinstance(answer, int):
-        raise TypeError(f"the store answered with a {type(answer).__name__}, not a number")
-    return answer
-
-
-def _anything(args: tuple[Any, ...], answer: Any) -> None:
-    return None
-
-
-_CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
-    "get": _entry,
-    "head": _metadata,
-    "put": _truth,
-    "delete": _truth,
-    "get_many": _entries,
-    "put_many": _anything,
-    "delete_many": _number,
-    "clear": _number,
-    "ping": _anything,
-}
 
 
 class Tier:
@@ -156,7 +53,12 @@ class Tier:
             backend's own default (Redis 0.1, object stores 2, memory none); None: no bound.
         promote: whether entries found in slower tiers are copied up into this one: `always`, on the `second_hit`,
             or `never`.
-        write: `through`: every `set` writes here and waits for it. `never`: this tier is only read.
+        write: `through`: every `set` writes here and waits for it. `behind`: it is queued, written in the background
+            (several together), and read from the queue until then; of several writes to a key the last one is made.
+            `never`: this tier is only read.
+        queue_entries, queue_bytes: how much may wait to be written behind.
+        when_full: what a write behind does when that much waits: `drop` the entry (counted; what it was to replace is
+            deleted), or `wait` for room, for `timeout` at most.
         max_ttl: entries stay here no longer than this; None: as long as they live.
         max_entry_bytes: larger payloads skip this tier and are counted; None: as the backend says (object stores
             take 16 MiB).
@@ -179,6 +81,9 @@ class Tier:
         timeout: Duration | None = _FROM_BACKEND,
         promote: Promote = "always",
         write: Write = "through",
+        queue_entries: int = 10_000,
+        queue_bytes: Size = "64MiB",
+        when_full: WhenFull = "drop",
         max_ttl: Duration | None = None,
         max_entry_bytes: Size | None = None,
         storage_classes: Sequence[StorageClassRule] = (),
@@ -190,6 +95,10 @@ class Tier:
             raise ConfigurationError(f"promote={promote!r} must be one of {', '.join(get_args(Promote))}")
         if write not in get_args(Write):
             raise ConfigurationError(f"write={write!r} must be one of {', '.join(get_args(Write))}")
+        if when_full not in get_args(WhenFull):
+            raise ConfigurationError(f"when_full={when_full!r} must be one of {', '.join(get_args(WhenFull))}")
+        if isinstance(queue_entries, bool) or not isinstance(queue_entries, int) or queue_entries < 1:
+            raise ConfigurationError(f"queue_entries={queue_entries!r} must be a whole number from 1 on")
         self.backend = backend
         self.name = name
         self.promote: Promote = promote
@@ -202,6 +111,14 @@ class Tier:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
         self.local = isinstance(backend, MemoryBackend)
+        if self.local and write == "behind":
+            raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
+        self.when_full: WhenFull = when_full
+        self.guards = isinstance(backend, Guard)
+        self.queue_entries = queue_entries
+        self.queue_bytes = parse_size(queue_bytes, "queue_bytes")
+        self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
+        self.on_change: Callable[[Tier], object] = _nobody
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
         self.storage_classes = checked_rules(storage_classes)
@@ -255,6 +172,36 @@ class Tier:
         """Ask to remove entries."""
         return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)))
 
+    def get_seen(self, key: str) -> Call[Seen]:
+        """Ask a guard for an entry, and for what stands in its place (see `tiercache.guard`)."""
+        return Call(self, "get_seen", (key,), self.timeout)
+
+    def get_many_seen(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Seen]]:
+        """Ask a guard for entries, and for what stands in their place."""
+        return Call(self, "get_many_seen", (keys,), self._batch_timeout(len(keys)) if bounded else None)
+
+    def put_seen(self, key: str, entry: Entry, token: str) -> Call[bool]:
+        """Ask a guard to store an entry if what was seen is still there."""
+        return Call(self, "put_seen", (key, entry, token), self.timeout)
+
+    def put_many_seen(
+        self, entries: Mapping[str, Entry], tokens: Mapping[str, str], *, bounded: bool = True
+    ) -> Call[set[str]]:
+        """Ask a guard to store those entries for which what was seen is still there."""
+        return Call(self, "put_many_seen", (entries, tokens), self._batch_timeout(len(entries)) if bounded else None)
+
+    def bury(self, keys: Sequence[str], mark: bytes) -> Call[set[str]]:
+        """Ask a guard to leave open tombstones in place of entries."""
+        return Call(self, "bury", (keys, mark), self._batch_timeout(len(keys)))
+
+    def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
+        """Ask a guard to close them."""
+        return Call(self, "close_tombs", (keys, mark), self._batch_timeout(len(keys)))
+
+    def overtaken(self, tokens: Mapping[str, str]) -> Call[set[str]]:
+        """Ask a guard which keys hold something else than these tokens stand for."""
+        return Call(self, "overtaken", (tokens,), self._batch_timeout(len(tokens)))
+
     def clear(self, prefix: str) -> Call[int]:
         """Ask to remove every entry below a prefix; this has no deadline."""
         return Call(self, "clear", (prefix,), None)
@@ -262,6 +209,16 @@ class Tier:
     def ping(self) -> Call[None]:
         """Ask whether the store can serve."""
         return Call(self, "ping", (), self.timeout)
+
+    def missed(self, keys: Iterable[str]) -> None:
+        """The store did not take a change of these keys: until they are deleted there, it answers no reads for them."""
+        self.journal.missed_change(keys)
+        self.on_change(self)
+
+    def behind(self, key: str, entry: Entry | None, token: str = "") -> None:
+        """Queue a change of a tier that is written behind; None: the key is deleted."""
+        self.journal.queue(key, entry, token)
+        self.on_change(self)
 
     def takes(self, entry: Entry, now: float) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
@@ -368,6 +325,9 @@ class Tier:
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
+            queued=self.journal.queued,
+            dropped=self.journal.dropped,
+            missed=self.journal.missed,
             read=latency(counters.read_latency),
             write=latency(counters.write_latency),
         )
@@ -400,6 +360,10 @@ class Tier:
         logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
 
 
+def _nobody(tier: Tier) -> None:
+    """Stands for the chain, which has a tier's journal worked off."""
+
+
 def _check_backend(backend: object) -> None:
     """Refuse what is no backend, without its repr: that may be a URL with a password."""
     kind = type(backend).__name__
@@ -415,7 +379,7 @@ def _check_backend(backend: object) -> None:
         raise ConfigurationError(f"a {kind} is not a Backend: it has no {', '.join(missing)}")
 
 
-_READS = frozenset({"get", "get_many", "head", "scan"})
+_READS = frozenset({"get", "get_many", "head", "scan", "get_seen", "get_many_seen"})
 _REQUIRED = [
     prefix + name
     for name in (

@@ -15,6 +15,7 @@ from tiercache.units import Duration, parse_duration
 
 from . import listing, operations
 from .layout import Layout, Steps
+from .tombstones import Tombstones
 
 if TYPE_CHECKING:
     from .address import Address
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class RedisBackend(Backend):
+class RedisBackend(Tombstones, Backend):
     """Entries in Redis or Valkey (5 or later, one node): one string key an entry, expired by the server.
 
     The constructor does no I/O. A connection that broke while it was idle is replaced within the call. Retries are

@@ -22,6 +22,10 @@ Steps = Generator[list[Command], list[Reply], T]
 MAX_SECONDS = 1e12
 """The longest life in Redis (31,700 years); milliseconds beyond would overflow its integer."""
 
+TOMB = b"TOMB"
+TOMB_BYTES = 45
+"""What a tombstone begins with, and its size, which no entry has (see `tombstones`)."""
+
 _GLOB = re.compile(rb"([*?\[\]\\])")
 
 
@@ -69,7 +73,7 @@ class Layout:
         Raises:
             CorruptEntry: the bytes are no intact entry of this key.
         """
-        if data is None:
+        if data is None or is_tombstone(data):
             return None
         entry = envelope.decode(data, key)
         # Redis expires by its own clock, which may be behind.
@@ -94,6 +98,11 @@ def pack(commands: list[Command]) -> bytes:
             data = argument if isinstance(argument, bytes) else b"%d" % argument
             pieces += (b"$%d\r\n" % len(data), data, b"\r\n")
     return b"".join(pieces)
+
+
+def is_tombstone(data: bytes) -> bool:
+    """Whether what a key holds is a tombstone."""
+    return len(data) == TOMB_BYTES and data.startswith(TOMB)
 
 
 def value(reply: Reply) -> Any:

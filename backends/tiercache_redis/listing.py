@@ -8,7 +8,7 @@ from __future__ import annotations
 from tiercache.entry import Metadata
 from tiercache.errors import CorruptEntry
 
-from .layout import Layout, Steps, value
+from .layout import TOMB_BYTES, Layout, Steps, value
 from .operations import GROUP, PAGE, split
 
 START = b"0"
@@ -25,8 +25,9 @@ def glance(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Step
     replies = yield [(command, name) for name in names for command in (b"PTTL", b"STRLEN")]
     page: Page = []
     for name, left, size in zip(names, replies[::2], replies[1::2], strict=True):
-        # A value of another type has no STRLEN and is no entry; -2 stands for a key that is gone since.
-        if isinstance(size, CorruptEntry) or value(left) == -2:
+        # A value of another type has no STRLEN and is no entry; -2 stands for a key that is gone since; a tombstone has
+        # a size that no entry has.
+        if isinstance(size, CorruptEntry) or value(left) == -2 or value(size) == TOMB_BYTES:
             continue
         key = layout.key(name)
         page.append((key, layout.listed(key, value(left), value(size))))

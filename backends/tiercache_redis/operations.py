@@ -6,7 +6,7 @@ each, in order; a reply may be the error that the server answered. A round trip 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from tiercache.entry import Entry
@@ -20,7 +20,7 @@ from tiercache.errors import (
     UnknownFormat,
 )
 
-from .layout import Command, Layout, Steps, value
+from .layout import TOMB_BYTES, Command, Layout, Steps, value
 
 T = TypeVar("T")
 
@@ -50,7 +50,14 @@ def get(layout: Layout, key: str) -> Steps[Entry | None]:
 
 def get_many(layout: Layout, keys: Sequence[str]) -> Steps[dict[str, Entry]]:
     """Read entries, a page of keys in each round trip; what has arrived when one breaks is kept."""
-    found: dict[str, Entry] = {}
+    return (yield from read_many(layout, keys, Layout.entry))
+
+
+def read_many(
+    layout: Layout, keys: Sequence[str], parse: Callable[[Layout, str, bytes | None], T | None]
+) -> Steps[dict[str, T]]:
+    """Read what keys hold, parsed; None is left out."""
+    found: dict[str, T] = {}
     failed: dict[str, BackendError] = {}
     keys = list(dict.fromkeys(keys))
     done = 0
@@ -61,12 +68,12 @@ def get_many(layout: Layout, keys: Sequence[str]) -> Steps[dict[str, Entry]]:
             for group, reply in zip(groups, replies, strict=True):
                 for key, data in zip(group, value(reply), strict=True):
                     try:
-                        entry = layout.entry(key, data)
+                        one = parse(layout, key, data)
                     except BackendError as error:
                         failed[key] = error
                     else:
-                        if entry is not None:
-                            found[key] = entry
+                        if one is not None:
+                            found[key] = one
                 done += len(group)
         except BackendError as error:
             failed |= _rest(error, keys[done:], any_done=done > 0)
@@ -91,7 +98,7 @@ def put_if_match(layout: Layout, key: str, entry: Entry, etag: str) -> Steps[boo
         return False  # the etag of another store
     if len(tag) != TAG_BYTES // 2:
         return False
-    return (yield from _replace(layout, key, entry, tag))
+    return (yield from replace(layout, key, entry, tag))
 
 
 def put_if_absent(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
@@ -113,7 +120,7 @@ def put_if_absent(layout: Layout, key: str, entry: Entry) -> Steps[bool]:
         taken = True
     except CorruptEntry:
         taken = False
-    return not taken and (yield from _replace(layout, key, entry, (held or b"")[-TAG_BYTES : -TAG_BYTES // 2]))
+    return not taken and (yield from replace(layout, key, entry, (held or b"")[-TAG_BYTES : -TAG_BYTES // 2]))
 
 
 def put_many(layout: Layout, entries: Mapping[str, Entry]) -> Steps[None]:
@@ -141,8 +148,8 @@ def put_many(layout: Layout, entries: Mapping[str, Entry]) -> Steps[None]:
 
 def delete(layout: Layout, key: str) -> Steps[bool]:
     """Remove an entry; whether something was there."""
-    (reply,) = yield [(b"UNLINK", layout.name(key))]
-    return bool(value(reply))
+    size, removed = yield [(b"STRLEN", layout.name(key)), (b"UNLINK", layout.name(key))]
+    return bool(value(removed)) and size != TOMB_BYTES
 
 
 def delete_many(layout: Layout, keys: Sequence[str]) -> Steps[int]:
@@ -168,15 +175,21 @@ def split(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _replace(layout: Layout, key: str, entry: Entry, tag: bytes) -> Steps[bool]:
+def replace(layout: Layout, key: str, entry: Entry, tag: bytes) -> Steps[bool]:
+    """Write an entry where something with this tag lies, or nothing (an empty tag)."""
+    (reply,) = yield [replacing(layout, key, entry, tag)]
+    return bool(value(reply))
+
+
+def replacing(layout: Layout, key: str, entry: Entry, tag: bytes) -> Command:
+    """Return the command that does so."""
     command = layout.write(key, entry)
     if command[0] == b"SET":
         _, name, data, *expiry = command
         arguments: Command = (name, tag, expiry[1] if expiry else b"", data)
     else:
         arguments = (command[1], tag, 0)
-    (reply,) = yield [(b"EVAL", REPLACE, 1, *arguments)]
-    return bool(value(reply))
+    return (b"EVAL", REPLACE, 1, *arguments)
 
 
 def _pages(

@@ -362,8 +362,8 @@ def test_after_a_refused_factory_the_key_can_be_computed(cache):
     [
         ({"promote": "sometimes"}, "always, second_hit, never"),
         ({"promote": None}, "always, second_hit, never"),
-        ({"write": "behind the back"}, "through, never"),
-        ({"write": True}, "through, never"),
+        ({"write": "behind the back"}, "through, behind, never"),
+        ({"write": True}, "through, behind, never"),
         ({"name": ""}, "name must be"),
         ({"name": 5}, "name must be"),
         ({"max_entry_bytes": "12 bananas"}, "max_entry_bytes.*256MiB"),

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..entry import Entry
-from ..errors import CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
+from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Settled, running_loop
+from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
-from .read import Found, promote_local, raise_if_strict
-from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, undo, writable
+from . import change, guarded
+from .read import Found, promote_local, raise_if_strict, refused
+from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -49,7 +51,7 @@ async def _read_many(
     for tier in chain.tiers:
         if not missing:
             break
-        entries, closed[tier] = await _ask(chain, tier, missing, warming)
+        entries, closed[tier] = await _ask(chain, tier, missing, loads, warming)
         now = chain.clock()
         for key, entry in entries.items():
             if entry.metadata.is_usable(now):
@@ -69,9 +71,25 @@ async def _read_many(
     return {**stale, **found} if allow_stale else found
 
 
-async def _ask(chain: TierChain, tier: Tier, keys: Sequence[str], warming: bool) -> tuple[dict[str, Entry], set[str]]:
+async def _ask(
+    chain: TierChain, tier: Tier, keys: Sequence[str], loads: Mapping[str, Load], warming: bool
+) -> tuple[dict[str, Entry], set[str]]:
     """Return the tier's entries and the keys for which it failed: those take no promotion in this call."""
+    pending = tier.journal.pending
+    waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
+    asked = [key for key in keys if key not in waiting]
+    found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
+    found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry)}
+    found |= {key: entry for key, entry in waiting.items() if entry is not None}
+    return found, shut | {key for key, entry in waiting.items() if entry is None}
+
+
+async def _ask_store(
+    chain: TierChain, tier: Tier, keys: Sequence[str], loads: Mapping[str, Load], warming: bool
+) -> tuple[dict[str, Entry], set[str]]:
     try:
+        if tier is chain.guard:
+            return _saw(await tier.get_many_seen(keys, bounded=not warming), loads), set()
         return await tier.get_many(keys, bounded=not warming), set()
     except PartialFailure as partial:
         for error in partial.failed.values():
@@ -81,10 +99,18 @@ async def _ask(chain: TierChain, tier: Tier, keys: Sequence[str], warming: bool)
             for key, error in partial.failed.items()
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat)
         }
-        return partial.results or {}, set(partial.failed) - healed_by_a_copy
+        results = partial.results or {}
+        return _saw(results, loads) if tier is chain.guard else results, set(partial.failed) - healed_by_a_copy
     except FAILURES as error:
         raise_if_strict(chain, error)
         return {}, set(keys)
+
+
+def _saw(found: Mapping[str, Seen], loads: Mapping[str, Load]) -> dict[str, Entry]:
+    """Remember what the guard held for each key; return the entries."""
+    for key, seen in found.items():
+        loads[key].saw(seen.token, seen.deleted_at)
+    return {key: seen.entry for key, seen in found.items() if seen.entry is not None}
 
 
 async def _promote_many(
@@ -115,11 +141,11 @@ async def _promote_remote(
     try:
         valid = {load.key: entries[load.key] for load in writing}
         if valid:
-            failed = await _put_batch(tier, valid, bounded=bounded)
-            tier.counters.add(promotions=len(valid) - failed)
+            seen = {load.key: load.seen for load in writing if load.seen is not None and tier is chain.guard}
+            await change.promote_many(tier, valid, seen, bounded=bounded)
         for load, write in writing.items():
             if write.overtaken:
-                await undo(tier, load.key)
+                await change.undo(tier, load.key)
     finally:
         for load, write in writing.items():
             chain.fence.end_write(load, write)
@@ -135,43 +161,36 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
         await settle(mutations)
         for tier in tiers:
             if tier.local:
-                await _put_many(chain, tier, entries)
-        await gather(chain, [_put_many(chain, tier, entries) for tier in tiers if not tier.local])
+                await _put_many(chain, tier, entries, {})
+        held = guarded.prepared_many(chain, tiers, entries)
+        tokens = {key: token for key, (_, token) in held.items()}
+        in_guard = {**entries, **{key: entry for key, (entry, _) in held.items()}}
+        await gather(
+            chain,
+            [
+                _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
+                for tier in tiers
+                if not tier.local
+            ],
+        )
+        await guarded.verify(chain, tokens)
     finally:
         await end(chain, mutations)
 
 
-async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry]) -> None:
+async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
     now = chain.clock()
     kept = {key: taken for key, entry in entries.items() if (taken := tier.takes(entry, now)) is not None}
     refused = [key for key in entries if key not in kept]
     try:
         if kept:
-            await tier.put_many(kept)
-        tier.counters.add(puts=len(kept))
+            refused += await change.put_many(tier, kept, tokens)
     except PartialFailure as partial:
-        too_large = [key for key, error in partial.failed.items() if isinstance(error, EntryTooLarge)]
-        tier.counters.add(puts=len(kept) - len(partial.failed), skipped=len(too_large))
-        refused += too_large
-        for key, error in partial.failed.items():
-            if key not in too_large:
-                raise_if_strict(chain, error)
+        refused += partial.results
+        for error in partial.failed.values():
+            raise_if_strict(chain, error)
     if refused:
-        await tier.delete_many(refused)  # they stay out of this tier, and so must what they replace
-
-
-async def _put_batch(tier: Tier, entries: dict[str, Entry], *, bounded: bool) -> int:
-    """Store entries, for a promotion; return how many failed (counted and logged)."""
-    try:
-        await tier.put_many(entries, bounded=bounded)
-    except PartialFailure as partial:
-        failed = len(partial.failed)
-    except FAILURES:
-        failed = len(entries)
-    else:
-        failed = 0
-    tier.counters.add(puts=len(entries) - failed)
-    return failed
+        await change.delete_many(tier, refused)  # they stay out of this tier, and so must what they replace
 
 
 async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
@@ -180,8 +199,16 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     mutations = begin(chain, unique)
     try:
         await settle(mutations)
-        results = await gather(chain, [_delete_many(chain, tier, unique) for tier in writable(chain)])
+        burial = await guarded.bury(chain, unique)
+        tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
+        try:
+            results = await gather(chain, [_delete_many(chain, tier, unique) for tier in tiers])
+        finally:
+            await guarded.close(chain, burial)
+        guarded.raise_if_strict(chain, burial)
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
+        if burial is not None:
+            remaining.append(set(unique) if burial.error is not None else set())
         return len(set(unique).difference(*remaining)) if remaining else 0
     finally:
         await end(chain, mutations)
@@ -189,16 +216,10 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
 
 async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set[str]:
     """Return the keys that may still be in the tier."""
-    failed: set[str] = set()
-    try:
-        absent = await tier.delete_many(keys)
-    except PartialFailure as partial:
-        for error in partial.failed.values():
-            raise_if_strict(chain, error)
-        failed = set(partial.failed)
-        absent = len(keys) - len(failed)
-    tier.counters.deletes += absent
-    return failed
+    failed = await change.delete_many(tier, keys)
+    for error in failed.values():
+        raise_if_strict(chain, error)
+    return set(failed)
 
 
 async def clear(chain: TierChain, prefix: str) -> None:

@@ -11,6 +11,7 @@ from ..entry import Entry
 from ..fence import Load
 from ..flow import running_loop
 from ..singleflight import Factory, Flight, Follow, Lead, Outcome
+from . import guarded
 from .read import read
 from .write import finish, put_everywhere, settle
 
@@ -88,7 +89,11 @@ async def _store(chain: TierChain, flight: Flight, entry: Entry, load: Load) -> 
         return
     try:
         await settle([mutation])
+        claimed = await guarded.claim(chain, load, entry)
+        if claimed is False:  # another process changed it
+            flight.resolve(outcome)
+            return
         # Followers leave as soon as memory can answer those who come after them.
-        await put_everywhere(chain, flight.key, entry, lambda: flight.resolve(outcome))
+        await put_everywhere(chain, flight.key, entry, lambda: flight.resolve(outcome), claimed=claimed or None)
     finally:
         await finish(chain, [mutation])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,8 +11,10 @@ from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
 from ..flow import Background
+from ..journal import loaded_at
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
+from . import change
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -43,9 +46,10 @@ async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: L
 
 async def head(chain: TierChain, key: str) -> tuple[Metadata, Tier] | None:
     """Return the metadata of the first tier that has a fresh entry, and the tier."""
+    load = Load(key, valid=False)  # nothing is stored; it knows what the guard says
     for tier in chain.tiers:
         try:
-            metadata = await tier.head(key)
+            metadata = await _ask_head(chain, tier, load)
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
@@ -66,8 +70,14 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
     for tier in chain.tiers:
         try:
-            # Memory never waits and has no deadline: an operation would cost more than the look.
-            entry = tier.backend.get(key) if tier.local else await tier.get(key)
+            if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
+                if pending.entry is None:  # what it holds is old, and no copy may be put there before it is deleted
+                    tier.counters.misses += 1
+                    continue
+                entry: Entry | None = pending.entry
+            else:
+                # Memory never waits and has no deadline: an operation would cost more than the look.
+                entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
@@ -92,6 +102,36 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
         stale.tier.counters.misses -= 1
         return stale
     return None
+
+
+async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | None:
+    """Return what a tier holds, unless it is known to be older than a change."""
+    if tier is chain.guard:
+        seen = await tier.get_seen(key)
+        load.saw(seen.token, seen.deleted_at)
+        entry = seen.entry
+    else:
+        entry = await tier.get(key)
+    return None if entry is not None and refused(tier, load, entry) else entry
+
+
+async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None:
+    """`_ask` for the metadata, what waits to be written included."""
+    pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
+    if pending is not None:
+        return None if pending.entry is None else pending.entry.metadata
+    if tier is chain.guard:
+        entry = await _ask(chain, tier, load.key, load)
+        return None if entry is None else entry.metadata
+    metadata = await tier.head(load.key)
+    return None if metadata is not None and refused(tier, load, metadata) else metadata
+
+
+def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:
+    """Whether an entry that a tier holds was deleted, or replaced, as far as is known here."""
+    if load.barred != -math.inf and loaded_at(entry) <= load.barred:
+        return True
+    return tier.journal.refuses(load.key, entry)
 
 
 async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load, now: float) -> None:
@@ -122,13 +162,9 @@ async def _promote_remote(chain: TierChain, tier: Tier, entry: Entry, load: Load
     write = chain.fence.start_write(load)
     try:
         if write is not None:
-            await tier.put(load.key, entry)
-            tier.counters.promotions += 1
-            tier.counters.puts += 1
+            await change.promote(tier, load.key, entry, load.seen if tier is chain.guard else None)
             if write.overtaken:
-                await tier.delete(load.key)
-    except FAILURES:
-        return  # counted and logged; the next hit below tries again
+                await change.undo(tier, load.key)
     finally:
         if write is not None:
             chain.fence.end_write(load, write)

@@ -11,6 +11,7 @@ from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..tier import FAILURES, Tier
+from . import change, guarded
 from .read import Found, raise_if_strict, read
 
 if TYPE_CHECKING:
@@ -37,8 +38,14 @@ async def delete(chain: TierChain, key: str) -> bool:
     mutations = begin(chain, [key])
     try:
         await settle(mutations)
-        removed = await gather(chain, [_delete(tier, key) for tier in writable(chain)])
-        return any(result is True for result in removed)
+        burial = await guarded.bury(chain, [key])
+        tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
+        try:
+            removed = await gather(chain, [change.delete(tier, key) for tier in tiers])
+        finally:
+            await guarded.close(chain, burial)
+        guarded.raise_if_strict(chain, burial)
+        return any(result is True for result in removed) or (burial is not None and key in burial.had)
     finally:
         await end(chain, mutations)
 
@@ -77,6 +84,7 @@ async def put_everywhere(
     after_memory: Callable[[], None] | None = None,
     *,
     classes: Mapping[Tier, str] | None = None,
+    claimed: str | None = None,
 ) -> None:
     """Store the entry in memory, call `after_memory`, then store it in the other tiers side by side.
 
@@ -86,22 +94,23 @@ async def put_everywhere(
         entry: what to store.
         after_memory: called when memory can answer.
         classes: the storage class for some of the tiers; for the others the entry's own.
+        claimed: the token under which the guard holds it already.
     """
     placed = classes or {}
-    tiers = writable(chain)
+    tiers = [tier for tier in writable(chain) if claimed is None or tier is not chain.guard]
     for tier in tiers:
         if tier.local:
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
-    await gather(
-        chain,
-        [
-            _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry)
-            for tier in tiers
-            if not tier.local
-        ],
-    )
+    held = guarded.prepared_many(chain, tiers, {key: entry})
+    as_held, token = held.get(key, (entry, claimed or ""))
+
+    def entry_for(tier: Tier) -> Entry:
+        return as_held if tier is chain.guard else entry.in_class(placed[tier]) if tier in placed else entry
+
+    await gather(chain, [_put(chain, tier, key, entry_for(tier), token) for tier in tiers if not tier.local])
+    await guarded.verify(chain, {key: token} if token else {})
 
 
 def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
@@ -137,18 +146,10 @@ async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):
-                    await undo(tier, mutation.key)
+                    await change.undo(tier, mutation.key)
     finally:
         for mutation in mutations:
             chain.fence.finish(mutation)
-
-
-async def undo(tier: Tier, key: str) -> None:
-    """Remove what an overtaken write left."""
-    try:
-        await tier.delete(key)
-    except FAILURES:
-        return  # counted and logged
 
 
 async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
@@ -162,7 +163,7 @@ async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
 
 def writable(chain: TierChain) -> list[Tier]:
     """Return the tiers that are written to."""
-    return [tier for tier in chain.tiers if tier.write == "through"]
+    return [tier for tier in chain.tiers if tier.write != "never"]
 
 
 def _with_end(entry: Entry, expires_at: float | None) -> Entry:
@@ -192,20 +193,13 @@ async def _classes_held(chain: TierChain, key: str, found: Found) -> dict[Tier, 
     return held
 
 
-async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry) -> None:
+async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry, token: str = "") -> None:
     kept = tier.takes(entry, chain.clock())
     if kept is not None:
         try:
-            await tier.put(key, kept)
+            await change.put(tier, key, kept, token)
         except EntryTooLarge:
             tier.counters.skipped += 1
         else:
-            tier.counters.puts += 1
             return
-    await tier.delete(key)  # it stays out of this tier, and so must what it replaces
-
-
-async def _delete(tier: Tier, key: str) -> bool:
-    removed = await tier.delete(key)
-    tier.counters.deletes += removed
-    return removed
+    await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces

@@ -1,0 +1,107 @@
+"""The end of a process: what waits to be written is written, within a bound, and what is lost is said."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import signal
+import threading
+import time
+import weakref
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .chain import TierChain
+
+EXIT_SECONDS = 4.0
+"""Seconds that all chains together may take at the end of the interpreter."""
+
+_chains: weakref.WeakSet[TierChain] = weakref.WeakSet()
+
+
+def watch(chain: TierChain) -> None:
+    """Drain a chain at the end of the interpreter, unless it was closed before."""
+    _chains.add(chain)
+
+
+def drain_all(timeout: float) -> bool:
+    """Write what waits in all chains of the process; return whether all of it was written within `timeout` seconds."""
+    ends = time.monotonic() + timeout
+    done = [chain.drain(max(0.0, ends - time.monotonic())) for chain in list(_chains) if chain.has_pending]
+    return all(done)
+
+
+def drain_on_sigterm(timeout: float = 5.0) -> None:
+    """On SIGTERM, write what waits in all chains, for `timeout` seconds at most; then do what was done before.
+
+    Without it a SIGTERM ends the process at once, and what was to be written behind is lost. Call it once, in the main
+    thread, after frameworks have installed their own handlers: the handler that stands is called afterwards, and if
+    there is none, the process ends by the signal.
+
+    Raises:
+        ConfigurationError: this is not the main thread, or what stands is not Python's to call.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigurationError("drain_on_sigterm() must be called in the main thread, as all signal handlers")
+    before = signal.getsignal(signal.SIGTERM)
+    if before is None:
+        raise ConfigurationError("the SIGTERM handler was not installed by Python; call chain.drain() in it instead")
+    drainer = _Drainer(timeout)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        drainer.run()
+        if callable(before):
+            before(number, frame)
+        elif before == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+class _Drainer:
+    """Drains in a thread of its own: the signal may have interrupted the main thread while it holds a lock of ours.
+
+    The thread waits for the signal from the beginning, as starting one takes locks, too.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._begin()
+
+    def run(self) -> None:
+        """Drain, and return when that is done or takes too long."""
+        if self._process != os.getpid():
+            self._begin()  # forked: the thread stayed in the parent
+        self._wanted.put(None)
+        try:
+            self._done.get(timeout=self._timeout + 0.5)
+        except queue.Empty:
+            return
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._wait, name="tiercache-sigterm", daemon=True).start()
+
+    def _wait(self) -> None:
+        while True:
+            self._wanted.get()
+            try:
+                drain_all(self._timeout)
+            finally:
+                self._done.put(None)
+
+
+def _at_exit() -> None:
+    drain_all(EXIT_SECONDS)
+    for chain in list(_chains):
+        chain.drainer.close()
+
+
+atexit.register(_at_exit)
