@@ -9,7 +9,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.faults.operations import allowed, operate
+from tests.faults.operations import allowed, left, operate
+from tiercache.testing import FaultyBackend, Rule
 
 WAIT = 60.0
 
@@ -38,6 +39,18 @@ async def deleted_while_computed(scene):
         answer = await task
     assert answer == scene.computed(scene.absent)
     assert await scene.call("get", scene.absent) is None, "W: what was deleted came back"
+
+
+async def late_write(scene):
+    """A write times out, the next change of its key goes through, and then the first one lands after all."""
+    faulty = FaultyBackend(scene.backend, rules=[Rule("late", "put", calls=1)])
+    scene.cache = scene.cache_on(faulty)
+    await scene.call("set", scene.key, scene.computed(scene.key))
+    await operate(scene)
+    assert faulty.land() == 1
+    for _ in range(2):
+        found = await scene.call("get", scene.key)
+        assert found in left(scene), "W: the write that timed out came back"
 
 
 async def herd(scene):

@@ -69,7 +69,7 @@ NETWORK = [
         reasons=NO_NETWORK,
     ),
     on_the_network("3a", "slow: every answer takes a minute", "latency", TIMEOUT, options={"seconds": 60}, slow=True),
-    on_the_network("3b", "drips a byte every 50 ms", "drip", TIMEOUT, options={"seconds": 0.05}, slow=True),
+    on_the_network("3b", "drips a byte every 200 ms", "drip", TIMEOUT, options={"seconds": 0.2}, slow=True),
     on_the_network("3c", "a black hole: accepts, never answers", "black_hole", TIMEOUT, slow=True),
     on_the_network("3d", "the network stands still, then all arrives", "stall", TIMEOUT, slow=True),
     on_the_network(
@@ -144,6 +144,7 @@ ANSWERS = [
             make.other_password,
         ),
         DENIED,
+        kinds_of={"redis": DENIED | UNAVAILABLE},  # the connections that were open are ended, too
         through="script",
         reasons=NO_NETWORK,
     ),
@@ -162,6 +163,7 @@ ANSWERS = [
             make.other_keys,
         ),
         DENIED,
+        kinds_of={"redis": DENIED | UNAVAILABLE},
         through="script",
         reasons=NO_NETWORK,
     ),
@@ -313,6 +315,14 @@ CALLERS = [
         STORES,
         act=act.deleted_while_computed,
         operations=frozenset({"get_or_set"}),
+    ),
+    Fault(
+        "7b",
+        "a write that timed out lands after the next one",
+        STORES,
+        kinds=TIMEOUT,
+        act=act.late_write,
+        operations=WRITES,
     ),
     Fault(
         "14a",

@@ -11,10 +11,12 @@ from collections import Counter
 
 from tests.faults.operations import allowed, complete, left, operate
 from tests.faults.scene import Log, Scene
+from tiercache.errors import TiercacheError
 
 GUARD = 10
 """Times longer than its deadline that an operation may take before it hangs."""
 HEALS = 60.0
+MISSES = frozenset({"CorruptEntry", "UnknownFormat"})
 
 
 async def examine(rig, cell, face):
@@ -29,10 +31,11 @@ async def examine(rig, cell, face):
         log.records.clear()
         if cell.fault.act is not None:
             await cell.fault.act(scene)
-            assert not scene.errors, f"O: {scene.errors}"
+            assert set(scene.errors) <= cell.fault.kinds, f"O: {scene.errors}"
         else:
             with cell.fault.inject(scene):
                 await _meet(scene, cell)
+                await _strictly(scene, cell)
                 await _look(scene, "while it lasts")
         await _heal(scene)
         await _look(scene, "after it")
@@ -60,6 +63,23 @@ async def _meet(scene, cell):
         assert complete(scene, answer), f"the operation that it does not concern was not done: {type(answer)}"
     if cell.fault.check is not None:
         cell.fault.check(scene, answer)
+
+
+async def _strictly(scene, cell):
+    """In a strict chain the same error reaches the caller; bytes that are no entry stay a miss."""
+    expected = cell.fault.expected(cell.kind, cell.operation)
+    if cell.fault.loose or not expected or expected <= MISSES:
+        return
+    lenient, scene.cache = scene.cache, scene.cache_on(scene.backend, strict=True, name="strict", **cell.fault.tier)
+    try:
+        await operate(scene)
+    except TiercacheError as error:
+        raised = type(error).__name__
+    else:
+        raised = "nothing"
+    finally:
+        scene.cache = lenient
+    assert raised in expected, f"E: a strict chain raised {raised}, none of {set(expected)}"
 
 
 async def _look(scene, when):

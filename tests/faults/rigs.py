@@ -28,10 +28,12 @@ class Rig:
         kind: its column.
         patience: the deadline of an operation that is expected to fail at once, in seconds.
         haste: the deadline of one that is expected to be spent.
+        keeps_alive: whether the server leaves idle connections open for as long as a run takes.
     """
 
     kind = ""
     patience = 10.0
+    keeps_alive = True
     haste = 0.5
 
     def __init__(self, stack):
@@ -40,12 +42,13 @@ class Rig:
 
     def backend(self, through, timeout, *, fresh=False):
         """A backend that goes through `server`, `network` or `script`; the same one for the same, unless `fresh`."""
-        if fresh:
+        if fresh or not self.keeps_alive:
             backend = self.make(through, timeout)
             self.stack.callback(backend.close)
             return backend
         if (through, timeout) not in self.backends:
-            self.backends[through, timeout] = self.backend(through, timeout, fresh=True)
+            self.backends[through, timeout] = self.make(through, timeout)
+            self.stack.callback(self.backends[through, timeout].close)
         return self.backends[through, timeout]
 
     def make(self, through, timeout):
@@ -240,6 +243,7 @@ class GCSRig(WebRig):
 
 class AzureRig(WebRig):
     kind = "azure"
+    keeps_alive = False  # Azurite ends them after 5 s
 
     @cached_property
     def server(self):

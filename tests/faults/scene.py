@@ -74,8 +74,8 @@ class Scene:
         self.backend = rig.backend(fault.through, self.timeout, fresh=fault.fresh)
         self.cache = self.cache_on(self.backend, **fault.tier)
 
-    def cache_on(self, backend, *, strict=False, **tier):
-        return Cache(TierChain(Tier(backend, name="store", **tier), strict=strict), namespace=self.namespace)
+    def cache_on(self, backend, *, strict=False, name="store", **tier):
+        return Cache(TierChain(Tier(backend, name=name, **tier), strict=strict), namespace=self.namespace)
 
     def beside(self):
         """A cache on the same store that no fault reaches."""
