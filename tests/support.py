@@ -6,9 +6,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from tiercache import TierChain
 from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
 from tiercache.errors import BackendUnavailable
+
+
+def after_first_use(chain: TierChain) -> None:
+    """Be where a chain is after its first reads: the tiers were asked what they missed."""
+    chain.missed.doubted = frozenset()
 
 
 class RemoteBackend(Backend):

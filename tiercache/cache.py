@@ -342,6 +342,9 @@ class Cache(CacheOfMany):
         decorator = Decorator(self, options, key)
         return decorator if function is None else decorator(function)
 
+    def __reduce__(self) -> str:
+        raise TypeError("a Cache cannot be sent to another process: make it in the other process, from the same URLs")
+
     def __repr__(self) -> str:
         return f"<Cache {self.namespace!r} on {self.chain!r}>"
 

@@ -13,7 +13,9 @@ from .entry import Clock
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
+from .hearsay import Hearsay
 from .memory import MemoryBackend
+from .missed import Missed
 from .objectstore.classes import choices
 from .pool import DaemonPool
 from .shutdown import watch
@@ -54,6 +56,8 @@ class TierChain:
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.missed = Missed(self.tiers, clock)
+        self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
@@ -146,6 +150,7 @@ class TierChain:
         """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
+        self.hearsay.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -158,6 +163,7 @@ class TierChain:
         """`close`, awaited."""
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
+        await asyncio.to_thread(self.hearsay.close)
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -171,6 +177,9 @@ class TierChain:
             pool.close()
         if self.strict:
             _raise_first(errors)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a TierChain cannot be sent to another process: make it in the other process, from its URLs")
 
     def __repr__(self) -> str:
         return f"<TierChain {' -> '.join(tier.label for tier in self.tiers) or 'without tiers'}>"

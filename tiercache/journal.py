@@ -61,6 +61,7 @@ class Journal:
     Attributes:
         pending: the change that each key waits for. Read without the lock.
         dropped: entries that found no room; the tier is told to delete what they were to replace.
+        floor: entries whose load began until then (Unix seconds) are not believed.
         on_overflow: called with a namespace of which too many keys were missed to remember them: nothing that is in
             it now may be believed any more.
     """
@@ -71,9 +72,10 @@ class Journal:
         self.max_bytes = max_bytes
         self.pending: dict[str, Change] = {}
         self.dropped = 0
+        self.floor = 0.0
         self.on_overflow: list[Callable[[str], object]] = []
         self._late: dict[str, _Late] = {}
-        self._floor = _Late(-math.inf, 0.0)  # of the late writes whose keys were forgotten
+        self._forgotten = _Late(-math.inf, 0.0)  # of the late writes whose keys were forgotten
         self._queued = self._bytes = self._deletes = 0
         self.after_fork()
         fork.register(self)
@@ -99,13 +101,15 @@ class Journal:
 
     def refuses(self, key: str, entry: Entry | Metadata) -> bool:
         """Whether an entry that the tier holds is older than a change that it missed, or was written late."""
-        if not self._late:
+        if not self._late and not self.floor:
             return False
         began = loaded_at(entry)
+        if began <= self.floor:
+            return True
         late = self._late.get(key)
         if late is not None:
             return began <= late.as_of and began != late.current
-        return began <= self._floor.as_of and time.monotonic() < self._floor.until
+        return began <= self._forgotten.as_of and time.monotonic() < self._forgotten.until
 
     # Writing
 
@@ -247,7 +251,7 @@ class Journal:
             del self._late[key]
         if len(self._late) >= self.limit:
             late = self._late.pop(next(iter(self._late)))
-            self._floor = _Late(max(self._floor.as_of, late.as_of), max(self._floor.until, late.until))
+            self._forgotten = _Late(max(self._forgotten.as_of, late.as_of), max(self._forgotten.until, late.until))
 
 
 def loaded_at(entry: Entry | Metadata) -> float:

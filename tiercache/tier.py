@@ -17,6 +17,7 @@ from .call import Call
 from .entry import Entry, Metadata
 from .errors import (
     BackendError,
+    BackendTimeout,
     BackendUnavailable,
     CacheClosed,
     ConfigurationError,
@@ -119,6 +120,7 @@ class Tier:
         self.queue_bytes = parse_size(queue_bytes, "queue_bytes")
         self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
         self.on_change: Callable[[Tier], object] = _nobody
+        self.on_absence: Callable[[Tier], object] = _nobody
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
         self.storage_classes = checked_rules(storage_classes)
@@ -152,8 +154,10 @@ class Tier:
         """Ask for metadata."""
         return Call(self, "head", (key,), self.timeout)
 
-    def put(self, key: str, entry: Entry, *, if_absent: bool = False) -> Call[bool]:
+    def put(self, key: str, entry: Entry, *, if_absent: bool = False, if_match: str | None = None) -> Call[bool]:
         """Ask to store an entry."""
+        if if_match is not None:
+            return Call(self, "put", (key, entry), self.timeout, if_match=if_match)
         return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent)
 
     def delete(self, key: str) -> Call[bool]:
@@ -302,6 +306,8 @@ class Tier:
                 self._count(part)
         elif isinstance(error, FAILURES):
             self._count(error)
+        if isinstance(error, (BackendUnavailable, BackendTimeout)):
+            self.on_absence(self)
         return error
 
     def snapshot(self) -> TierStats:

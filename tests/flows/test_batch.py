@@ -77,7 +77,7 @@ def test_a_failing_tier_does_not_stop_a_write(three: Three) -> None:
     three.middle.break_down()
     three.cache.set("a", 1)
     three.cache.set_many({"b": 2})
-    assert set(three.last.entries) == {"n:a", "n:b"}
+    assert {"n:a", "n:b"} <= set(three.last.entries)
     assert three.cache.stats().tiers["middle"].errors["BackendUnavailable"] >= 2  # and what mends it fails as well
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FakeClock
-from tests.support import RemoteBackend
+from tests.support import RemoteBackend, after_first_use
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import AccessDenied, BackendTimeout, BackendUnavailable, PartialFailure
@@ -24,7 +24,9 @@ class Setting:
         self.upper = RemoteBackend(clock, name="upper")
         self.lower = RemoteBackend(clock, name="lower")
         self.tiers = [Tier(self.upper, name="upper"), Tier(self.lower, name="lower")]
-        self.cache = Cache(TierChain(self.memory, *self.tiers, clock=clock, strict=strict), namespace="n")
+        chain = TierChain(self.memory, *self.tiers, clock=clock, strict=strict)
+        after_first_use(chain)
+        self.cache = Cache(chain, namespace="n")
         self.cache.set("k", "old")
         clock.advance(1)
 

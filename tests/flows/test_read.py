@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import FakeClock
-from tests.support import RemoteBackend
+from tests.support import RemoteBackend, after_first_use
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.errors import BackendUnavailable, CorruptEntry, UnknownFormat
 
@@ -24,6 +24,7 @@ class Three:
             Tier(self.last, name="last"),
             clock=clock,
         )
+        after_first_use(self.chain)
         self.cache = Cache(self.chain, namespace="n")
 
     def only_in_last(self, key: str, value: object, **options: object) -> None:

@@ -13,7 +13,7 @@ from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change, guarded
-from .read import Found, promote_local, raise_if_strict, refused
+from .read import Found, is_believed, promote_local, raise_if_strict, refused
 from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, writable
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ async def _read_many(
     for tier in chain.tiers:
         if not missing:
             break
-        entries, closed[tier] = await _ask(chain, tier, missing, loads, warming)
+        failed = [upper for upper, shut in closed.items() if shut]
+        entries, closed[tier] = await _ask(chain, tier, missing, loads, warming, failed)
         now = chain.clock()
         for key, entry in entries.items():
             if entry.metadata.is_usable(now):
@@ -72,13 +73,20 @@ async def _read_many(
 
 
 async def _ask(
-    chain: TierChain, tier: Tier, keys: Sequence[str], loads: Mapping[str, Load], warming: bool
+    chain: TierChain,
+    tier: Tier,
+    keys: Sequence[str],
+    loads: Mapping[str, Load],
+    warming: bool,
+    failed: Sequence[Tier],
 ) -> tuple[dict[str, Entry], set[str]]:
     """Return the tier's entries and the keys for which it failed: those take no promotion in this call."""
     pending = tier.journal.pending
     waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
+    if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
+        found, shut = {}, set(asked)
     found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry)}
     found |= {key: entry for key, entry in waiting.items() if entry is not None}
     return found, shut | {key for key, entry in waiting.items() if entry is None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
 from ..flow import Background
+from ..hearsay import ask
 from ..journal import loaded_at
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
@@ -67,6 +69,7 @@ def raise_if_strict(chain: TierChain, error: Exception) -> None:
 
 async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Found | None:
     stale: Found | None = None
+    failed: list[Tier] = []
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
     for tier in chain.tiers:
         try:
@@ -78,11 +81,15 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
             else:
                 # Memory never waits and has no deadline: an operation would cost more than the look.
                 entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
+                if entry is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
+                    tier.counters.misses += 1
+                    continue
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
             raise_if_strict(chain, error)
             tier.counters.misses += 1
+            failed.append(tier)
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat):
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
             continue
@@ -104,6 +111,18 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
     return None
 
 
+async def is_believed(chain: TierChain, tier: Tier, failed: Collection[Tier] = ()) -> bool:
+    """Whether what a slower tier holds may be used: no other process knows of changes that it missed.
+
+    Those that `failed` in this call are not asked again.
+    """
+    missed = chain.missed
+    if tier in missed.doubted:
+        chain.hearsay.begin()
+        await ask(missed, chain.side_by_side, tier, failed)
+    return tier not in missed.distrusted
+
+
 async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | None:
     """Return what a tier holds, unless it is known to be older than a change."""
     if tier is chain.guard:
@@ -122,9 +141,13 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
         return None if pending.entry is None else pending.entry.metadata
     if tier is chain.guard:
         entry = await _ask(chain, tier, load.key, load)
-        return None if entry is None else entry.metadata
-    metadata = await tier.head(load.key)
-    return None if metadata is not None and refused(tier, load, metadata) else metadata
+        metadata = None if entry is None else entry.metadata
+    else:
+        metadata = await tier.head(load.key)
+        metadata = None if metadata is not None and refused(tier, load, metadata) else metadata
+    if metadata is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier):
+        return None
+    return metadata
 
 
 def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:

@@ -10,6 +10,7 @@ from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
+from ..hearsay import tell
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .read import Found, raise_if_strict, read
@@ -143,6 +144,8 @@ async def end(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Close mutations; of those that were overtaken nothing stays: a miss is better than the older value."""
     try:
+        if chain.missed.unsaid:
+            await tell(chain.missed, chain.side_by_side)
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):
