@@ -22,6 +22,13 @@ MISSES = frozenset({"CorruptEntry", "UnknownFormat"})
 async def examine(rig, cell, face):
     """Bring the fault about, do the operation, and look at everything."""
     rig.renew()
+    try:
+        await _examine(rig, cell, face)
+    finally:
+        rig.tidy()
+
+
+async def _examine(rig, cell, face):
     scene = Scene(rig, face, cell.fault, cell.operation)
     scene.seed()
     with Log() as log:

@@ -39,17 +39,29 @@ class Rig:
     def __init__(self, stack):
         self.stack = stack
         self.backends = {}
+        self.used = []
+        stack.callback(self.close)
 
     def backend(self, through, timeout, *, fresh=False):
         """A backend that goes through `server`, `network` or `script`; the same one for the same, unless `fresh`."""
         if fresh or not self.keeps_alive:
             backend = self.make(through, timeout)
-            self.stack.callback(backend.close)
+            self.used.append(backend)
             return backend
         if (through, timeout) not in self.backends:
             self.backends[through, timeout] = self.make(through, timeout)
-            self.stack.callback(self.backends[through, timeout].close)
         return self.backends[through, timeout]
+
+    def tidy(self):
+        """Close what was made for one cell."""
+        while self.used:
+            self.used.pop().close()
+
+    def close(self):
+        """Close everything."""
+        self.tidy()
+        while self.backends:
+            self.backends.popitem()[1].close()
 
     def make(self, through, timeout):
         raise NotImplementedError
@@ -73,10 +85,10 @@ class DiskRig(Rig):
 
     def renew(self):
         """Begin with another file: some faults are its end."""
+        self.close()
         directory = Path(tempfile.mkdtemp(prefix="tiercache-faults-"))
         self.stack.callback(shutil.rmtree, directory, ignore_errors=True)
         self.path = directory / "cache" / "cache.sqlite3"
-        self.backends = {}
 
     def make(self, through, timeout):
         backend = DiskBackend(self.path, max_bytes="64MiB")
