@@ -78,6 +78,7 @@ async def _strictly(scene, cell):
     if cell.fault.loose or not expected or expected <= MISSES:
         return
     lenient, scene.cache = scene.cache, scene.cache_on(scene.backend, strict=True, name="strict", **cell.fault.tier)
+    scene.key = scene.keys[1]  # what was done to the first one may have been done
     try:
         await operate(scene)
     except TiercacheError as error:
@@ -85,7 +86,7 @@ async def _strictly(scene, cell):
     else:
         raised = "nothing"
     finally:
-        scene.cache = lenient
+        scene.cache, scene.key = lenient, scene.keys[0]
     assert raised in expected, f"E: a strict chain raised {raised}, none of {set(expected)}"
 
 
