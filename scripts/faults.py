@@ -59,12 +59,12 @@ def main(arguments: list[str]) -> int:
 def show(outcomes: Outcomes, console: Console) -> None:
     """Print the matrix, its count, and what is to be said of single cells."""
     table = Table("fault", *STORES, title="cells that hold (of all that ran)")
-    reasons: dict[str, list[str]] = defaultdict(list)
+    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for fault in CATALOGUE:
         table.add_row(f"{fault.id} {fault.title}", *(_shown(outcomes.cells.get((fault.id, kind))) for kind in STORES))
         for kind in STORES:
             if reason := fault.why_not(kind):
-                reasons[f"{kind}: {reason}"].append(fault.id)
+                reasons[fault.id, reason].append(kind)
     console.print(table)
     total: Counter[str] = sum(outcomes.cells.values(), Counter())
     console.print(
@@ -74,14 +74,22 @@ def show(outcomes: Outcomes, console: Console) -> None:
         " value, an answer in time, no error unless strict, counted and told once, heals by itself.",
         sep="\n",
     )
-    for reason, ids in sorted(reasons.items()):
-        console.print(f"– {reason}: {', '.join(ids)}", highlight=False, soft_wrap=True)
+    for reason, where in _grouped(reasons).items():
+        console.print(f"– {reason}: {where}", highlight=False, soft_wrap=True)
     for number, where in ELSEWHERE.items():
         console.print(f"– {number}: {where}", highlight=False)
     for reason, names in outcomes.known.items():
         console.print(f"known to fail: {reason}: {', '.join(sorted(names))}", highlight=False, soft_wrap=True)
     for failure in sorted(outcomes.failed):
         console.print(f"FAILS {failure}", style="red", highlight=False, soft_wrap=True)
+
+
+def _grouped(reasons: dict[tuple[str, str], list[str]]) -> dict[str, str]:
+    """For each reason the faults and, where they are not all that are left, the stores."""
+    grouped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (fault, reason), kinds in reasons.items():
+        grouped[reason, "" if len(kinds) > 2 else f" ({', '.join(kinds)})"].append(fault)
+    return {f"{', '.join(ids)}{kinds}": reason for (reason, kinds), ids in grouped.items()}
 
 
 def _shown(counted: Counter[str] | None) -> str:

@@ -44,6 +44,9 @@ names_the_extra(lambda: TierChain.from_urls("gs://bucket"), "gcs")
 names_the_extra(lambda: TierChain.from_urls("az://container"), "azure")
 from tiercache.llm import EmbeddingCache
 names_the_extra(lambda: EmbeddingCache(Cache(), model="m"), "embeddings")
+from tiercache import KeyRing
+names_the_extra(lambda: KeyRing({"id": os.urandom(32)}), "encryption")
+KeyRing({"id": os.urandom(32)}, encrypt=False)
 import tiercache
 assert (pathlib.Path(tiercache.__file__).parent / "py.typed").exists()
 print("works without extras on", sys.version.split()[0])

@@ -14,6 +14,7 @@ import pytest
 
 from tests.peers import certificate, free_port, serve, web
 from tiercache.testing import FakeClock, servers
+from tiercache.ticker import ticker
 
 __all__ = ["FakeClock", "certificate", "free_port", "serve", "web"]  # all but the first: fixtures
 
@@ -57,6 +58,14 @@ os.environ |= {
 @pytest.fixture(autouse=True)
 def _no_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIERCACHE_DIR", str(tmp_path_factory.mktemp("user-cache")))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on_after_its_test() -> Iterator[None]:
+    """Caches that nobody closed ping dead stores, and log, until they are collected: into the next test."""
+    before = list(ticker._tasks)
+    yield
+    ticker._tasks[:] = [task for task in ticker._tasks if task in before]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
 from tiercache.errors import BackendUnavailable
 
+MARKS = "_meta:epochs:"
+
 
 def after_first_use(chain: TierChain) -> None:
     """Be where a chain is after its first reads: the tiers were asked what they missed."""
@@ -18,17 +20,25 @@ def after_first_use(chain: TierChain) -> None:
 
 
 class RemoteBackend(Backend):
-    """Entries in a dict; `trace` lists the operations; `gates` hold an operation until they are opened."""
+    """Entries in a dict, marks of namespaces in another.
+
+    `trace` lists the operations on entries, `marks_trace` those on marks; `gates` hold an operation on entries until
+    they are opened.
+    """
 
     scheme: ClassVar[str] = "remote"
+    keeps_deadlines = True  # it waits for nothing but the gates
 
     def __init__(self, clock: Clock, trace: list[str] | None = None, name: str = "remote") -> None:
         self.entries: dict[str, Entry] = {}
+        self.marks: dict[str, Entry] = {}
         self.trace = [] if trace is None else trace
         self.name = name
         self.faults: dict[str, Exception] = {}
         self.gates: dict[str, threading.Event] = {}
         self.reached: dict[str, threading.Event] = {}
+        self.marks_trace: list[str] = []
+        self.marks_faults: dict[str, Exception] = {}
         self._clock = clock
 
     def hold(self, operation: str) -> tuple[threading.Event, threading.Event]:
@@ -40,7 +50,12 @@ class RemoteBackend(Backend):
         for operation in ("get", "put", "delete", "head", "scan", "ping", "get_many", "put_many", "delete_many"):
             self.faults[operation] = error or BackendUnavailable("the store is down")
 
-    def _enter(self, operation: str) -> None:
+    def _enter(self, operation: str, key: str = "") -> None:
+        if key.startswith(MARKS):  # they are asked for when they are due, which is no matter of the other tests
+            self.marks_trace.append(operation)
+            if operation in self.marks_faults:
+                raise self.marks_faults[operation]
+            return
         self.trace.append(f"{self.name}.{operation}")
         if operation in self.gates:
             self.reached[operation].set()
@@ -49,8 +64,9 @@ class RemoteBackend(Backend):
             raise self.faults[operation]
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
-        found = self.entries.get(key)  # read first, then held: the reader may carry an old entry
-        self._enter("get")
+        held = self.marks if key.startswith(MARKS) else self.entries
+        found = held.get(key)  # read first, then held: the reader may carry an old entry
+        self._enter("get", key)
         return found if found is not None and found.metadata.is_usable(self._clock()) else None
 
     def put(
@@ -62,7 +78,13 @@ class RemoteBackend(Backend):
         if_match: str | None = None,
         deadline: float | None = None,
     ) -> bool:
-        self._enter("put")
+        self._enter("put", key)
+        if key.startswith(MARKS):
+            found = self.marks.get(key)
+            if (if_absent and found is not None) or (if_match is not None and etag_of(found) != if_match):
+                return False
+            self.marks[key] = entry.with_metadata(etag=etag_of(entry))
+            return True
         self.entries[key] = entry
         return True
 
@@ -95,3 +117,7 @@ class RemoteBackend(Backend):
 
     def ping(self, *, deadline: float | None = None) -> None:
         self._enter("ping")
+
+
+def etag_of(entry: Entry | None) -> str | None:
+    return None if entry is None else str(hash(entry.payload))

@@ -212,8 +212,8 @@ def test_no_option_was_forgotten_here():
 
     assert {name for name, _ in MEMORY.values()} == options(MemoryBackend)
     assert {name for name, _ in TIER.values()} == options(
-        Tier, "backend", "storage_classes"
-    )  # rules have no form as text
+        Tier, "backend", "storage_classes", "breaker"
+    )  # rules have no form as text; `breaker` is read back otherwise (test_breaker_tier)
     secrets = {"access_key_id", "secret_access_key", "session_token"}  # no URL may hold them
     assert set(S3_OPTIONS) == options(S3Backend, "bucket", "prefix", *secrets)
     assert options(DiskBackend) == {"path", "max_bytes"}

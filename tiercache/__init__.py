@@ -1,13 +1,16 @@
 """tiercache: a cache for LLM responses and embeddings in tiers: memory, Redis, an object store."""
 
 from .backend import Backend
+from .breaker import BreakerPolicy
 from .cache import Cache
 from .chain import TierChain, TierHealth
 from .disk import DiskBackend
 from .entry import Entry, Metadata
 from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
+from .keyring import KeyRing
 from .memory import MemoryBackend
+from .options import Computed
 from .result import Result
 from .shutdown import drain_on_sigterm
 from .stats import Stats, TierStats
@@ -18,10 +21,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "BreakerPolicy",
     "Cache",
+    "Computed",
     "DiskBackend",
     "Entry",
     "EvictionPolicy",
+    "KeyRing",
     "MemoryBackend",
     "Metadata",
     "Result",

@@ -40,12 +40,16 @@ class Backend(Protocol):
         persistent: whether entries survive the process.
         timeout: seconds for one operation; a tier sets it before first use. None: no bound.
         concurrency: operations of a batch that run side by side.
+        keeps_deadlines: whether an operation really ends by its deadline, whatever the store does. Otherwise a tier
+            runs the operations in threads of its own, at most eight at a time, and leaves those behind that are late;
+            a store that keeps deadlines, and says so, saves that hop.
     """
 
     scheme: ClassVar[str] = "custom"
     persistent: bool = True
     timeout: float | None = 2.0
     concurrency: int = 16
+    keeps_deadlines: bool = False
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:
@@ -122,6 +126,11 @@ class Backend(Protocol):
         for page in _pages(key for key, _ in self.scan(prefix, deadline=deadline)):
             removed += self.delete_many(page, deadline=deadline)
         return removed
+
+    def rebuild(self) -> None:
+        """Forget what may be out of date: idle connections, addresses, credentials. Called, and to be quick, when the
+        store has not answered for minutes; operations may be under way."""
+        return
 
     def close(self) -> None:
         """Release connections and threads."""

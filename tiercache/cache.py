@@ -11,35 +11,31 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter_ns
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any
 
 from .backend import Backend
 from .chain import TierChain
 from .codec import decode
-from .decorator import CachedFunction, Decorator
 from .disk import DiskBackend
 from .entry import AttributeValue, Clock, Metadata
 from .errors import CorruptEntry
+from .factories import CacheOfFactories
 from .flow import adrive, drive
 from .flows import read
-from .flows.values import CACHE_TTL, ValueFlows
+from .flows.computed import ComputedFlows
 from .keys import check_key, check_namespace
-from .many import CacheOfMany
 from .memory import MemoryBackend, Slot
+from .options import OWN, Defaults
 from .result import Result
 from .stats import TierCounters
 from .tier import Tier
-from .units import Duration, parse_duration
-
-P = ParamSpec("P")
-R = TypeVar("R")
-T = TypeVar("T")
+from .units import Duration
 
 DEFAULT_MEMORY = "256MiB"
 _TAKE_EVERY = 63  # a mask: 1 hit in 64 is timed
 
 
-class Cache(CacheOfMany):
+class Cache(CacheOfFactories):
     """A cache of values in a chain of tiers.
 
     Args:
@@ -47,6 +43,10 @@ class Cache(CacheOfMany):
             needs no server and survives a restart. A single backend is a chain of one tier.
         namespace: separates the keys of several caches on one store: letters, digits, `_`, `.`, `-`.
         ttl: seconds for which values stay fresh, a `timedelta` or text such as `"12h"`; None: for ever.
+        stale_for, stale_if_error, soft_timeout, timeout, refresh_ahead, negative_ttl: what holds for calls that do not
+            say it themselves: see `get_or_set`.
+        jitter: 0 to 1; each ttl is shortened by a random part of it, this much at most, so that what was stored
+            together does not expire together. It is never lengthened.
         clock: returns Unix seconds; left out, the chain's. What is made here of a backend, or of nothing, takes it too.
 
     Failures of tiers are counted and skipped, never raised, unless the chain is `strict`. With `TIERCACHE_DISABLED=1`
@@ -55,7 +55,7 @@ class Cache(CacheOfMany):
     All operations may be called from any thread and any event loop; each has an `a…` twin to await.
 
     Raises:
-        ConfigurationError: a namespace or ttl that is none.
+        ConfigurationError: a namespace, a duration or a fraction that is none.
     """
 
     def __init__(
@@ -64,6 +64,13 @@ class Cache(CacheOfMany):
         *,
         namespace: str = "default",
         ttl: Duration | None = None,
+        stale_for: Duration | None = None,
+        stale_if_error: bool | Duration | None = None,
+        soft_timeout: Duration | None = None,
+        timeout: Duration | None = None,
+        refresh_ahead: float | None = None,
+        negative_ttl: Duration | None = None,
+        jitter: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
         now: Clock = clock or time.time
@@ -75,8 +82,19 @@ class Cache(CacheOfMany):
             chain = TierChain(chain, clock=now)
         self.chain = chain
         self.namespace = check_namespace(namespace)
-        self.ttl = None if ttl is None else parse_duration(ttl, "ttl")
-        self._flows = ValueFlows(chain, namespace, self.ttl, clock or chain.clock)
+        defaults = Defaults.of(
+            ttl=ttl,
+            stale_for=stale_for,
+            stale_if_error=stale_if_error,
+            soft_timeout=soft_timeout,
+            timeout=timeout,
+            refresh_ahead=refresh_ahead,
+            negative_ttl=negative_ttl,
+            jitter=jitter,
+        )
+        self.ttl = defaults.ttl
+        self._ahead = defaults.refresh_ahead
+        self._flows = ComputedFlows(chain, namespace, defaults, clock or chain.clock)
         self._counters = self._flows.counters
         self._prefix = f"{namespace}:"
         self._memory = memory = chain.memory
@@ -87,13 +105,14 @@ class Cache(CacheOfMany):
 
     # One key.
 
-    def get(self, key: str, default: Any = None, type: type[Any] | None = None) -> Any:
+    def get(self, key: str, default: Any = None, type: type[Any] | None = None, allow_stale: bool = False) -> Any:
         """Return the fresh value of the key, or `default` (also when a tier fails or holds a broken entry).
 
         Args:
             key: text of up to 64 KiB, its namespace included.
             default: what a miss returns. (`lookup` tells a cached None from a miss.)
             type: the class to return, for models; a value that is not of it is a miss.
+            allow_stale: where no tier has a fresh value, return one that is past its ttl and still kept.
         """
         try:
             slot = self._fresh(self._prefix + key)
@@ -112,9 +131,11 @@ class Cache(CacheOfMany):
                 return decode(slot.payload, slot.traits.codec, type)
             except CorruptEntry:
                 self._uncount_hit()
-        return drive(self._flows.get(key, default, type))
+        return drive(self._flows.get(key, default, type, allow_stale))
 
-    async def aget(self, key: str, default: Any = None, type: type[Any] | None = None) -> Any:
+    async def aget(
+        self, key: str, default: Any = None, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> Any:
         """`get`, awaited; a hit in memory does not give way to other tasks."""
         try:
             slot = self._fresh(self._prefix + key)
@@ -133,7 +154,7 @@ class Cache(CacheOfMany):
                 return decode(slot.payload, slot.traits.codec, type)
             except CorruptEntry:
                 self._uncount_hit()
-        return await adrive(self._flows.get(key, default, type))
+        return await adrive(self._flows.get(key, default, type, allow_stale))
 
     def lookup(self, key: str, default: Any = None, type: type[Any] | None = None) -> Result:
         """Return the value and where it came from; a stale value is shown too."""
@@ -148,8 +169,8 @@ class Cache(CacheOfMany):
         key: str,
         value: Any,
         *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
+        ttl: Duration | None = OWN,
+        stale_for: Duration | None = OWN,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
@@ -160,8 +181,8 @@ class Cache(CacheOfMany):
             key: text of up to 64 KiB, its namespace included.
             value: what `tiercache.codec` lists; it is copied.
             ttl: how long it is fresh; left out: the cache's; None: for ever.
-            stale_for: how long after its ttl a stale copy is kept.
-            tags: labels, stored with the entry.
+            stale_for: how long after its ttl a stale copy is kept; left out: as the cache was told; None: not at all.
+            tags: labels, stored with the entry; `invalidate_tags` goes by them.
             attributes: what people want to see later, such as model and price; stored with the entry.
             storage_class: the class that object stores keep it in, such as `"GLACIER_IR"`; left out: as the tier's
                 `storage_classes` rules or the backend say. Tiers that have no such class go by those as well.
@@ -179,8 +200,8 @@ class Cache(CacheOfMany):
         key: str,
         value: Any,
         *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
+        ttl: Duration | None = OWN,
+        stale_for: Duration | None = OWN,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
@@ -190,67 +211,6 @@ class Cache(CacheOfMany):
         options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         await self._detached(self._flows.set(full, self._flows.entry(full, value, options)))
 
-    def get_or_set(
-        self,
-        key: str,
-        factory: Callable[[], Any],
-        *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
-        tags: Iterable[str] = (),
-        attributes: Mapping[str, AttributeValue] | None = None,
-        storage_class: str | None = None,
-        type: type[Any] | None = None,
-    ) -> Any:
-        """Return the value; if no tier has it, compute it once for all who ask, and store it.
-
-        All callers, the first one included, get what a later hit would return: a copy of their own, and for models
-        a dict unless `type` is given. A value that no codec takes is handed through and not stored.
-
-        Args:
-            key: text of up to 64 KiB, its namespace included.
-            factory: makes the value; runs in this thread. (`aget_or_set`: async, or sync in a worker thread.)
-            ttl, stale_for, tags, attributes, storage_class: as for `set`.
-            type: as for `get`.
-
-        Raises:
-            ReentrantComputation: the factory asked for its own key.
-            TypeError: the factory is async; or its value is not of `type`.
-            Exception: what the factory raised; nothing is stored.
-        """
-        slot = self._hit(key)
-        if slot is not None:
-            try:
-                return decode(slot.payload, slot.traits.codec, type)
-            except CorruptEntry:
-                self._uncount_hit()
-        full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
-        return drive(self._flows.get_or_set(full, factory, options, type))
-
-    async def aget_or_set(
-        self,
-        key: str,
-        factory: Callable[[], Any],
-        *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
-        tags: Iterable[str] = (),
-        attributes: Mapping[str, AttributeValue] | None = None,
-        storage_class: str | None = None,
-        type: type[Any] | None = None,
-    ) -> Any:
-        """`get_or_set`, awaited; cancelling the caller does not cancel the computation that others wait for."""
-        slot = self._hit(key)
-        if slot is not None:
-            try:
-                return decode(slot.payload, slot.traits.codec, type)
-            except CorruptEntry:
-                self._uncount_hit()
-        full = self._flows.full(key)
-        options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
-        return await adrive(self._flows.get_or_set(full, factory, options, type))
-
     def delete(self, key: str) -> bool:
         """Remove the value from all tiers; return whether any had one."""
         return drive(self._flows.delete(self._flows.full(key)))
@@ -259,13 +219,13 @@ class Cache(CacheOfMany):
         """`delete`, awaited."""
         return await self._detached(self._flows.delete(self._flows.full(key)))
 
-    def contains(self, key: str) -> bool:
-        """Return whether a tier has a fresh entry, without reading its payload where the store can."""
-        return drive(read.head(self.chain, self._flows.full(key))) is not None
+    def contains(self, key: str, *, allow_stale: bool = False) -> bool:
+        """Return whether a tier has a fresh entry (or a stale one), without reading its payload where the store can."""
+        return drive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
 
-    async def acontains(self, key: str) -> bool:
+    async def acontains(self, key: str, *, allow_stale: bool = False) -> bool:
         """`contains`, awaited."""
-        return await adrive(read.head(self.chain, self._flows.full(key))) is not None
+        return await adrive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
 
     def metadata(self, key: str) -> Metadata | None:
         """Return what is known of a fresh entry, without its payload where the store can; None on a miss."""
@@ -277,70 +237,16 @@ class Cache(CacheOfMany):
         found = await adrive(read.head(self.chain, self._flows.full(key)))
         return found and found[0]
 
-    def touch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
+    def touch(self, key: str, ttl: Duration | None = OWN) -> bool:
         """Let the value expire `ttl` from now (left out: the cache's; None: never); False on a miss.
 
         The entry is written again, with the tags, attributes and storage class that it has.
         """
         return drive(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
 
-    async def atouch(self, key: str, ttl: Duration | None = CACHE_TTL) -> bool:
+    async def atouch(self, key: str, ttl: Duration | None = OWN) -> bool:
         """`touch`, awaited."""
         return await self._detached(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
-
-    # Functions.
-
-    @overload
-    def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
-    @overload
-    def cached(
-        self,
-        /,
-        *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
-        tags: Iterable[str] = (),
-        attributes: Mapping[str, AttributeValue] | None = None,
-        storage_class: str | None = None,
-        key: Callable[..., str] | None = None,
-        type: type[Any] | None = None,
-    ) -> Decorator: ...
-    def cached(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
-        tags: Iterable[str] = (),
-        attributes: Mapping[str, AttributeValue] | None = None,
-        storage_class: str | None = None,
-        key: Callable[..., str] | None = None,
-        type: type[Any] | None = None,
-    ) -> Any:
-        """Decorate a function, sync or async, so that equal calls are answered from the cache.
-
-        Args:
-            function: the function, for `@cache.cached` without parentheses.
-            ttl, stale_for, tags, attributes, storage_class, type: as for `get_or_set`.
-            key: makes the key from the call's arguments; left out: a digest of the function and of all arguments,
-                which must be made of plain data. An edited function is another one; one that closes over variables
-                keeps its values to itself and for its own lifetime.
-
-        The decorated function has `.key(…)`, `.invalidate(…)`, `.ainvalidate(…)` and `.stats()`.
-        """
-        # What is wrong is refused now, not at a call.
-        tags = self._flows.options(ttl, stale_for, tags, attributes, storage_class).tags
-        options = {
-            "ttl": ttl,
-            "stale_for": stale_for,
-            "tags": tags,
-            "attributes": attributes,
-            "storage_class": storage_class,
-            "type": type,
-        }
-        decorator = Decorator(self, options, key)
-        return decorator if function is None else decorator(function)
 
     def __reduce__(self) -> str:
         raise TypeError("a Cache cannot be sent to another process: make it in the other process, from the same URLs")
@@ -372,6 +278,7 @@ class Cache(CacheOfMany):
         start = perf_counter_ns()
         self._fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
+        self.chain.epochs.waken()  # a forked child that is only read from memory has to hear of others, too
         if self._memory is not None:
             self._memory.sweep()  # so that a cache which is only read frees what has expired, too
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import this_call
+from .bounded import in_time, is_derived
+from .breaker import Probe, Verdict, judge
 from .entry import Entry, Metadata
-from .errors import CorruptEntry, PartialFailure
+from .errors import BackendUnavailable, CircuitOpen, CorruptEntry, PartialFailure, TiercacheError
 from .flow import Operation
 from .guard import Seen
+from .retries import READS, REPEATABLE, backoff
 
 if TYPE_CHECKING:
     from .tier import Tier
@@ -19,42 +24,149 @@ T = TypeVar("T")
 
 
 class Call(Operation[T]):
-    """One operation on a tier's backend, timed, counted and bounded by the tier's deadline."""
+    """One operation on a tier's backend, timed, counted and bounded by the tier's deadline.
 
-    __slots__ = ("args", "method", "options", "tier", "timeout")
+    It is not sent while the tier's breaker is open, nor when the tier has failed earlier in the same call of the
+    cache. An operation that may be repeated is tried once more where the error says that this is worth it
+    (`retry_after`), as far as the tier's budget and the deadline allow.
 
-    def __init__(self, tier: Tier, method: str, args: tuple[Any, ...], timeout: float | None, **options: Any) -> None:
+    Raises:
+        CircuitOpen: it was not sent.
+    """
+
+    __slots__ = ("args", "method", "options", "probe", "tier", "timeout")
+
+    def __init__(
+        self,
+        tier: Tier,
+        method: str,
+        args: tuple[Any, ...],
+        timeout: float | None,
+        *,
+        probe: Probe | None = None,
+        **options: Any,
+    ) -> None:
         self.tier = tier
         self.method = method
         self.args = args
         self.timeout = timeout
+        self.probe: Probe | None = probe
         self.options = options
 
     def perform(self) -> T:
         """Do it, blocking."""
-        tier, start = self.tier, perf_counter_ns()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         try:
-            answer = getattr(tier.backend, self.method)(*self.args, deadline=deadline, **self.options)
-            result: T = _CHECKS[self.method](self.args, answer)
-        except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            failure = tier.failed(error)
-            raise failure from failure.__cause__
-        tier.timed(self.method, perf_counter_ns() - start)
-        return result
+            return self._attempt(deadline)
+        except TiercacheError as error:
+            first, wait = error, self._given_up(error, deadline)
+            if wait is None:
+                raise
+        time.sleep(wait)
+        try:
+            return self._attempt(deadline)
+        except TiercacheError as error:
+            self._failed(first if isinstance(error, CircuitOpen) else error)
+            raise
 
     async def aperform(self) -> T:
         """Do it without blocking the running loop."""
-        tier, start = self.tier, perf_counter_ns()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         try:
-            answer = await getattr(tier.backend, "a" + self.method)(*self.args, deadline=deadline, **self.options)
+            return await self._aattempt(deadline)
+        except TiercacheError as error:
+            first, wait = error, self._given_up(error, deadline)
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
+        try:
+            return await self._aattempt(deadline)
+        except TiercacheError as error:
+            self._failed(first if isinstance(error, CircuitOpen) else error)
+            raise
+
+    def _attempt(self, deadline: float | None) -> T:
+        tier, start = self.tier, perf_counter_ns()
+        breaker = tier.breaker
+        ticket = tier.healer.enter(self.probe) if breaker.wary else breaker.generation
+        try:
+            operation = getattr(tier.backend, self.method)
+            if tier.bound is None or deadline is None:
+                answer = operation(*self.args, deadline=deadline, **self.options)
+            else:
+                answer = tier.bound.run(operation, deadline, *self.args, deadline=deadline, **self.options)
             result: T = _CHECKS[self.method](self.args, answer)
-        except Exception as error:  # noqa: BLE001 - sorted by `failed`
-            failure = tier.failed(error)
+        except BaseException as error:  # sorted by `_sorted`
+            failure = self._sorted(error, ticket)
+            if failure is None:
+                raise
             raise failure from failure.__cause__
+        if breaker.wary:
+            breaker.settle(ticket, Verdict.ANSWERED)
         tier.timed(self.method, perf_counter_ns() - start)
         return result
+
+    async def _aattempt(self, deadline: float | None) -> T:
+        tier, start = self.tier, perf_counter_ns()
+        breaker = tier.breaker
+        ticket = tier.healer.enter(self.probe) if breaker.wary else breaker.generation
+        try:
+            operation = getattr(tier.backend, "a" + self.method)
+            if tier.bound is None or deadline is None:
+                answer = await operation(*self.args, deadline=deadline, **self.options)
+            elif is_derived(tier.backend, self.method):
+                operation = getattr(tier.backend, self.method)
+                answer = await tier.bound.arun(operation, deadline, *self.args, deadline=deadline, **self.options)
+            else:
+                answer = await in_time(operation, deadline, *self.args, deadline=deadline, **self.options)
+            result: T = _CHECKS[self.method](self.args, answer)
+        except BaseException as error:  # sorted by `_sorted`
+            failure = self._sorted(error, ticket)
+            if failure is None:
+                raise
+            raise failure from failure.__cause__
+        if breaker.wary:
+            breaker.settle(ticket, Verdict.ANSWERED)
+        tier.timed(self.method, perf_counter_ns() - start)
+        return result
+
+    def _sorted(self, error: BaseException, ticket: int) -> TiercacheError | None:
+        """Tell the breaker what the backend raised, and map it; None: it is an interrupt or a cancellation."""
+        breaker = self.tier.breaker
+        if not isinstance(error, Exception):
+            breaker.settle(ticket, Verdict.NOTHING)
+            return None
+        failure = self.tier.mapped(error)
+        breaker.settle(ticket, judge(failure, self._asked()), failure)
+        return failure
+
+    def _given_up(self, error: TiercacheError, deadline: float | None) -> float | None:
+        """Return the seconds after which to try again; None: do not, it has failed."""
+        if isinstance(error, BackendUnavailable) and error.retry_after is not None and self._is_repeatable():
+            wait = backoff(error.retry_after, None if deadline is None else deadline - time.monotonic())
+            if wait is not None and self.tier.breaker.allows_retry(write=self.method not in READS):
+                self.tier.counters.retries += 1
+                if self.method in ("put", "put_many"):  # the first attempt may land after later writes
+                    key, *entry = self.args
+                    self.tier.journal.given_up({key: entry[0]} if entry else key)
+                return wait
+        self._failed(error)
+        return None
+
+    def _failed(self, error: TiercacheError) -> None:
+        """Count it and, if the store is in trouble, ask it no more in this call."""
+        if isinstance(error, CircuitOpen):
+            return  # nothing was sent
+        self.tier.count(error)
+        if judge(error, self._asked()) in (Verdict.FAILED, Verdict.SPENT):
+            this_call.failed(self.tier)
+
+    def _is_repeatable(self) -> bool:
+        return self.method in REPEATABLE and not any(self.options.values())  # not if_absent
+
+    def _asked(self) -> int | None:
+        """How many keys a batch has; None: it is none."""
+        return None if not self.args or isinstance(self.args[0], str) else len(self.args[0])
 
 
 # What a backend may answer. A store that another person wrote is not believed blindly: what does not fit is a failure

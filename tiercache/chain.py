@@ -7,31 +7,49 @@ import sys
 import time
 from dataclasses import dataclass
 
+from .agreement import Refresher
 from .backend import Backend
 from .drainer import Drainer
 from .entry import Clock
+from .epochs import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
 from .hearsay import Hearsay
+from .keyring import KeyRing
 from .memory import MemoryBackend
 from .missed import Missed
 from .objectstore.classes import choices
+from .pauses import Pauses
 from .pool import DaemonPool
+from .sealing import seal
 from .shutdown import watch
 from .singleflight import Flights
 from .tier import Tier
+from .units import Duration, parse_duration
 
 DRAIN_TIMEOUT = 5.0
+EPOCH_REFRESH = 30.0
+"""Seconds between two looks at what other processes invalidated."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierHealth:
-    """Whether a tier answers now, and if not, why and what to do."""
+    """Whether a tier answers now, and if not, why and what to do.
+
+    Attributes:
+        name: the tier's.
+        ok: whether it answered.
+        error: what kept it from that.
+        breaker: `closed`, `open` or `half-open`, after this look; None: the tier has none.
+        open_for: seconds since the breaker opened; None: it is closed.
+    """
 
     name: str
     ok: bool
     error: str | None = None
+    breaker: str | None = None
+    open_for: float | None = None
 
 
 class TierChain:
@@ -41,30 +59,55 @@ class TierChain:
         tiers: backends or `Tier`s, the fastest first. None at all: everything is a miss.
         strict: raise the errors of tiers to the caller, in place of counting them and going on.
         clock: returns Unix seconds; tests pass their own.
+        epoch_refresh: after how long this process has seen what another one invalidated, at the latest: how often the
+            persistent tiers are asked for it (one GET a namespace and tier); None: once, at the first use.
+        keys: seal what every tier but memory stores, encrypted unless the ring says otherwise; None: nothing is.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, or a backend stands in it twice.
+        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice,
+            `epoch_refresh` is no duration, or a backend cannot seal its entries and there are keys.
     """
 
-    def __init__(self, *tiers: Tier | Backend, strict: bool = False, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        *tiers: Tier | Backend,
+        strict: bool = False,
+        clock: Clock = time.time,
+        epoch_refresh: Duration | None = EPOCH_REFRESH,
+        keys: KeyRing | None = None,
+    ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
         self.flights = Flights()
-        self.fence = Fence()
+        self.epochs = Epochs(self.tiers, clock, self.flights)
+        self.refresher = Refresher(
+            self.epochs, None if epoch_refresh is None else parse_duration(epoch_refresh, "epoch_refresh")
+        )
+        self.fence = Fence(self.epochs.moment)
         self.background = DaemonPool(8, "tiercache-promotion")
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)
         self.factories = DaemonPool(64, "tiercache-factory", max_queue=sys.maxsize)
+        self.refreshes = DaemonPool(16, "tiercache-refresh", max_queue=0)  # one that finds no thread is dropped
+        self.pauses = Pauses()
         self.missed = Missed(self.tiers, clock)
         self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
+        if keys is not None:
+            seal([tier.backend for tier in self.tiers if not tier.local], keys)
         watch(self)
 
     @classmethod
-    def from_urls(cls, *urls: str, strict: bool = False) -> TierChain:
+    def from_urls(
+        cls,
+        *urls: str,
+        strict: bool = False,
+        epoch_refresh: Duration | None = EPOCH_REFRESH,
+        keys: KeyRing | None = None,
+    ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
         The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
@@ -79,7 +122,7 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict)
+        return cls(*map(tier_from_url, urls), strict=strict, epoch_refresh=epoch_refresh, keys=keys)
 
     @property
     def memory(self) -> MemoryBackend | None:
@@ -112,7 +155,7 @@ class TierChain:
         return str(name)
 
     def health(self) -> dict[str, TierHealth]:
-        """Ask every tier whether it serves."""
+        """Ask every tier whether it serves, those with an open breaker, too: one that answers closes it."""
         return self._health(drive(self._ping()))
 
     async def ahealth(self) -> dict[str, TierHealth]:
@@ -133,14 +176,15 @@ class TierChain:
         return any(tier.journal.pending for tier in self.tiers)
 
     def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
-        """Wait for what is still to be written: promotions, writes behind, changes that a tier missed.
+        """Wait for what is still to be written: promotions, refreshes, writes behind, changes that a tier missed.
 
         Returns:
             Whether all of it was, within `timeout` seconds.
         """
         ends = time.monotonic() + timeout
-        promoted = self.background.drain(timeout)
-        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted
+        refreshed = self.refreshes.drain(timeout)
+        promoted = self.background.drain(max(0.0, ends - time.monotonic()))
+        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted and refreshed
 
     async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -151,6 +195,7 @@ class TierChain:
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
         self.hearsay.close()
+        self.refresher.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -164,6 +209,7 @@ class TierChain:
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
         await asyncio.to_thread(self.hearsay.close)
+        await asyncio.to_thread(self.refresher.close)
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -173,7 +219,7 @@ class TierChain:
         self._close_pools(errors)
 
     def _close_pools(self, errors: list[TiercacheError | None]) -> None:
-        for pool in (self.background, self.side_by_side, self.factories):
+        for pool in (self.background, self.side_by_side, self.factories, self.refreshes):
             pool.close()
         if self.strict:
             _raise_first(errors)
@@ -193,7 +239,13 @@ class TierChain:
 
     def _health(self, errors: list[TiercacheError | None]) -> dict[str, TierHealth]:
         return {
-            tier.label: TierHealth(tier.label, error is None, f"{type(error).__name__}: {error}" if error else None)
+            tier.label: TierHealth(
+                tier.label,
+                error is None,
+                f"{type(error).__name__}: {error}" if error else None,
+                tier.breaker.state,
+                tier.breaker.open_for,
+            )
             for tier, error in zip(self.tiers, errors, strict=True)
         }
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import fork
@@ -46,6 +47,7 @@ class Drainer:
         fork.register(self)
         for tier in self._tiers:
             tier.on_change = self.wake
+            tier.on_recovery.append(partial(self.recovered, tier))
 
     def after_fork(self) -> None:
         """Begin with nothing under way: it goes on in the parent."""

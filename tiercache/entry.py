@@ -34,7 +34,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         attributes: what people want to see later: model, tokens, price, tenant, seconds to compute it again.
         storage_class: the object store's class; None elsewhere.
         etag: the store's version of the entry, for a put with `if_match`; None when unknown.
-        key_id: the encryption key that protects the payload; None: not encrypted.
+        key_id: the key of the `KeyRing` that sealed the stored entry; None: it is not sealed, or in memory.
     """
 
     key: str

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -42,6 +43,21 @@ class Write:
         """Whether its event loop was closed before its end, so that nothing will ever end it."""
         return self.owner is not None and self.owner.is_closed()
 
+    def needs(self, loop: AbstractEventLoop) -> bool:
+        """Whether this loop has to run for it to end: to write it, or something that has to be over first."""
+        seen: set[Write] = set()
+        ahead: list[Write] = [self]
+        while ahead:
+            write = ahead.pop()
+            if write in seen or write.done.done():
+                continue
+            if write.owner is loop:
+                return True
+            seen.add(write)
+            if isinstance(write, Mutation):
+                ahead += write.before
+        return False
+
 
 class Mutation(Write):
     """A change of one key in progress; `before` is what must be over first."""
@@ -59,15 +75,17 @@ class Load:
     """The right to store what is being loaded, as long as nothing changed the key.
 
     Attributes:
+        began: when it began: later than every mark of an invalidation that was known then.
         seen: what the guard held when it was asked; None: it was not, or did not answer (see `tiercache.guard`).
         barred: entries of slower tiers that began to be loaded until then (Unix seconds) were deleted since.
     """
 
-    __slots__ = ("barred", "holders", "key", "seen", "valid", "writes")
+    __slots__ = ("barred", "began", "holders", "key", "seen", "valid", "writes")
 
-    def __init__(self, key: str, valid: bool) -> None:
+    def __init__(self, key: str, valid: bool, began: float = 0.0) -> None:
         self.key = key
         self.valid = valid
+        self.began = began
         self.holders = 1
         self.writes: set[Write] = set()
         self.seen: str | None = None
@@ -90,9 +108,14 @@ class _State:
 
 
 class Fence:
-    """The table of open loads and mutations; it holds only keys that are being worked on."""
+    """The table of open loads and mutations; it holds only keys that are being worked on.
 
-    def __init__(self) -> None:
+    Args:
+        moment: returns when something that begins now about a key began, in Unix seconds.
+    """
+
+    def __init__(self, moment: Callable[[str], float] = lambda _: time.time()) -> None:
+        self._moment = moment
         self.after_fork()
         fork.register(self)
 
@@ -104,10 +127,11 @@ class Fence:
 
     def begin(self, key: str) -> Load:
         """Open a load of the key."""
+        began = self._moment(key)
         with self._lock:
             state = self._state(key)
             clearing = self._clearing and any(map(key.startswith, self._clearing))
-            load = Load(key, valid=not self._is_changing(state) and not clearing)
+            load = Load(key, not self._is_changing(state) and not clearing, began)
             state.loads.add(load)
             return load
 
@@ -161,6 +185,11 @@ class Fence:
         """Begin the mutation that stores what a load made; None if it no longer may."""
         with self._lock:
             return self._mutate(load.key, owner) if load.valid else None
+
+    def mutate_with_all(self, loads: Sequence[Load], owner: AbstractEventLoop | None = None) -> list[Mutation]:
+        """Begin the mutations that store what loads made, all at one moment; only of those that still may."""
+        with self._lock:
+            return [self._mutate(load.key, owner) for load in loads if load.valid]
 
     def finish(self, mutation: Mutation) -> None:
         """End a mutation: the next one of its key may go on, and new loads may store again."""

@@ -13,8 +13,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from . import this_call
 from .errors import BackendUnavailable
 from .fence import Write
 from .pool import DaemonPool
@@ -45,6 +47,7 @@ class Operation(ABC, Generic[T]):
 
 def drive(flow: Flow[T]) -> T:
     """Run a flow in this thread and return its result."""
+    outermost = this_call.begin()
     try:
         operation = flow.send(None)
         while True:
@@ -56,10 +59,14 @@ def drive(flow: Flow[T]) -> T:
                 operation = flow.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        if outermost:
+            this_call.end()
 
 
 async def adrive(flow: Flow[T]) -> T:
     """Run a flow in the running loop and return its result."""
+    outermost = this_call.begin()
     try:
         operation = flow.send(None)
         while True:
@@ -71,6 +78,9 @@ async def adrive(flow: Flow[T]) -> T:
                 operation = flow.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        if outermost:
+            this_call.end()
 
 
 class Gather(Operation[list[Any]]):
@@ -91,7 +101,7 @@ class Gather(Operation[list[Any]]):
         running: list[Future[Any]] = []
         for flow in self.flows[1:]:
             try:
-                running.append(self.pool.submit(drive, flow))
+                running.append(self.pool.submit(copy_context().run, drive, flow))  # part of the same call
             except BackendUnavailable:
                 running.append(_run_here(flow))
         if self.flows:
@@ -138,7 +148,8 @@ class Background(Operation[bool]):
 class Settled(Operation[list[Write]]):
     """Wait until the writes are over, `timeout` seconds at most; the result lists those that are not.
 
-    A blocking call does not wait for what the event loop of its own thread is to write: that would never end.
+    A blocking call does not wait for what the event loop of its own thread is to write, nor for what waits for that:
+    it would never end.
     """
 
     __slots__ = ("timeout", "writes")
@@ -150,7 +161,7 @@ class Settled(Operation[list[Write]]):
     def perform(self) -> list[Write]:
         """Do it, blocking."""
         here, end = running_loop(), time.monotonic() + self.timeout
-        waiting = [write for write in self.writes if here is None or write.owner is not here]
+        waiting = [write for write in self.writes if here is None or not write.needs(here)]
         while waiting and time.monotonic() < end:
             wait([write.done for write in waiting], min(_POLL, max(0.0, end - time.monotonic())))
             waiting = [write for write in waiting if not write.done.done() and not write.is_lost]

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from . import fork
-from .errors import BackendUnavailable, CacheClosed, CorruptEntry
+from .errors import BackendUnavailable, CacheClosed, CorruptEntry, UnknownFormat
 from .fence import Write
 from .flow import Gather, Settled, drive, running_loop
 from .missed import KEY, Missed, Report, entry_of, report_in
@@ -101,7 +101,12 @@ async def _change(tier: Tier, change: Callable[[Report], bool]) -> bool:
 
 async def _read(tier: Tier) -> tuple[Report, str | None]:
     """Return the report that a tier holds, and its version; what cannot be read is as none, and replaced."""
-    entry = await tier.get(KEY)
+    try:
+        entry = await tier.get(KEY)
+    except UnknownFormat:
+        raise
+    except CorruptEntry:  # counted
+        return Report(), None
     etag = None if entry is None else entry.metadata.etag
     try:
         return report_in(entry), etag

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from . import fork
 from .entry import Entry, Metadata
-from .errors import AccessDenied, ConfigurationError, EntryTooLarge
+from .errors import AccessDenied, CircuitOpen, ConfigurationError, EntryTooLarge
 
 LIMIT = 10_000
 """Keys that a journal remembers as missed, and as written late, before it forgets their names."""
@@ -262,4 +262,4 @@ def loaded_at(entry: Entry | Metadata) -> float:
 
 def may_land(error: BaseException) -> bool:
     """Whether a write that ended so may still take effect later."""
-    return not isinstance(error, (AccessDenied, ConfigurationError, EntryTooLarge))
+    return not isinstance(error, (AccessDenied, CircuitOpen, ConfigurationError, EntryTooLarge))

@@ -16,6 +16,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 from .errors import ConfigurationError, InvalidKey, UncacheableValue
 
+RESERVED = "_meta"
+"""The namespace of what the library itself keeps in the tiers; no cache can have it."""
 MAX_KEY_BYTES = 65_536
 MAX_NAME_BYTES = 900
 """Bytes of an encoded key that stand in a name in full; S3 and GCS take names of 1,024, so a prefix has room."""
@@ -52,6 +54,8 @@ def check_namespace(namespace: str) -> str:
     """Return `namespace` if it is one: letters, digits, `_`, `.` and `-` (no colon, so keys cannot cross)."""
     if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
         raise ConfigurationError(f"namespace {namespace!r} must consist of letters, digits, '_', '.' and '-'")
+    if namespace == RESERVED:
+        raise ConfigurationError(f"the namespace {RESERVED!r} is the library's own; choose another")
     return namespace
 
 

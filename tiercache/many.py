@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from .entry import AttributeValue, Entry
+from .agreement import judged
+from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
+from .epochs import Space
 from .flow import Flow, adrive, drive
-from .flows import batch
-from .flows.values import CACHE_TTL
+from .flows import invalidate
+from .marks import moment_of
+from .objectstore import ObjectStoreBackend
+from .options import OWN, checked_tags
 from .result import Result
+from .tier import Tier
 from .units import Duration
 from .upkeep import CacheUpkeep
 
@@ -20,30 +25,39 @@ T = TypeVar("T")
 class CacheOfMany(CacheUpkeep):
     """The part of `Cache` that is about many keys."""
 
+    namespace: str
     _tasks: set[asyncio.Task[Any]]
 
-    def get_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
-        """Return the values that are there, in the order of `keys`: one batch a tier."""
-        return drive(self._flows.get_many(keys, type))
+    def get_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Any]:
+        """Return the values that are there, in the order of `keys`: one batch a tier. Arguments as for `get`."""
+        return drive(self._flows.get_many(keys, type, allow_stale))
 
-    async def aget_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Any]:
+    async def aget_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Any]:
         """`get_many`, awaited."""
-        return await adrive(self._flows.get_many(keys, type))
+        return await adrive(self._flows.get_many(keys, type, allow_stale))
 
-    def lookup_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Result]:
+    def lookup_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Result]:
         """Return value and origin of each key that has a fresh value, in the order of `keys`: one batch a tier."""
-        return drive(self._flows.lookup_many(keys, type))
+        return drive(self._flows.lookup_many(keys, type, allow_stale))
 
-    async def alookup_many(self, keys: Iterable[str], *, type: type[Any] | None = None) -> dict[str, Result]:
+    async def alookup_many(
+        self, keys: Iterable[str], *, type: type[Any] | None = None, allow_stale: bool = False
+    ) -> dict[str, Result]:
         """`lookup_many`, awaited."""
-        return await adrive(self._flows.lookup_many(keys, type))
+        return await adrive(self._flows.lookup_many(keys, type, allow_stale))
 
     def set_many(
         self,
         items: Mapping[str, Any],
         *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
+        ttl: Duration | None = OWN,
+        stale_for: Duration | None = OWN,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
@@ -55,8 +69,8 @@ class CacheOfMany(CacheUpkeep):
         self,
         items: Mapping[str, Any],
         *,
-        ttl: Duration | None = CACHE_TTL,
-        stale_for: Duration | None = None,
+        ttl: Duration | None = OWN,
+        stale_for: Duration | None = OWN,
         tags: Iterable[str] = (),
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
@@ -77,13 +91,16 @@ class CacheOfMany(CacheUpkeep):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys of this namespace that start with `prefix`, each once.
 
-        Entries that a listing does not know to have expired are among them. A tier that fails is left out.
+        Keys of entries that a listing does not know to have expired, or to have been invalidated, are among them: S3
+        lists neither tags nor when a computation began. (`contains` knows.) Once something was invalidated, Redis and
+        disk entries are read. A tier that fails is left out.
         """
         seen: set[str] = set()
-        for tier in self.chain.tiers:
+        space = self.chain.epochs.space(self.namespace)
+        for tier in drive(judged(self.chain, space)):
             try:
-                for key, _ in tier.backend.scan(self._prefix + prefix):
-                    if key not in seen:
+                for key, metadata in tier.backend.scan(self._prefix + prefix, full=_in_full(space, tier)):
+                    if key not in seen and not _is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -92,10 +109,11 @@ class CacheOfMany(CacheUpkeep):
     async def akeys(self, prefix: str = "") -> AsyncIterator[str]:
         """`keys`, to iterate with `async for`."""
         seen: set[str] = set()
-        for tier in self.chain.tiers:
+        space = self.chain.epochs.space(self.namespace)
+        for tier in await adrive(judged(self.chain, space)):
             try:
-                async for key, _ in tier.backend.ascan(self._prefix + prefix):
-                    if key not in seen:
+                async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=_in_full(space, tier)):
+                    if key not in seen and not _is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -109,25 +127,41 @@ class CacheOfMany(CacheUpkeep):
         """`warm`, awaited."""
         return await adrive(self._flows.warm(self._flows.fulls(keys)))
 
-    def warm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
+    def warm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = OWN) -> None:
         """Fill the fast tiers (all but the last) from known values, leaving the slow one alone; one tier: fill it."""
-        drive(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
+        drive(self._flows.set_many(self._entries(items, ttl, OWN, (), None), fast_only=True))
 
-    async def awarm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = CACHE_TTL) -> None:
+    async def awarm_with(self, items: Mapping[str, Any], *, ttl: Duration | None = OWN) -> None:
         """`warm_with`, awaited."""
-        await self._detached(self._flows.set_many(self._entries(items, ttl, None, (), None), fast_only=True))
+        await self._detached(self._flows.set_many(self._entries(items, ttl, OWN, (), None), fast_only=True))
 
     def clear(self, *, purge: bool = False) -> None:
-        """Delete every entry of this namespace from all tiers.
+        """Make every entry of this namespace a miss, in all tiers: a few requests, however many entries there are.
+
+        It holds in this process when the call returns, and in others that share a persistent tier within the chain's
+        `epoch_refresh`; after a restart, and after a tier was emptied, as well. A tier that fails is told later.
 
         Args:
-            purge: delete the bytes too. In this release both do, at the price of a listing.
+            purge: delete the bytes too, at the price of a listing; otherwise they stay until they expire, are evicted,
+                or `sweep` finds them.
         """
-        drive(batch.clear(self.chain, self._prefix))
+        drive(invalidate.clear(self.chain, self.namespace, purge=purge))
 
     async def aclear(self, *, purge: bool = False) -> None:
         """`clear`, awaited."""
-        await self._detached(batch.clear(self.chain, self._prefix))
+        await self._detached(invalidate.clear(self.chain, self.namespace, purge=purge))
+
+    def invalidate_tags(self, tags: Iterable[str]) -> None:
+        """Make every entry of this namespace that carries one of the tags a miss, in all tiers (as `clear` does).
+
+        Of a namespace 10,000 tags are remembered. Beyond, the oldest are forgotten, and with them go all entries that
+        are older than their invalidation: misses, never a wrong value.
+        """
+        drive(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
+
+    async def ainvalidate_tags(self, tags: Iterable[str]) -> None:
+        """`invalidate_tags`, awaited."""
+        await self._detached(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
 
     def _entries(
         self,
@@ -150,3 +184,16 @@ class CacheOfMany(CacheUpkeep):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
+
+
+def _in_full(space: Space, tier: Tier) -> bool:
+    """Whether a listing has to read the entries: where it costs no request each, and there is something to compare."""
+    return bool(space.version or space.floors) and not isinstance(tier.backend, ObjectStoreBackend)
+
+
+def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
+    """Whether a listing tells that an entry was invalidated."""
+    moment = moment_of(metadata)
+    if isinstance(tier.backend, ObjectStoreBackend) and not tier.backend.objects.lists_metadata:
+        moment += CLOCK_SKEW  # it is when the object was written, by the clock of the store, in whole seconds
+    return space.covers(moment, metadata.tags, tier)

@@ -21,6 +21,7 @@ from .backend import Backend
 from .entry import AttributeValue, Clock, Entry, Metadata
 from .errors import CacheClosed, ConfigurationError, CorruptEntry, EntryTooLarge
 from .eviction import EvictionPolicy, ExpiryIndex, RankHeap
+from .marks import NEVER, NONE, Marks, moment_of
 from .units import Size, parse_size
 
 ENTRY_OVERHEAD = 280
@@ -34,7 +35,8 @@ _USE = 1 << 40
 class Traits(msgspec.Struct, frozen=True):
     """What many entries have in common: one object for all vectors of a model, say. Spans are whole seconds.
 
-    `label_bytes` is what tags and attributes take; it is counted for each entry that has them.
+    `label_bytes` is what tags and attributes take; it is counted for each entry that has them. `lag` is how long before
+    `created_at` the load began; `as_of` stands for it where the two moments have no exact distance.
     """
 
     label_bytes: int
@@ -42,6 +44,7 @@ class Traits(msgspec.Struct, frozen=True):
     ttl: float | None = None
     stale_for: float | None = None
     stale_until: float | None = None
+    lag: float | None = None
     as_of: float | None = None
     tags: tuple[str, ...] = ()
     attributes: tuple[tuple[str, AttributeValue], ...] = ()
@@ -66,15 +69,28 @@ class Slot(msgspec.Struct, gc=False):
             return self.fresh_until + traits.stale_for
         return self.fresh_until if traits.stale_until is None else traits.stale_until
 
+    @property
+    def made_at(self) -> float:
+        """When the entry was made."""
+        return self.fresh_until - (self.traits.ttl or 0.0) if self.created_at is None else self.created_at
+
+    @property
+    def moment(self) -> float:
+        """When the load that made the entry began: what marks are compared with."""
+        traits = self.traits
+        if traits.as_of is not None:
+            return traits.as_of
+        return self.made_at if traits.lag is None else self.made_at - traits.lag
+
     def metadata(self, key: str) -> Metadata:
         """Return the metadata, a copy of its own for each caller."""
         traits, fresh_until = self.traits, self.fresh_until
         return Metadata(
             key=key,
-            created_at=fresh_until - (traits.ttl or 0.0) if self.created_at is None else self.created_at,
+            created_at=self.made_at,
             expires_at=None if fresh_until == math.inf else fresh_until,
             stale_until=traits.stale_until if traits.stale_for is None else fresh_until + traits.stale_for,
-            as_of=traits.as_of,
+            as_of=traits.as_of if traits.lag is None else self.moment,
             codec=traits.codec,
             size=len(self.payload),
             tags=traits.tags,
@@ -83,8 +99,7 @@ class Slot(msgspec.Struct, gc=False):
 
     def etag(self) -> str:
         """Return a version made of the content."""
-        created_at = self.metadata("").created_at
-        text = f"{created_at} {self.fresh_until} {self.gone_at} {self.traits.codec}"
+        text = f"{self.made_at} {self.fresh_until} {self.gone_at} {self.traits.codec}"
         return blake3(self.payload).update(text.encode()).hexdigest(16)
 
 
@@ -104,7 +119,8 @@ class MemoryBackend(Backend):
         clock: returns Unix seconds; tests pass their own.
 
     Expired entries are freed by later operations, up to 32 by each write and by 1 hit in 64, and by `len()` and
-    `usage()`; no thread runs. `removals` counts why entries left: `explicit`, `replaced`, `expired`, `size`.
+    `usage()`; no thread runs. `removals` counts why entries left: `explicit`, `replaced`, `expired`, `size`,
+    `invalidated`.
 
     Raises:
         ConfigurationError: an unknown eviction policy, or a bound that is no positive number.
@@ -144,6 +160,8 @@ class MemoryBackend(Backend):
         self._bytes = 0
         self._stored = 0
         self._expiry = ExpiryIndex()
+        self._tagged: dict[str, set[str]] = {}
+        self._marks: dict[str, Marks] = {}
         self._heap: RankHeap[RankedSlot] | None = None
         # What a hit does besides finding the slot; None: nothing.
         self._touch: Callable[[str], None] | None = None
@@ -225,6 +243,9 @@ class MemoryBackend(Backend):
             if not entry.metadata.is_usable(now):
                 self.removals["expired"] += 1  # stored and expired at once
                 return True
+            if self._marks and self._is_dead(key, entry.metadata):
+                self.removals["invalidated"] += 1  # what was invalidated while it was on its way never gets in
+                return True
             size = _size(key, slot)
             if self.max_bytes is not None and size > self.max_bytes:
                 raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
@@ -236,6 +257,8 @@ class MemoryBackend(Backend):
                 slot.rank = self._stored + (old.rank // _USE * _USE if isinstance(old, RankedSlot) else 0)
             self._slots[key] = slot
             self._bytes += size
+            for tag in slot.traits.tags:
+                self._tagged.setdefault(tag, set()).add(key)
             if self._heap is not None:
                 self._heap.push(key)
             if gone_at != math.inf:
@@ -266,6 +289,28 @@ class MemoryBackend(Backend):
             self._check_open()
             keys = [key for key in list(self._slots) if key.startswith(prefix)]
             return sum(self.delete(key) for key in keys)
+
+    def invalidate(self, namespace: str, marks: Marks) -> int:
+        """Remove what is dead by these marks, refuse it from now on, and return how many entries that were.
+
+        What concerns tags alone is found by an index; an epoch costs a look at every key.
+        """
+        prefix = f"{namespace}:"
+        with self._lock:
+            before = self._marks.get(namespace, NONE)
+            after = before.merged(marks)
+            if after is before:
+                return 0
+            self._marks[namespace] = after
+            news = after.beyond(before)
+            tagged = [key for tag in news.tags for key in self._tagged.get(tag, ())]
+            return sum(
+                self._remove(key, "invalidated")
+                for key in (tagged if news.epoch == NEVER else list(self._slots))
+                if key.startswith(prefix)
+                and (slot := self._slots.get(key)) is not None
+                and after.cover(slot.moment, slot.traits.tags)
+            )
 
     def ping(self, *, deadline: float | None = None) -> None:
         """Return: memory is always there until it is closed."""
@@ -360,6 +405,11 @@ class MemoryBackend(Backend):
             ttl = _apart(metadata.created_at, expires_at)
             if stale_until is not None and (stale_for := _apart(expires_at, stale_until)) is not None:
                 stale_until = None
+        as_of, lag = metadata.as_of, None
+        if as_of is not None:
+            apart = metadata.created_at - as_of
+            if metadata.created_at - apart == as_of:
+                as_of, lag = None, apart
         identity: Any = (metadata.codec, ttl)
         traits: tuple[Any, ...]
         if (
@@ -370,10 +420,10 @@ class MemoryBackend(Backend):
             or metadata.as_of is not None
         ):
             attributes = tuple(metadata.attributes.items())
-            traits = (metadata.codec, ttl, stale_for, stale_until, metadata.as_of, metadata.tags, attributes)
+            traits = (metadata.codec, ttl, stale_for, stale_until, lag, as_of, metadata.tags, attributes)
             # 1, 1.0 and True are equal, as are 0.0 and -0.0, and must not stand for each other.
             exact = [repr(value) if type(value) is float else type(value) for _, value in attributes]
-            identity = (traits, repr(metadata.as_of), *exact)
+            identity = (traits, repr(lag), repr(as_of), *exact)
         else:
             traits = identity
         shared = self._traits.get(identity)
@@ -388,6 +438,10 @@ class MemoryBackend(Backend):
             shared,
         )
 
+    def _is_dead(self, key: str, metadata: Metadata) -> bool:
+        marks = self._marks.get(key[: key.find(":")], NONE)
+        return marks.cover(moment_of(metadata), metadata.tags)
+
     def _live(self, key: str) -> Slot | None:
         slot = self._slots.get(key)
         if slot is None or self._clock() < slot.gone_at:
@@ -401,6 +455,12 @@ class MemoryBackend(Backend):
         slot = self._slots.pop(key)
         self._bytes -= _size(key, slot)
         self.removals[cause] += 1
+        for tag in slot.traits.tags:
+            keys = self._tagged.get(tag)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._tagged[tag]
         return True
 
     def _make_room(self, size: int) -> None:

@@ -6,9 +6,10 @@ on a dead server keeps the process alive. Here an exit waits for nobody, idle th
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,6 +20,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IDLE_SECONDS = 5.0
+MAX_LENT = 256
+"""Threads of one pool at most that wait for others and let further threads work meanwhile."""
+
+_here = threading.local()
 
 
 class DaemonPool:
@@ -44,6 +49,7 @@ class DaemonPool:
         self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._futures: set[Future[Any]] = set()
         self._threads = 0
+        self._lent = 0  # threads that wait for the work of others
         self._unfinished = 0  # calls, waiting or running: as many threads have something to do, if there are so many
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -55,8 +61,9 @@ class DaemonPool:
         future: Future[T] = Future()
         with self._lock:
             if self._closed or self._unfinished >= self.size + self._max_queue:
-                raise BackendUnavailable("the worker pool is closed" if self._closed else "the worker pool is full")
-            if self._threads <= self._unfinished and self._threads < self.size:
+                why = "the worker pool is closed" if self._closed else "the worker pool is full"
+                raise BackendUnavailable(why, tier_wide=False)
+            if self._threads <= self._unfinished and self._threads < self.size + self._lent:
                 self._start_thread()
             self._futures.add(future)
             self._unfinished += 1
@@ -84,9 +91,23 @@ class DaemonPool:
         except RuntimeError:  # the system gives no more threads; those that there are do the work
             self._threads -= 1
             if not self._threads:
-                raise BackendUnavailable("no worker thread can be started") from None
+                raise BackendUnavailable("no worker thread can be started", tier_wide=False) from None
+
+    def _lend(self) -> bool:
+        with self._lock:
+            if self._lent >= MAX_LENT:
+                return False
+            self._lent += 1
+            if self._threads < self._unfinished:
+                self._start_thread()
+            return True
+
+    def _take_back(self) -> None:
+        with self._lock:
+            self._lent = max(0, self._lent - 1)  # after a fork it began at 0
 
     def _work(self) -> None:
+        _here.pool = self
         while True:
             try:
                 item = self._queue.get(timeout=IDLE_SECONDS)
@@ -103,6 +124,10 @@ class DaemonPool:
                 return
             self._perform(*item)
             del item  # keep no value alive while idle
+            with self._lock:
+                if self._threads > self.size + self._lent:
+                    self._threads -= 1
+                    return
 
     def _perform(self, future: Future[Any], call: Callable[[], Any]) -> None:
         if not future.set_running_or_notify_cancel():
@@ -124,6 +149,24 @@ class DaemonPool:
         """Count a call as over: before its waiters know, so that they find the room that it leaves."""
         with self._lock:
             self._unfinished -= 1
+
+
+@contextlib.contextmanager
+def give_way() -> Iterator[bool]:
+    """Around a wait for work that may need a thread of this thread's own pool: another one takes its place meanwhile.
+
+    Yields False where too many of the pool already do so: whoever waits then may wait for ever.
+    """
+    pool: DaemonPool | None = getattr(_here, "pool", None)
+    if pool is None:
+        yield True
+    elif not pool._lend():
+        yield False
+    else:
+        try:
+            yield True
+        finally:
+            pool._take_back()
 
 
 def _not_stop_iteration(error: StopIteration) -> RuntimeError:

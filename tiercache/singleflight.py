@@ -9,85 +9,121 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import fork
 from .entry import Entry
 from .errors import ReentrantComputation
-from .flow import Flow, Operation, adrive, drive, running_loop
-from .pool import DaemonPool
-from .tier import Tier
+
+if TYPE_CHECKING:
+    from .flows.read import Found
+    from .tier import Tier
+
+Kind = Literal["find", "renew", "aside"]
+"""What a computation does: look first and store; store without looking; neither look nor store."""
 
 _computing: contextvars.ContextVar[frozenset[Flight]] = contextvars.ContextVar(
     "tiercache_computing", default=frozenset()
 )
 """The computations that this context is part of."""
-_POLL = 0.1
-"""Seconds between looks at whether the loop that computes is still there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """How a computation ended: an entry, a value that no codec stores, an error, or abandoned (none of these)."""
+    """How a computation ended: an entry, a value that no codec stores, an error, or abandoned (none of these).
+
+    Attributes:
+        entry: the entry, as it was stored or found.
+        tier: the tier that held it; None: it was computed.
+        value: what no codec stores.
+        uncacheable: whether `value` is the result.
+        absent: the factory of a batch was asked for this key and left it out.
+        error: what the factory raised.
+        traceback: the error's, as it was when it was caught.
+    """
 
     entry: Entry | None = None
     tier: Tier | None = None
     value: Any = None
     uncacheable: bool = False
+    absent: bool = False
     error: BaseException | None = None
     traceback: TracebackType | None = None
 
     @property
     def abandoned(self) -> bool:
         """Whether the computation was interrupted from outside: whoever still wants the value starts again."""
-        return self.entry is None and not self.uncacheable and self.error is None
+        return self.entry is None and not self.uncacheable and not self.absent and self.error is None
+
+
+ABANDONED = Outcome()
 
 
 class Flight:
-    """One computation in progress."""
+    """One computation in progress.
 
-    __slots__ = ("_outcome", "finished", "key", "loop", "table")
+    Attributes:
+        key: the full stored key.
+        kind: what is done.
+        loop, thread: where it is computed; when that is gone, the computation is.
+        spare: what may be served in place of the value, while it is computed or when that fails: an older entry.
+        landing: resolved when the slower tiers are written, too, where the leader has to wait for that.
+    """
 
-    def __init__(self, key: str, table: Flights) -> None:
+    __slots__ = ("_outcome", "finished", "key", "kind", "landing", "loop", "spare", "table", "thread", "waits_for")
+
+    def __init__(self, key: str, table: Flights, kind: Kind = "find") -> None:
         self.key = key
+        self.kind: Kind = kind
         self.table = table
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.thread: threading.Thread | None = None
         self.finished = False
+        self.spare: Found | None = None
+        self.landing: Future[None] | asyncio.Future[None] | None = None
+        self.waits_for: list[Any] = []
         self._outcome: Future[Outcome] = Future()
         # Running: a follower that is cancelled cannot cancel the outcome of the others.
         self._outcome.set_running_or_notify_cancel()
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an outcome."""
+        return self._outcome.done()
+
+    @property
+    def future(self) -> Future[Outcome]:
+        """What to wait for."""
+        return self._outcome
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome, which must be there."""
+        return self._outcome.result(timeout=0)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the loop or the thread that computed is gone, so that nothing will ever end it."""
+        if self.done:
+            return False
+        return (self.loop is not None and self.loop.is_closed()) or (
+            self.thread is not None and not self.thread.is_alive()
+        )
 
     def resolve(self, outcome: Outcome) -> None:
         """Wake all waiters; the first outcome counts."""
         with contextlib.suppress(InvalidStateError):
             self._outcome.set_result(outcome)
 
-    def wait(self) -> Outcome | None:
-        """Return the outcome, blocking; None: waiting would never end, because this thread's own loop computes."""
-        if not self._outcome.done() and self.loop is not None and self.loop is running_loop():
-            return None
-        while True:
-            try:
-                return self._outcome.result(timeout=_POLL)
-            except FutureTimeout:
-                if self.loop is not None and self.loop.is_closed():
-                    self.resolve(Outcome())
-
-    async def await_(self) -> Outcome:
-        """Return the outcome."""
-        waiting = asyncio.wrap_future(self._outcome)
-        while self.loop is not None and self.loop is not asyncio.get_running_loop() and not waiting.done():
-            await asyncio.wait([waiting], timeout=_POLL)
-            if self.loop.is_closed():
-                self.resolve(Outcome())
-        return await waiting
+    def abandon(self) -> None:
+        """End it without an outcome, unless it has one; whoever comes now starts another."""
+        self.table.leave(self)
+        self.resolve(ABANDONED)
 
 
 class Flights:
@@ -100,119 +136,89 @@ class Flights:
     def after_fork(self) -> None:
         """Forget the computations of the parent: nobody here finishes them."""
         self._lock = threading.Lock()
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[tuple[str, Kind], Flight] = {}
 
-    def join(self, key: str) -> tuple[Flight, bool]:
+    def join(self, key: str, kind: Kind = "find") -> tuple[Flight, bool]:
         """Return the computation of the key and whether the caller has to lead it.
 
         Raises:
             ReentrantComputation: the caller is part of that computation.
         """
-        if any(flight.key == key and not flight.finished for flight in _computing.get() if flight.table is self):
-            raise ReentrantComputation("a factory asked the cache for the key that it is computing")
+        led, followed = self.join_many([key], kind)
+        return (led[key], True) if led else (followed[key], False)
+
+    def join_many(self, keys: Sequence[str], kind: Kind = "find") -> tuple[dict[str, Flight], dict[str, Flight]]:
+        """Return the computations that the caller has to lead and those that others lead.
+
+        Raises:
+            ReentrantComputation: the caller is part of one of them.
+        """
+        own = {flight.key for flight in computing() if flight.table is self}
+        if own and not own.isdisjoint(keys):
+            raise ReentrantComputation(
+                "a factory asked the cache for a key that it is computing, itself or through others: call the function "
+                "that makes the value, not the cache, or use another key"
+            )
+        led: dict[str, Flight] = {}
+        followed: dict[str, Flight] = {}
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is not None:
-                return flight, False
-            flight = self._flights[key] = Flight(key, self)
-            return flight, True
+            for key in keys:
+                flight = self._flights.get((key, kind))
+                if flight is None or flight.is_lost:
+                    led[key] = self._flights[key, kind] = Flight(key, self, kind)
+                else:
+                    followed[key] = flight
+        return led, followed
+
+    def start(self, key: str) -> Flight | None:
+        """Return a new computation of the key; None: there is one, or the caller is part of one."""
+        if any(flight.key == key and flight.table is self for flight in computing()):
+            return None
+        with self._lock:
+            flight = self._flights.get((key, "find"))
+            if flight is not None and not flight.is_lost:
+                return None
+            flight = self._flights[key, "find"] = Flight(key, self)
+            return flight
 
     def leave(self, flight: Flight) -> None:
         """Take a computation that is over off the table; whoever comes now starts another."""
         flight.finished = True
+        self.drop(flight)
+
+    def drop(self, flight: Flight) -> None:
+        """Let nobody join this computation any more, although it may go on."""
         with self._lock:
-            if self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
+            if self._flights.get((flight.key, flight.kind)) is flight:
+                del self._flights[flight.key, flight.kind]
 
     def forget(self, key: str) -> None:
-        """The key was changed: nobody joins the computation that began before."""
+        """The key was changed: nobody joins the computations that began before."""
         if self._flights:
             with self._lock:
-                self._flights.pop(key, None)
+                for kind in _KINDS:
+                    self._flights.pop((key, kind), None)
 
     def forget_prefix(self, prefix: str) -> None:
         """`forget` for all keys below a prefix."""
         with self._lock:
-            for key in [key for key in self._flights if key.startswith(prefix)]:
-                del self._flights[key]
+            for slot in [slot for slot in self._flights if slot[0].startswith(prefix)]:
+                del self._flights[slot]
 
 
-class Lead(Operation[None]):
-    """Perform a computation: in this thread, or in a task of its own with the caller's context."""
-
-    __slots__ = ("body", "flight")
-    _tasks: set[asyncio.Task[None]] = set()  # noqa: RUF012 - the loop keeps only weak references to tasks
-
-    def __init__(self, flight: Flight, body: Flow[None]) -> None:
-        self.flight = flight
-        self.body = body
-
-    def perform(self) -> None:
-        """Do it, blocking."""
-        token = _computing.set(_computing.get() | {self.flight})
-        try:
-            drive(self.body)
-        finally:
-            _computing.reset(token)
-
-    async def aperform(self) -> None:
-        """Do it without blocking the running loop."""
-        self.flight.loop = asyncio.get_running_loop()
-        token = _computing.set(_computing.get() | {self.flight})
-        try:
-            task = asyncio.create_task(adrive(self.body))
-        finally:
-            _computing.reset(token)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+_KINDS: tuple[Kind, ...] = ("find", "renew", "aside")
 
 
-class Follow(Operation["Outcome | None"]):
-    """Wait for the outcome of a computation."""
-
-    __slots__ = ("flight",)
-
-    def __init__(self, flight: Flight) -> None:
-        self.flight = flight
-
-    def perform(self) -> Outcome | None:
-        """Do it, blocking."""
-        return self.flight.wait()
-
-    async def aperform(self) -> Outcome | None:
-        """Do it without blocking the running loop."""
-        return await self.flight.await_()
+def computing() -> list[Flight]:
+    """Return the computations inside of which this code runs."""
+    return [flight for flight in _computing.get() if not flight.finished]
 
 
-class Factory(Operation[Any]):
-    """Call the user's function: a plain one in this thread (in a worker when awaited), an async one in the loop."""
-
-    __slots__ = ("function", "pool")
-
-    def __init__(self, function: Callable[[], Any], pool: DaemonPool) -> None:
-        self.function = function
-        self.pool = pool
-
-    def perform(self) -> Any:
-        """Do it, blocking."""
-        value = self.function()
-        if inspect.isawaitable(value):
-            if inspect.iscoroutine(value):
-                value.close()
-            raise TypeError("the factory is async: call aget_or_set() and await it")
-        return value
-
-    async def aperform(self) -> Any:
-        """Do it without blocking the running loop."""
-        try:
-            if inspect.iscoroutinefunction(self.function):
-                return await self.function()
-            context = contextvars.copy_context()
-            value = await asyncio.wrap_future(self.pool.submit(context.run, self.function))
-            return await value if inspect.isawaitable(value) else value
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise RuntimeError("the factory was cancelled from within") from error  # nobody cancelled the computation
+@contextlib.contextmanager
+def part_of(flights: Sequence[Flight], *, alone: bool = False) -> Iterator[None]:
+    """Run what is inside as part of these computations; `alone`: and of no other."""
+    token = _computing.set(frozenset(flights) if alone else _computing.get() | frozenset(flights))
+    try:
+        yield
+    finally:
+        _computing.reset(token)

@@ -60,6 +60,8 @@ class TierCounters:
         "promotions",
         "puts",
         "read_latency",
+        "refused",
+        "retries",
         "skipped",
         "write_latency",
     )
@@ -75,6 +77,8 @@ class TierCounters:
         self.deletes = 0
         self.promotions = 0
         self.skipped = 0
+        self.refused = 0
+        self.retries = 0
         self.errors: dict[str, int] = defaultdict(int)
         self.read_latency = Histogram()
         self.write_latency = Histogram()
@@ -101,7 +105,19 @@ class TierCounters:
 class CacheCounters:
     """What one `Cache` counts while it works."""
 
-    __slots__ = ("computed", "deletes", "hits", "misses", "puts", "uncacheable")
+    __slots__ = (
+        "computed",
+        "deletes",
+        "hits",
+        "misses",
+        "puts",
+        "refresh_failures",
+        "refreshes",
+        "refreshes_dropped",
+        "served_stale",
+        "timeouts",
+        "uncacheable",
+    )
 
     def __init__(self) -> None:
         self.hits = 0
@@ -110,6 +126,15 @@ class CacheCounters:
         self.deletes = 0
         self.computed = 0
         self.uncacheable = 0
+        self.served_stale = 0
+        self.refreshes = 0
+        self.refreshes_dropped = 0
+        self.refresh_failures = 0
+        self.timeouts = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return all counts by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +159,9 @@ class TierStats:
         skipped: entries kept out by `max_entry_bytes`, and promotions given up.
         evictions: entries that left, by cause (`size`, `expired`, `replaced`, `explicit`), where the store tells.
         errors: failed operations by kind, such as `BackendTimeout`.
+        refused: operations that were not sent, because the tier had failed: its breaker was open.
+        retries: operations that were tried once more.
+        breaker: `closed`, `open`, or `half-open` while a probe is under way; None: the tier has none.
         queued: entries that wait to be written behind.
         dropped: entries that were never written behind: the queue was full, or the process ended.
         missed: keys whose change the store has yet to take; until then it answers no reads for them.
@@ -149,6 +177,9 @@ class TierStats:
     skipped: int = 0
     evictions: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    retries: int = 0
+    breaker: str | None = None
     queued: int = 0
     dropped: int = 0
     missed: int = 0
@@ -173,6 +204,11 @@ class Stats:
         puts, deletes: entries set and deleted through this cache, computed ones included.
         computed: values that a factory made.
         uncacheable: values handed through because no codec stores them.
+        served_stale: reads that `get_or_set` answered with a value past its ttl; they are hits, too.
+        refreshes: refreshes in the background that began.
+        refreshes_dropped: those that found no free thread; the next caller starts one.
+        refresh_failures: computations that failed while there was an older value to serve.
+        timeouts: callers of `get_or_set` whose `timeout` or `soft_timeout` passed, whatever they got then.
         tiers: each tier by its name.
     """
 
@@ -182,6 +218,11 @@ class Stats:
     deletes: int = 0
     computed: int = 0
     uncacheable: int = 0
+    served_stale: int = 0
+    refreshes: int = 0
+    refreshes_dropped: int = 0
+    refresh_failures: int = 0
+    timeouts: int = 0
     tiers: dict[str, TierStats] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 
 from . import fork
 from .backend import Backend
+from .bounded import Bound
+from .breaker import BreakerPolicy, Probe
 from .call import Call
 from .entry import Entry, Metadata
 from .errors import (
@@ -25,6 +27,7 @@ from .errors import (
     TiercacheError,
 )
 from .guard import Guard, Seen
+from .healing import Healer
 from .journal import Journal
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
@@ -65,8 +68,11 @@ class Tier:
             take 16 MiB).
         storage_classes: rules that put entries into another class than the backend's own; the first that holds
             decides. For object stores.
+        breaker: whether a store that fails is left alone for a while (2 to 30 s, until a probe finds that it answers);
+            a `BreakerPolicy` for other figures. False: each call asks it, and nothing is tried again. Memory has none.
 
     Attributes:
+        on_recovery: functions that are called, and must be quick, when the breaker closes after it was open.
         classes: the backend's storage classes, by name; None when it has none.
 
     Raises:
@@ -88,6 +94,7 @@ class Tier:
         max_ttl: Duration | None = None,
         max_entry_bytes: Size | None = None,
         storage_classes: Sequence[StorageClassRule] = (),
+        breaker: bool | BreakerPolicy = True,
     ) -> None:
         _check_backend(backend)
         if name is not None and (not isinstance(name, str) or not name):
@@ -125,6 +132,14 @@ class Tier:
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
         self.storage_classes = checked_rules(storage_classes)
         self._check_classes()
+        if not isinstance(breaker, (bool, BreakerPolicy)):
+            raise ConfigurationError("breaker must be True, False or a BreakerPolicy")
+        policy = breaker if isinstance(breaker, BreakerPolicy) else BreakerPolicy() if breaker else None
+        self.healer = Healer(self, None if self.local else policy)
+        self.breaker = self.healer.breaker
+        self.on_recovery = self.healer.on_recovery
+        # Somebody else's store is not trusted with the caller's time unless it says that it may be.
+        self.bound = None if self.local or getattr(backend, "keeps_deadlines", False) else Bound(backend.scheme)
         self.counters = TierCounters()
         self._removals_before: dict[str, int] = {}
         self._logged: dict[str, float] = {}
@@ -210,9 +225,9 @@ class Tier:
         """Ask to remove every entry below a prefix; this has no deadline."""
         return Call(self, "clear", (prefix,), None)
 
-    def ping(self) -> Call[None]:
-        """Ask whether the store can serve."""
-        return Call(self, "ping", (), self.timeout)
+    def ping(self, *, probe: Probe = "asked") -> Call[None]:
+        """Ask whether the store can serve, also while the breaker is open; `due`: only if that is to be tried now."""
+        return Call(self, "ping", (), self.timeout, probe=probe)
 
     def missed(self, keys: Iterable[str]) -> None:
         """The store did not take a change of these keys: until they are deleted there, it answers no reads for them."""
@@ -293,14 +308,24 @@ class Tier:
 
     def failed(self, error: Exception) -> TiercacheError:
         """Count and log a failure; return it as the error that flows know."""
-        if not isinstance(error, (*FAILURES, CacheClosed)):
-            # A backend must map its vendor's exceptions; one that leaks them must not take the caller down.
-            unexpected = BackendUnavailable(
-                f"unexpected {type(error).__name__} in the {self.backend.scheme} backend, which must map it to one of "
-                "tiercache.errors"
-            )
-            unexpected.__cause__ = error
-            error = unexpected
+        failure = self.mapped(error)
+        self.count(failure)
+        return failure
+
+    def mapped(self, error: Exception) -> TiercacheError:
+        """Return a backend's error as one that flows know."""
+        if isinstance(error, (*FAILURES, CacheClosed)):
+            return error
+        # A backend must map its vendor's exceptions; one that leaks them must not take the caller down.
+        unexpected = BackendUnavailable(
+            f"unexpected {type(error).__name__} in the {self.backend.scheme} backend, which must map it to one of "
+            "tiercache.errors"
+        )
+        unexpected.__cause__ = error
+        return unexpected
+
+    def count(self, error: TiercacheError) -> None:
+        """Count and log a failure, of a batch the failures of its keys."""
         if isinstance(error, PartialFailure):
             for part in error.failed.values():
                 self._count(part)
@@ -308,7 +333,11 @@ class Tier:
             self._count(error)
         if isinstance(error, (BackendUnavailable, BackendTimeout)):
             self.on_absence(self)
-        return error
+
+    def said(self, kind: str) -> None:
+        """A log line has just told of this kind of failure: none is due for a while."""
+        with self._lock:
+            self._logged[kind] = max(time.monotonic(), self._logged.get(kind, -math.inf))
 
     def snapshot(self) -> TierStats:
         """Return the counters of the moment."""
@@ -331,6 +360,9 @@ class Tier:
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
+            refused=counters.refused,
+            retries=counters.retries,
+            breaker=self.breaker.state,
             queued=self.journal.queued,
             dropped=self.journal.dropped,
             missed=self.journal.missed,

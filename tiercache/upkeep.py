@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from .agreement import judged
 from .chain import TierChain, TierHealth
+from .epochs import Space
 from .errors import PartialFailure
-from .flows.values import ValueFlows
+from .flow import drive
+from .flows.computed import ComputedFlows
 from .objectstore import ObjectStoreBackend, SweepReport
 from .objectstore.sweep import check_budget
 from .stats import CacheCounters, Stats
@@ -20,22 +23,14 @@ class CacheUpkeep:
     """The part of `Cache` that is about no key."""
 
     chain: TierChain
-    _flows: ValueFlows
+    _flows: ComputedFlows
     _counters: CacheCounters
     _prefix: str
 
     def stats(self) -> Stats:
         """Return the counters of this cache and of its tiers."""
-        counters = self._counters
-        return Stats(
-            hits=counters.hits,
-            misses=counters.misses,
-            puts=counters.puts,
-            deletes=counters.deletes,
-            computed=counters.computed,
-            uncacheable=counters.uncacheable,
-            tiers={tier.label: tier.snapshot() for tier in self.chain.tiers},
-        )
+        tiers = {tier.label: tier.snapshot() for tier in self.chain.tiers}
+        return Stats(tiers=tiers, **self._counters.as_dict())
 
     async def astats(self) -> Stats:
         """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""
@@ -64,7 +59,7 @@ class CacheUpkeep:
         await self.chain.acheck()
 
     def drain(self, timeout: float = 5.0) -> bool:
-        """Wait for copies that are still being written in the background; return whether all are."""
+        """Wait for copies and refreshes that are under way in the background; return whether all are over."""
         return self.chain.drain(timeout)
 
     async def adrain(self, timeout: float = 5.0) -> bool:
@@ -102,10 +97,11 @@ class CacheUpkeep:
         resume: Mapping[str, SweepReport] | None = None,
         progress: Callable[[str, SweepReport], None] | None = None,
     ) -> dict[str, SweepReport]:
-        """Delete this namespace's expired objects from the object stores of the chain.
+        """Delete this namespace's expired and invalidated objects from the object stores of the chain.
 
-        The other tiers free what is expired by themselves. Several machines may sweep at the same time (see
-        `ObjectStoreBackend.sweep`). It has no deadline.
+        The other tiers free what is expired by themselves; what was invalidated is evicted there in its turn, or goes
+        with `clear(purge=True)`. Tags that did not fit into an object's own metadata are not seen. Several machines may
+        sweep at the same time (see `ObjectStoreBackend.sweep`). It has no deadline.
 
         Args:
             max_requests: the budget of each tier.
@@ -122,13 +118,18 @@ class CacheUpkeep:
         """
         check_budget(max_requests)
         reports: dict[str, SweepReport] = {}
-        for tier in self.chain.tiers:
+        space = self.chain.epochs.of(self._prefix)
+        for tier in drive(judged(self.chain, space)):
             if not isinstance(tier.backend, ObjectStoreBackend) or tier.write == "never":
                 continue
             before, tell = (resume or {}).get(tier.label), _Told(progress, tier.label)
             try:
                 reports[tier.label] = tier.backend.sweep(
-                    self._prefix, max_requests=max_requests, resume=before.resume if before else None, progress=tell
+                    self._prefix,
+                    max_requests=max_requests,
+                    resume=before.resume if before else None,
+                    progress=tell,
+                    is_dead=_Dead(space, tier) if space.version or space.floors else None,
                 )
             except Exception as error:  # sorted by the tier, as for every other call
                 if error is tell.error:
@@ -153,6 +154,17 @@ class CacheUpkeep:
         failure = tier.failed(error)
         if self.chain.strict or not isinstance(failure, FAILURES):
             raise failure from failure.__cause__
+
+
+class _Dead:
+    """Whether what a tier holds of a moment, with these tags, was invalidated."""
+
+    def __init__(self, space: Space, tier: Tier) -> None:
+        self._space = space
+        self._tier = tier
+
+    def __call__(self, moment: float, tags: tuple[str, ...]) -> bool:
+        return self._space.covers(moment, tags, self._tier)
 
 
 class _Told:

@@ -126,7 +126,7 @@ class AzureContainer(SdkStore[ContainerClient]):
             self._delete(upload.name, if_match, deadline)
             self._put(upload, if_match is not None, None, deadline)
         except Unchangeable as error:
-            raise self._faults.busy("PutBlob", str(error)) from None
+            raise self._faults.stuck("PutBlob", str(error)) from None
         except (Refused, Absent):
             return False
         return True
@@ -144,7 +144,7 @@ class AzureContainer(SdkStore[ContainerClient]):
             with self.calling("DeleteBlob", deadline) as client:
                 client.delete_blob(blob_name(name), **condition(if_match))
         except Unchangeable as error:  # it stays, and can be read again when it is rehydrated
-            raise self._faults.busy("DeleteBlob", str(error)) from None
+            raise self._faults.stuck("DeleteBlob", str(error)) from None
 
     @_creating
     def remove_many(self, versions: Mapping[str, str | None], *, deadline: float | None) -> dict[str, BackendError]:
@@ -180,7 +180,7 @@ class AzureContainer(SdkStore[ContainerClient]):
             return None
         if isinstance(error, BackendError) and not isinstance(error, Unchangeable):
             return error
-        return self._faults.busy("BlobBatch", f"{code}, HTTP {status}")
+        return self._faults.stuck("BlobBatch", f"{code}, HTTP {status}")
 
     @_creating
     def list_page(

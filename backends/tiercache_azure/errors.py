@@ -10,7 +10,7 @@ from azure.core import exceptions as sdk
 from urllib3.exceptions import HTTPError
 
 from tiercache.errors import AccessDenied, ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, Faults, Refused, Words
+from tiercache.objectstore.faults import Absent, Faults, Refused, Words, retry_after
 
 
 class UnusableSettings(sdk.AzureError):
@@ -141,7 +141,8 @@ def translate(error: Exception, operation: str, faults: Faults, deadline: float 
     if isinstance(error, sdk.HttpResponseError) and error.status_code in (401, 403) and not _from_azure(error):
         return faults.not_a_store(f"HTTP {error.status_code}")
     if isinstance(error, sdk.HttpResponseError) and error.status_code:
-        return by_code(code_of(error), error.status_code, operation, faults, _details(error))
+        wait = retry_after(getattr(error.response, "headers", {}))
+        return by_code(code_of(error), error.status_code, operation, faults, _details(error), wait=wait)
     late = deadline is not None and time.monotonic() >= deadline
     if late or isinstance(error, (sdk.ServiceRequestTimeoutError, sdk.ServiceResponseTimeoutError, TimeoutError)):
         return faults.timed_out(operation, kind)
@@ -156,7 +157,13 @@ def code_of(error: sdk.HttpResponseError) -> str:
 
 
 def by_code(
-    code: str, status: int, operation: str, faults: Faults, details: Mapping[str, str] | None = None
+    code: str,
+    status: int,
+    operation: str,
+    faults: Faults,
+    details: Mapping[str, str] | None = None,
+    *,
+    wait: float | None = None,
 ) -> TiercacheError:
     """Return the error for a code of the API, as an answer or a part of a batch carries it.
 
@@ -166,6 +173,7 @@ def by_code(
         operation: the API operation.
         faults: the errors of the container.
         details: what the answer says beside its code; none of it is shown.
+        wait: seconds that it asks for (`Retry-After`).
     """
     details = details or {}
     what = f"{code}, HTTP {status}" if code else f"HTTP {status}"
@@ -182,7 +190,7 @@ def by_code(
     if code == "OperationTimedOut":
         return faults.timed_out(operation, what)
     if code in _BUSY or status >= 500 or status == 429:
-        return faults.busy(operation, what, explained=bool(code))
+        return faults.busy(operation, what, explained=bool(code), retry_after=wait)
     if code in _CREDENTIALS:
         said = details.get("authenticationerrordetail", "").lower()
         advice = next((advice for sign, advice in _DETAILS.items() if sign in said), _CREDENTIALS[code])

@@ -12,7 +12,7 @@ from requests import exceptions as http
 from urllib3.exceptions import HTTPError, LocationValueError
 
 from tiercache.errors import BackendUnavailable, ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words
+from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words, retry_after
 
 WORDS = Words(
     store="Google Cloud Storage",
@@ -45,21 +45,24 @@ class Answered(Exception):
     Args:
         status: HTTP's.
         content: the body, as far as it is JSON.
+        wait: seconds that it asks for (`Retry-After`).
     """
 
-    def __init__(self, status: int, content: Any) -> None:
+    def __init__(self, status: int, content: Any, wait: float | None = None) -> None:
         super().__init__(status)
         self.status = status
+        self.retry_after = wait
         self.explained = isinstance(content, dict) and isinstance(content.get("error"), dict)
         self.reason = _reason(content["error"]) if self.explained else ""
 
     @classmethod
     def of(cls, answer: requests.Response) -> Answered:
         """Return the error that an answer tells of."""
+        wait = retry_after(answer.headers)
         try:
-            return cls(answer.status_code, answer.json())
+            return cls(answer.status_code, answer.json(), wait)
         except (ValueError, http.RequestException):  # no JSON, or it did not arrive: the status says enough
-            return cls(answer.status_code, None)
+            return cls(answer.status_code, None, wait)
 
 
 class NoToken(auth.GoogleAuthError):
@@ -115,7 +118,7 @@ def by_status(answer: Answered, operation: str, faults: Faults) -> TiercacheErro
         return faults.timed_out(operation, what)
     if status == 429 or status >= 500 or reason in _BUSY:
         # Unexplained, it came from something before the store, or from something that is not the store.
-        return faults.busy(operation, what, explained=answer.explained)
+        return faults.busy(operation, what, explained=answer.explained, retry_after=answer.retry_after)
     if status == 401:
         return faults.bad_credentials(what, f"they are missing, expired or revoked; {WORDS.credentials}")
     if status == 403 and (answer.explained or operation == "objects.get"):  # a download explains nothing

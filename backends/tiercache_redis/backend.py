@@ -10,6 +10,7 @@ from urllib.parse import SplitResult
 
 from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
+from tiercache.envelope import Envelope
 from tiercache.errors import BackendTimeout, CacheClosed, ConfigurationError, MissingExtra, TiercacheError
 from tiercache.units import Duration, parse_duration
 
@@ -49,6 +50,7 @@ class RedisBackend(Tombstones, Backend):
 
     scheme: ClassVar[str] = "redis"
     persistent = True
+    keeps_deadlines = True
     concurrency = 1000  # a batch is one round trip up to here
 
     def __init__(
@@ -88,6 +90,15 @@ class RedisBackend(Tombstones, Backend):
         """Return the constructor arguments of a URL: itself."""
         query = f"?{url.query}" if url.query else ""
         return {"url": f"{url.scheme}://{url.netloc}{url.path}{query}"}  # geturl() loses the slashes of unix://
+
+    @property
+    def envelope(self) -> Envelope:
+        """What turns entries into the bytes in Redis."""
+        return self._layout.envelope
+
+    def seal_with(self, envelope: Envelope) -> None:
+        """Keep entries sealed from now on (see `Sealable`); names, sizes and times to live stay visible."""
+        self._layout.envelope = envelope
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired. One GET.
@@ -237,6 +248,11 @@ class RedisBackend(Tombstones, Backend):
         """`ping`, awaited."""
         await self._arun(operations.ping(), deadline)
 
+    def rebuild(self) -> None:
+        """Drop the idle connections: the next operation looks the server's name up again and connects."""
+        self._connections.drop_idle()
+        self._loops.drop_idle()
+
     def close(self) -> None:
         """Close the connections; those of event loops are closed by their loops."""
         self._closed = True
@@ -308,7 +324,7 @@ class RedisBackend(Tombstones, Backend):
     def _ends(self, deadline: float | None) -> float | None:
         now = time.monotonic()
         if deadline is not None and deadline <= now:
-            raise BackendTimeout("the deadline had passed before Redis was asked")
+            raise BackendTimeout("the deadline had passed before Redis was asked", tier_wide=False)
         if self.timeout is None:
             return deadline
         return now + self.timeout if deadline is None else min(deadline, now + self.timeout)

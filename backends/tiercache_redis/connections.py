@@ -100,7 +100,7 @@ class Connections:
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are given back."""
         self._closed = True
-        self._drop_idle()
+        self.drop_idle()
         self._openers.close()
 
     def _exchange(self, commands: list[Command], ends: float | None, repeatable: bool, replies: list[Reply]) -> None:
@@ -114,7 +114,7 @@ class Connections:
                         raise
                     connection.disconnect()
                     connection = None
-                    self._drop_idle()  # the server restarted, most likely
+                    self.drop_idle()  # the server restarted, most likely
             if connection is None:
                 connection = self._open_one(ends)
                 _talk(connection, commands, ends, replies)
@@ -152,14 +152,15 @@ class Connections:
             with self._changed:
                 self._changed.notify()
         if self._closed:
-            self._drop_idle()
+            self.drop_idle()
 
     def _forget(self, count: int) -> None:
         with self._changed:
             self._open -= count
             self._changed.notify(count)
 
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().disconnect()

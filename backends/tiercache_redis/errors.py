@@ -47,6 +47,7 @@ _FOR_NOW = {
     "MASTERDOWN": "is a replica that lost its primary",
     "NOREPLICAS": "has too few replicas to accept writes",
 }
+_ONLY_WRITES = {"OOM", "READONLY", "MISCONF", "NOREPLICAS"}  # reads go on
 _CODES = {
     theirs.OutOfMemoryError: "OOM",
     theirs.ReadOnlyError: "READONLY",
@@ -82,7 +83,8 @@ def mapped(error: BaseException) -> TiercacheError:
 
 def all_busy(limit: int) -> BackendTimeout:
     """Return the error of a caller that got no connection in time."""
-    return BackendTimeout(f"all {limit} connections to Redis were busy until the deadline: raise max_connections")
+    text = f"all {limit} connections to Redis were busy until the deadline: raise max_connections"
+    return BackendTimeout(text, tier_wide=False)
 
 
 def _forbidden(text: str) -> TiercacheError:
@@ -105,7 +107,7 @@ def _answered(error: BaseException) -> TiercacheError:
     if code == "DENIED":
         return AccessDenied("Redis is in protected mode and takes local connections only: set a password there")
     if code in _FOR_NOW:
-        return BackendUnavailable(f"Redis {_FOR_NOW[code]}")
+        return BackendUnavailable(f"Redis {_FOR_NOW[code]}", tier_wide=code not in _ONLY_WRITES)
     if "DB index" in text or "Invalid Database" in text:
         return ConfigurationError("the server has no database of the number in the URL: use a smaller one, such as 0")
     if "unknown command" in text.lower():

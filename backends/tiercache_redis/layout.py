@@ -7,8 +7,8 @@ import re
 from collections.abc import Generator
 from typing import Any, TypeVar
 
-from tiercache import envelope
 from tiercache.entry import Clock, Entry, Metadata
+from tiercache.envelope import PLAIN, Envelope
 from tiercache.errors import TiercacheError
 from tiercache.keys import check_key
 
@@ -40,6 +40,7 @@ class Layout:
     def __init__(self, prefix: str, clock: Clock) -> None:
         self._prefix = prefix.encode()
         self.clock = clock
+        self.envelope: Envelope = PLAIN
 
     def name(self, key: str) -> bytes:
         """Return the Redis key of a key."""
@@ -61,11 +62,11 @@ class Layout:
         """Return the command after which the key holds the entry, or nothing if the entry is already gone."""
         name, gone_at = self.name(key), entry.metadata.gone_at
         if gone_at is None:
-            return (b"SET", name, envelope.encode(entry))
+            return (b"SET", name, self.envelope.encode(entry))
         milliseconds = self._milliseconds_until(gone_at)
         if not milliseconds:
             return (b"UNLINK", name)
-        return (b"SET", name, envelope.encode(entry), b"PX", milliseconds)
+        return (b"SET", name, self.envelope.encode(entry), b"PX", milliseconds)
 
     def entry(self, key: str, data: bytes | None) -> Entry | None:
         """Return the entry in what Redis holds; None when there is nothing or it may not be used any more.
@@ -75,7 +76,7 @@ class Layout:
         """
         if data is None or is_tombstone(data):
             return None
-        entry = envelope.decode(data, key)
+        entry = self.envelope.decode(data, key)
         # Redis expires by its own clock, which may be behind.
         return entry if entry.metadata.is_usable(self.clock()) else None
 

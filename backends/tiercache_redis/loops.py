@@ -69,6 +69,12 @@ class Loops:
             await known.aclose()
         self.close()
 
+    def drop_idle(self) -> None:
+        """Have each loop close the connections that nobody uses when it runs next."""
+        for loop, connections in list(self._known.items()):
+            with suppress(RuntimeError):  # a loop that is closed has closed them
+                loop.call_soon_threadsafe(connections.drop_idle_soon)
+
     def close(self) -> None:
         """Have each loop close its connections when it runs next."""
         while self._known:
@@ -135,6 +141,10 @@ class LoopConnections:
     def close_soon(self) -> None:
         """Close from a callback of the loop."""
         self._keep(asyncio.get_running_loop().create_task(self.aclose()))
+
+    def drop_idle_soon(self) -> None:
+        """Close what is idle, from a callback of the loop."""
+        self._keep(asyncio.get_running_loop().create_task(self._drop_idle()))
 
     async def aclose(self) -> None:
         """Close what is idle now, and what is in use when it is given back."""

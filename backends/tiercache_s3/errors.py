@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from tiercache.errors import ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words
+from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words, retry_after
 
 
 class UnusableSettings(sdk.BotoCoreError):
@@ -124,7 +124,7 @@ def translate(error: Exception, operation: str, faults: Faults, deadline: float 
     return faults.unreachable(operation, kind)
 
 
-def by_code(code: str, operation: str, faults: Faults, status: int = 0) -> TiercacheError:
+def by_code(code: str, operation: str, faults: Faults, status: int = 0, *, wait: float | None = None) -> TiercacheError:
     """Return the error for a code of the S3 API, as an answer or one key of a bulk delete carries it.
 
     Args:
@@ -132,6 +132,7 @@ def by_code(code: str, operation: str, faults: Faults, status: int = 0) -> Tierc
         operation: the API operation.
         faults: the errors of the bucket.
         status: the HTTP status, 0 when there is none of its own.
+        wait: seconds that the answer asks for (`Retry-After`).
     """
     code = code if _CODE.fullmatch(code) else str(status)
     what = f"{code}, HTTP {status}" if status and code != str(status) else code
@@ -147,7 +148,7 @@ def by_code(code: str, operation: str, faults: Faults, status: int = 0) -> Tierc
         return faults.timed_out(operation, what)
     if code in _BUSY or status >= 500 or status == 429:
         # Without a code of S3 it came from something before S3, or from something that is not S3.
-        return faults.busy(operation, what, explained=code != str(status))
+        return faults.busy(operation, what, explained=code != str(status), retry_after=wait)
     if code in _CREDENTIALS:
         return faults.bad_credentials(what, _CREDENTIALS[code])
     if code in ("AccessDenied", "AllAccessDisabled", "AccountProblem") or status in (401, 403):
@@ -184,4 +185,4 @@ def _answered(error: sdk.ClientError, operation: str, faults: Faults) -> Tiercac
             f"is in region {region!r}; pass region={region!r}" if region else "is in another region; pass its region"
         )
         return ConfigurationError(f"{faults.where} {where}")
-    return by_code(code, operation, faults, status)
+    return by_code(code, operation, faults, status, wait=retry_after(headers))

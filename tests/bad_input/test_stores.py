@@ -14,7 +14,7 @@ import pytest
 import redis
 from moto import mock_aws
 
-from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain, envelope
+from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain, contents, envelope
 from tiercache.backend import Backend
 from tiercache.errors import AccessDenied, BackendUnavailable, ConfigurationError
 from tiercache.testing.servers import GCSServer, S3Server
@@ -311,8 +311,8 @@ def test_a_bomb_is_a_miss(redis_url: str) -> None:
     import zstandard
 
     frame = zstandard.ZstdCompressor().compress(bytes(100 * 2**20))
-    header = envelope._encode_header(envelope._Header("n:k", 1.0, "bytes", 1000, encoding="zstd"))
-    start = envelope._PREFIX.pack(envelope.MAGIC, envelope.VERSION, 0, 0, len(header), len(frame))
+    header = contents.encode_header(contents.Header("n:k", 1.0, "bytes", 1000, encoding="zstd"))
+    start = envelope.PREFIX.pack(envelope.MAGIC, envelope.VERSION, 0, 0, len(header), len(frame))
     body = start + header + frame
     bomb = body + envelope.blake3(body).digest()
     raw = redis.Redis.from_url(redis_url)

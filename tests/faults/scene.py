@@ -9,9 +9,11 @@ import uuid
 from functools import partial
 
 from tests.faults.http_script import CANARY
-from tiercache import Cache, Tier, TierChain
+from tiercache import BreakerPolicy, Cache, Tier, TierChain
 
 MANY = 6
+SOON = BreakerPolicy(open_seconds=0.2, longest=1.0)
+"""For the faults that are quick to tell; those that take a deadline meet the breaker as everybody has it."""
 
 
 class Sync:
@@ -70,16 +72,19 @@ class Scene:
         self.keys = [f"confidential-{uuid.uuid4().hex[:8]}-{number}" for number in range(MANY)]
         self.key = self.keys[0]
         self.absent = f"confidential-{uuid.uuid4().hex[:8]}-absent"
+        self.tier = f"store-{self.namespace}"  # other cells' tiers may still be at work, and log
         self.timeout = rig.haste if fault.slow else rig.patience
         self.backend = rig.backend(fault.through, self.timeout, fresh=fault.fresh)
         self.cache = self.cache_on(self.backend, **fault.tier)
 
-    def cache_on(self, backend, *, strict=False, name="store", **tier):
-        return Cache(TierChain(Tier(backend, name=name, **tier), strict=strict), namespace=self.namespace)
+    def cache_on(self, backend, *, strict=False, name=None, **tier):
+        policy = {} if self.fault.slow else {"breaker": SOON}
+        one = Tier(backend, name=name or self.tier, **policy, **tier)
+        return Cache(TierChain(one, strict=strict), namespace=self.namespace)
 
     def beside(self):
         """A cache on the same store that no fault reaches."""
-        return self.cache_on(self.rig.backend("server", 60.0))
+        return self.cache_on(self.rig.backend("server", 60.0), name="beside")
 
     def full(self, key):
         return f"{self.namespace}:{key}"
@@ -136,9 +141,10 @@ class Log(logging.Handler):
     def __exit__(self, *error):
         logging.getLogger("tiercache").removeHandler(self)
 
-    def lines(self):
-        """What was logged, for each tier and kind (the first two arguments of a line), without the values."""
-        return [(record.msg, *(record.args or ())[:2]) for record in self.records if record.levelno >= logging.INFO]
+    def lines(self, tier):
+        """What was logged of a tier, by kind (the second argument of a line), without the values."""
+        lines = [(record.msg, *(record.args or ())[:2]) for record in self.records if record.levelno >= logging.INFO]
+        return [line for line in lines if tier in line]
 
     def tells(self):
         """The words that no line may tell and that one does."""

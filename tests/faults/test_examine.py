@@ -138,7 +138,7 @@ def test_two_lines_of_one_kind_are_one_too_many():
     @contextlib.contextmanager
     def chatter(scene):
         for _ in range(2):
-            logging.getLogger("tiercache").warning("tier %s: %s: %s", "store", "BackendUnavailable", "down")
+            logging.getLogger("tiercache").warning("tier %s: %s: %s", scene.tier, "BackendUnavailable", "down")
         with scene.backend.broken(Rule("unavailable")):
             yield
 

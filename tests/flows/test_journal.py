@@ -23,7 +23,11 @@ class Setting:
         self.memory = MemoryBackend(clock=clock)
         self.upper = RemoteBackend(clock, name="upper")
         self.lower = RemoteBackend(clock, name="lower")
-        self.tiers = [Tier(self.upper, name="upper"), Tier(self.lower, name="lower")]
+        # No breakers: what a tier is asked after a failure is what these tests are about.
+        self.tiers = [
+            Tier(self.upper, name="upper", breaker=False),
+            Tier(self.lower, name="lower", breaker=False),
+        ]
         chain = TierChain(self.memory, *self.tiers, clock=clock, strict=strict)
         after_first_use(chain)
         self.cache = Cache(chain, namespace="n")

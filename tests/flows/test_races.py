@@ -60,7 +60,9 @@ def test_a_tier_that_is_only_read_takes_no_promotion(clock: FakeClock) -> None:
     assert cache.get("k") is None
 
 
-@pytest.mark.parametrize("change", [lambda c: c.delete("k"), lambda c: c.clear(), lambda c: c.delete_many(["k"])])
+@pytest.mark.parametrize(
+    "change", [lambda c: c.delete("k"), lambda c: c.clear(purge=True), lambda c: c.delete_many(["k"])]
+)
 def test_nobody_joins_a_computation_that_began_during_a_change(
     clock: FakeClock, change: Callable[[Cache], Any]
 ) -> None:

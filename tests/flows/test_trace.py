@@ -34,6 +34,24 @@ SCRIPT: list[Step] = [
     step("delete", "b"),
     step("delete_many", ["c", "d", "zz"]),
     step("warm", ["a", "e", "zz"]),
+    step("get_or_set_many", ["a", "f", "g", "f"], lambda missing: {key: key * 2 for key in missing}, ttl=60),
+    step("get_or_set_many", ["g", "h"], lambda missing: [None] * len(missing), negative_ttl=5),
+    step("get_or_set", "s", lambda: "old", ttl=10, stale_for=100),
+    step("advance", 11),
+    step("get", "s"),
+    step("get", "s", allow_stale=True),
+    step("contains", "s", allow_stale=True),
+    step("get_many", ["s"], allow_stale=True),
+    step("get_or_set", "s", lambda: 1 / 0, ttl=10, stale_if_error=100),
+    step("advance", 10),
+    step("get_or_set", "s", lambda: "new", ttl=10, stale_for=100),
+    step("get", "s"),
+    step("advance", 9),
+    step("get_or_set", "s", lambda: "newer", ttl=10, refresh_ahead=0.2),
+    step("get", "s"),
+    step("advance", 11),
+    step("get_or_set", "t", lambda: "in time", timeout=60),
+    step("get_or_set_many", ["s", "t"], lambda missing: missing, stale_for=100),
     step("clear"),
     step("get", "a"),
 ]
@@ -56,8 +74,11 @@ def run_blocking(clock: FakeClock) -> tuple[list[Any], list[str]]:
     results = []
     for name, args, kwargs in SCRIPT:
         trace.append(name)
+        if name == "advance":
+            clock.advance(*args)
+            continue
         results.append(getattr(cache, name)(*args, **kwargs))
-        cache.drain()
+        assert cache.drain()
         memory.clear()
     return results, trace
 
@@ -70,8 +91,13 @@ def run_awaiting(clock: FakeClock) -> tuple[list[Any], list[str]]:
         results = []
         for name, args, kwargs in SCRIPT:
             trace.append(name)
+            if name == "advance":
+                clock.advance(*args)
+                continue
             results.append(await getattr(cache, "a" + name)(*args, **kwargs))
-            await cache.adrain()
+            while refreshes := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(refreshes)
+            assert await cache.adrain()
             memory.clear()
         return results
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.properties import raw
 from tests.properties.raw import KEY
-from tiercache import envelope
+from tiercache import contents, envelope
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import CorruptEntry, EntryTooLarge, UnknownFormat
 
@@ -157,7 +157,7 @@ def test_what_claims_more_than_max_payload_is_never_decompressed(monkeypatch: py
     def decompress(*_: object, **__: object) -> bytes:
         raise AssertionError("it was decompressed")
 
-    monkeypatch.setattr(envelope._zstd, "decompress", decompress)
+    monkeypatch.setattr(contents._zstd, "decompress", decompress)
     with pytest.raises(CorruptEntry, match="2,000 bytes"):
         envelope.decode(data, KEY, max_payload=1999)
 
@@ -356,7 +356,7 @@ def test_what_a_header_cannot_hold_is_refused_as_the_entry_s_fault(fields: dict[
 
 
 def test_a_payload_over_the_limit_is_too_large(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(envelope, "MAX_PAYLOAD_BYTES", 1000)
+    monkeypatch.setattr(contents, "MAX_PAYLOAD_BYTES", 1000)
     with pytest.raises(EntryTooLarge, match="1,001 bytes"):
         envelope.encode(entry(bytes(1001)))
 

@@ -24,9 +24,9 @@ from urllib.parse import SplitResult, unquote
 
 from platformdirs import user_cache_dir
 
-from .. import envelope
 from ..backend import SCAN_PAGE, Backend
 from ..entry import Clock, Entry, Metadata
+from ..envelope import PLAIN, Envelope
 from ..errors import (
     BackendError,
     BackendTimeout,
@@ -74,6 +74,7 @@ class DiskBackend(Backend):
     scheme: ClassVar[str] = "disk"
     persistent: bool = True
     timeout: float | None = 1.0
+    keeps_deadlines = True
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, max_bytes: Size = "1GiB", clock: Clock = time.time
@@ -81,6 +82,7 @@ class DiskBackend(Backend):
         self.path = _absolute(path)
         self.max_bytes = parse_size(max_bytes, "max_bytes")
         self._clock = clock
+        self.envelope: Envelope = PLAIN
         self._reader = Connection(self.path)
         self._writer = Connection(self.path)
         for connection in (self._reader, self._writer):
@@ -91,6 +93,10 @@ class DiskBackend(Backend):
         """Return the path of `disk:///absolute/path` or `disk://relative/path`; `disk://` alone is the default file."""
         path = unquote(url.netloc + url.path)
         return {"path": path[1:] if _DRIVE.match(path) else path} if path else {}
+
+    def seal_with(self, envelope: Envelope) -> None:
+        """Keep entries sealed from now on (see `Sealable`); keys and times stand beside them as they are."""
+        self.envelope = envelope
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired.
@@ -264,7 +270,7 @@ class DiskBackend(Backend):
         return deadline
 
     def _row(self, key: str, entry: Entry) -> Row:
-        data, metadata = envelope.encode(entry), entry.metadata
+        data, metadata = self.envelope.encode(entry), entry.metadata
         if not metadata.has_sane_times():
             raise CorruptEntry("the entry's times are not finite numbers; nothing could read it back")
         if len(data) > self.max_bytes:
@@ -275,7 +281,7 @@ class DiskBackend(Backend):
     def _usable(self, data: object, key: str) -> Entry | None:
         if not isinstance(data, bytes):
             raise CorruptEntry("the row holds no bytes")
-        entry = envelope.decode(data, key)
+        entry = self.envelope.decode(data, key)
         return entry if entry.metadata.is_usable(self._clock()) else None
 
     def _may_write(self, db: sqlite3.Connection, key: str, if_absent: bool, if_match: str | None) -> bool:

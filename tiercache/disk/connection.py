@@ -172,7 +172,8 @@ class Connection:
             return self.damaged()
         name = getattr(error, "sqlite_errorname", "an error")
         hint = _HINTS.get(code, f"SQLite reports {name}: look at the disk")
-        return BackendUnavailable(f"the cache file {self._path} does not serve: {hint}")
+        only_writes = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+        return BackendUnavailable(f"the cache file {self._path} does not serve: {hint}", tier_wide=not only_writes)
 
     def _timeout(self) -> BackendTimeout:
         return BackendTimeout(

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..agreement import believe
 from ..entry import Entry
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
-from ..flow import Background, Settled, running_loop
+from ..flow import Background, running_loop
 from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .read import Found, is_believed, promote_local, raise_if_strict, refused
-from .write import TURN_TIMEOUT, begin, end, gather, overtake, settle, writable
+from .write import begin, end, gather, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
 
 
 async def read_many(
-    chain: TierChain, keys: Iterable[str], *, allow_stale: bool = False, warming: bool = False
+    chain: TierChain,
+    keys: Iterable[str],
+    *,
+    allow_stale: bool = False,
+    warming: bool = False,
+    loads: Mapping[str, Load] | None = None,
 ) -> dict[str, Found]:
     """Return the fresh entries of the keys, each from the first tier that has one, and copy them up.
 
@@ -29,11 +35,14 @@ async def read_many(
 
     Args:
         chain: the tiers.
-        keys: full stored keys; duplicates count once.
+        keys: full stored keys of one namespace; duplicates count once.
         allow_stale: return stale entries of those keys for which no tier has a fresh one.
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
+        loads: the intervals that this read is part of; left out, it opens its own.
     """
     missing = list(dict.fromkeys(keys))
+    if loads is not None:
+        return await _read_many(chain, missing, loads, allow_stale, warming)
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
         return await _read_many(chain, missing, loads, allow_stale, warming)
@@ -48,14 +57,24 @@ async def _read_many(
     found: dict[str, Found] = {}
     stale: dict[str, Found] = {}
     closed: dict[Tier, set[str]] = {}
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         if not missing:
             break
+        space = chain.epochs.of(missing[0])
         failed = [upper for upper, shut in closed.items() if shut]
+        try:
+            if space.unread and not tier.local:
+                silent = await believe(chain, space, tier, silent)
+        except FAILURES as error:
+            raise_if_strict(chain, error)
+            closed[tier] = set(missing)
+            tier.counters.add(misses=len(missing))
+            continue
         entries, closed[tier] = await _ask(chain, tier, missing, loads, warming, failed)
         now = chain.clock()
         for key, entry in entries.items():
-            if entry.metadata.is_usable(now):
+            if entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
                 where = stale if entry.metadata.is_stale(now) else found
                 where.setdefault(key, Found(entry, tier))
         asked = len(missing)
@@ -167,23 +186,45 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
     mutations = begin(chain, list(entries))
     try:
         await settle(mutations)
-        for tier in tiers:
-            if tier.local:
-                await _put_many(chain, tier, entries, {})
-        held = guarded.prepared_many(chain, tiers, entries)
-        tokens = {key: token for key, (_, token) in held.items()}
-        in_guard = {**entries, **{key: entry for key, (entry, _) in held.items()}}
-        await gather(
-            chain,
-            [
-                _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
-                for tier in tiers
-                if not tier.local
-            ],
-        )
-        await guarded.verify(chain, tokens)
+        await put_all(chain, tiers, entries)
     finally:
         await end(chain, mutations)
+
+
+async def put_all(
+    chain: TierChain,
+    tiers: Sequence[Tier],
+    entries: Mapping[str, Entry],
+    after_memory: Callable[[], None] | None = None,
+    *,
+    claimed: Mapping[str, str] | None = None,
+) -> None:
+    """Store all entries in memory, call `after_memory`, then store them in the other tiers, a batch a tier.
+
+    Args:
+        chain: the tiers.
+        tiers: those that are written.
+        entries: what is stored.
+        after_memory: called when memory can answer.
+        claimed: the tokens under which the guard holds some of them already.
+    """
+    for tier in tiers:
+        if tier.local:
+            await _put_many(chain, tier, entries, {})
+    if after_memory is not None:
+        after_memory()
+    done = claimed or {}
+    in_guard = {key: entry for key, entry in entries.items() if key not in done}
+    held = guarded.prepared_many(chain, tiers, in_guard)
+    tokens = {**done, **{key: token for key, (_, token) in held.items()}}
+    in_guard |= {key: entry for key, (entry, _) in held.items()}
+    flows = [
+        _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
+        for tier in tiers
+        if not tier.local and (in_guard or tier is not chain.guard)
+    ]
+    await gather(chain, flows)
+    await guarded.verify(chain, tokens)
 
 
 async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
@@ -228,21 +269,3 @@ async def _delete_many(chain: TierChain, tier: Tier, keys: Sequence[str]) -> set
     for error in failed.values():
         raise_if_strict(chain, error)
     return set(failed)
-
-
-async def clear(chain: TierChain, prefix: str) -> None:
-    """Delete every entry below a prefix from all tiers."""
-    chain.flights.forget_prefix(prefix)
-    writes = chain.fence.begin_clear(prefix)
-    try:
-        if writes:
-            overtake(await Settled(writes, TURN_TIMEOUT))
-        await gather(chain, [_clear(tier, prefix) for tier in writable(chain)])
-    finally:
-        chain.flights.forget_prefix(prefix)  # those that began while it lasted
-        chain.fence.end_clear(prefix)
-
-
-async def _clear(tier: Tier, prefix: str) -> None:
-    removed = await tier.clear(prefix)
-    tier.counters.add(deletes=removed)

@@ -10,7 +10,7 @@ import msgspec
 
 from .. import envelope
 from ..entry import Entry
-from ..errors import EntryTooLarge
+from ..errors import EntryTooLarge, PartialFailure
 from ..fence import Load
 from ..journal import may_land
 from ..tier import FAILURES, Tier
@@ -67,7 +67,7 @@ def prepared(guard: Tier, entry: Entry, now: float) -> tuple[Entry, str] | None:
     if kept is None:
         return None
     try:
-        wire = kept.wire or envelope.encode(kept)
+        wire = envelope.envelope_of(guard.backend).encode(kept)
     except EntryTooLarge:
         return None
     return Entry(kept.payload, kept.metadata, wire, kept.storage_class), envelope.etag(wire)
@@ -110,6 +110,43 @@ async def claim(chain: TierChain, load: Load, entry: Entry) -> str | Literal[Fal
     guard.journal.took(load.key, kept[0])
     guard.counters.puts += 1
     return kept[1]
+
+
+async def claim_many(
+    chain: TierChain, loads: Mapping[str, Load], entries: Mapping[str, Entry]
+) -> tuple[dict[str, str], set[str]]:
+    """`claim` for several: the tokens of those that the guard holds now, and the keys that others have changed."""
+    guard = chain.guard
+    if guard is None:
+        return {}, set()
+    now = chain.clock()
+    kept: dict[str, tuple[Entry, str]] = {}
+    seen: dict[str, str] = {}
+    for key, entry in entries.items():
+        token = loads[key].seen
+        if token is not None and (one := prepared(guard, entry, now)) is not None:
+            kept[key], seen[key] = one, token
+    if not kept:
+        return {}, set()
+    asked = {key: entry for key, (entry, _) in kept.items()}
+    try:
+        stored = await guard.put_many_seen(asked, seen)
+    except PartialFailure as partial:
+        stored = set(partial.results or ())
+        unknown = set(partial.failed)
+        guard.journal.given_up({key: asked[key] for key, error in partial.failed.items() if may_land(error)})
+        guard.missed(list(unknown))
+    except FAILURES as error:
+        if may_land(error):
+            guard.journal.given_up(asked)
+        guard.missed(list(asked))
+        return {}, set()
+    else:
+        unknown = set()
+    for key in stored:
+        guard.journal.took(key, asked[key])
+    guard.counters.add(puts=len(stored))
+    return {key: kept[key][1] for key in stored}, set(asked) - stored - unknown
 
 
 async def verify(chain: TierChain, tokens: Mapping[str, str]) -> None:

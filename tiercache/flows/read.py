@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..agreement import believe
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
@@ -29,7 +30,14 @@ class Found(msgspec.Struct, frozen=True):
     tier: Tier
 
 
-async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: Load | None = None) -> Found | None:
+async def read(
+    chain: TierChain,
+    key: str,
+    *,
+    allow_stale: bool = False,
+    load: Load | None = None,
+    newer_than: float | None = None,
+) -> Found | None:
     """Return the fresh entry of the first tier that has one, and copy it up.
 
     Args:
@@ -37,28 +45,36 @@ async def read(chain: TierChain, key: str, *, allow_stale: bool = False, load: L
         key: the full stored key.
         allow_stale: return a stale entry when no tier has a fresh one.
         load: the interval that this read is part of; left out, it opens one of its own.
+        newer_than: an entry that expires at this moment or earlier is as if it was not there.
     """
     own = chain.fence.begin(key) if load is None else load
     try:
-        return await _read(chain, key, allow_stale, own)
+        return await _read(chain, key, allow_stale, own, newer_than)
     finally:
         if load is None:
             chain.fence.release(own)
 
 
-async def head(chain: TierChain, key: str) -> tuple[Metadata, Tier] | None:
-    """Return the metadata of the first tier that has a fresh entry, and the tier."""
+async def head(chain: TierChain, key: str, *, allow_stale: bool = False) -> tuple[Metadata, Tier] | None:
+    """Return the metadata of the first tier that has a fresh entry, and the tier; else, if allowed, of a stale one."""
+    stale: tuple[Metadata, Tier] | None = None
     load = Load(key, valid=False)  # nothing is stored; it knows what the guard says
+    space = chain.epochs.of(key)
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if space.unread and not tier.local:
+                silent = await believe(chain, space, tier, silent)
             metadata = await _ask_head(chain, tier, load)
         except FAILURES as error:
             raise_if_strict(chain, error)
             continue
         now = chain.clock()
-        if metadata is not None and metadata.is_usable(now) and not metadata.is_stale(now):
-            return metadata, tier
-    return None
+        if metadata is not None and metadata.is_usable(now) and space.accepts(metadata, tier, now):
+            if not metadata.is_stale(now):
+                return metadata, tier
+            stale = stale or (metadata, tier)
+    return stale if allow_stale else None
 
 
 def raise_if_strict(chain: TierChain, error: Exception) -> None:
@@ -67,10 +83,14 @@ def raise_if_strict(chain: TierChain, error: Exception) -> None:
         raise error
 
 
-async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Found | None:
+async def _read(
+    chain: TierChain, key: str, allow_stale: bool, load: Load, newer_than: float | None = None
+) -> Found | None:
     stale: Found | None = None
     failed: list[Tier] = []
     lacking: list[Tier] = []  # the tiers that may take a copy of what is found below them
+    space = chain.epochs.of(key)
+    silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
@@ -78,9 +98,12 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
                     tier.counters.misses += 1
                     continue
                 entry: Entry | None = pending.entry
+            elif tier.local:  # memory never waits and has no deadline: an operation would cost more than the look
+                entry = tier.backend.get(key)
             else:
-                # Memory never waits and has no deadline: an operation would cost more than the look.
-                entry = tier.backend.get(key) if tier.local else await _ask(chain, tier, key, load)
+                if space.unread:
+                    silent = await believe(chain, space, tier, silent)
+                entry = await _ask(chain, tier, key, load)
                 if entry is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
                     tier.counters.misses += 1
                     continue
@@ -94,8 +117,8 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
             continue
         now = chain.clock()
-        if entry is not None and entry.metadata.is_usable(now):
-            if not entry.metadata.is_stale(now):
+        if entry is not None and entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
+            if not entry.metadata.is_stale(now) and _outlives(entry.metadata, newer_than):
                 tier.counters.hits += 1
                 for upper in lacking:
                     if upper.admits(key):
@@ -109,6 +132,10 @@ async def _read(chain: TierChain, key: str, allow_stale: bool, load: Load) -> Fo
         stale.tier.counters.misses -= 1
         return stale
     return None
+
+
+def _outlives(metadata: Metadata, moment: float | None) -> bool:
+    return moment is None or metadata.expires_at is None or metadata.expires_at > moment
 
 
 async def is_believed(chain: TierChain, tier: Tier, failed: Collection[Tier] = ()) -> bool:

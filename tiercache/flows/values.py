@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import codec
 from ..chain import TierChain
 from ..entry import AttributeValue, Clock, Entry, Metadata
-from ..errors import ConfigurationError, CorruptEntry, UncacheableValue, UnknownFormat
+from ..errors import CorruptEntry
 from ..keys import check_key
+from ..options import OWN, Defaults, Options, given, shortened
 from ..result import Result
-from ..singleflight import Factory
 from ..stats import CacheCounters
 from ..units import Duration, parse_duration
-from . import batch, compute, read, write
+from . import batch, read, write
 
-CACHE_TTL: Any = object()
+CACHE_TTL = OWN
 """Stands for "the cache's own ttl" where None would mean "never expires"."""
 _WARM_CHUNK = 1000
-_ATTRIBUTE_TYPES = (str, int, float, bool)
-
-
-class Options:
-    """What a caller says about an entry, checked: ttl, stale time, tags, attributes and storage class."""
-
-    __slots__ = ("attributes", "stale_for", "storage_class", "tags", "ttl")
-
-    def __init__(
-        self,
-        ttl: float | None,
-        stale_for: Duration | None,
-        tags: Iterable[str],
-        attributes: Mapping[str, AttributeValue] | None,
-        storage_class: str | None,
-    ) -> None:
-        self.ttl = ttl
-        self.storage_class = storage_class
-        self.stale_for = None if stale_for is None else parse_duration(stale_for, "stale_for")
-        self.tags = _checked_tags(tags)
-        self.attributes = _checked_attributes(attributes)
 
 
 class ValueFlows:
     """The flows of one namespace."""
 
-    def __init__(self, chain: TierChain, namespace: str, ttl: float | None, clock: Clock) -> None:
+    def __init__(self, chain: TierChain, namespace: str, defaults: Defaults, clock: Clock) -> None:
         self.chain = chain
         self.prefix = f"{namespace}:"
-        self.ttl = ttl
+        self.defaults = defaults
         self.clock = clock
         self.counters = CacheCounters()
 
@@ -72,34 +51,38 @@ class ValueFlows:
     ) -> Options:
         """Check what the caller says about an entry."""
         name = None if storage_class is None else self.chain.check_class(storage_class)
-        return Options(self._seconds(ttl), stale_for, tags, attributes, name)
+        stale = given(stale_for, self.defaults.keeps_for, "stale_for")
+        return Options(self._seconds(ttl), stale, tags, attributes, name)
 
     def expiry(self, ttl: Duration | None) -> float | None:
         """Return the moment at which something made now expires."""
         seconds = self._seconds(ttl)
         return None if seconds is None else self.clock() + seconds
 
-    def entry(self, full: str, value: Any, options: Options) -> Entry:
-        """Return the entry of a value; raises UncacheableValue."""
-        payload, name = codec.encode(value)
+    def entry(self, full: str, value: Any, options: Options, began: float | None = None) -> Entry:
+        """Return the entry of a value, whose load began at that moment; raises UncacheableValue."""
         now = self.clock()
-        expires_at = None if options.ttl is None else now + options.ttl
+        as_of = self.chain.epochs.as_of(full, now) if began is None else None
+        payload, name = codec.encode(value)
+        expires_at = None if options.ttl is None else now + shortened(options.ttl, self.defaults.jitter)
         stale_until = None if expires_at is None or options.stale_for is None else expires_at + options.stale_for
         metadata = Metadata(
             key=full,
             created_at=now,
             expires_at=expires_at,
             stale_until=stale_until,
+            as_of=as_of,
             codec=name,
             size=len(payload),
             tags=options.tags,
             attributes=options.attributes,
         )
-        return Entry(payload, metadata, storage_class=options.storage_class)
+        entry = Entry(payload, metadata, storage_class=options.storage_class)
+        return entry if began is None else self.chain.epochs.stamped(entry, began)
 
-    async def get(self, key: str, default: Any, type: type[Any] | None) -> Any:
+    async def get(self, key: str, default: Any, type: type[Any] | None, allow_stale: bool = False) -> Any:
         """Return the fresh value, or the default."""
-        found = await read.read(self.chain, self.full(key))
+        found = await read.read(self.chain, self.full(key), allow_stale=allow_stale)
         if found is not None:
             try:
                 value = self.decode(found, type)
@@ -145,35 +128,12 @@ class ValueFlows:
         """Give an entry another end."""
         return await write.touch(self.chain, full, expires_at)
 
-    async def get_or_set(self, full: str, factory: Callable[[], Any], options: Options, type: type[Any] | None) -> Any:
-        """Return the value, computed if it is missing."""
-        if not callable(factory):
-            raise TypeError(f"the factory must be a function without arguments, not a {factory.__class__.__name__}")
-        outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options))
-        if outcome.entry is not None and outcome.tier is not None:
-            try:
-                value = self.decode(read.Found(outcome.entry, outcome.tier), type)
-            except UnknownFormat:
-                self.counters.misses += 1
-                return await Factory(factory, self.chain.factories)  # a later release's entry: left in place
-            except CorruptEntry:
-                # What is stored is not what is asked for (an older version of a class, say): a miss, made anew.
-                outcome = await compute.obtain(self.chain, full, factory, self._builder(full, options), renew=True)
-            else:
-                self.counters.hits += 1
-                return value
-        self.counters.misses += 1
-        if outcome.entry is None:
-            return outcome.value
-        try:
-            return codec.decode(outcome.entry.payload, outcome.entry.metadata.codec, type)
-        except CorruptEntry as error:
-            raise TypeError(f"the factory's value is not of the type that was asked for: {error}") from None
-
-    async def lookup_many(self, keys: Iterable[str], type: type[Any] | None) -> dict[str, Result]:
+    async def lookup_many(
+        self, keys: Iterable[str], type: type[Any] | None, allow_stale: bool = False
+    ) -> dict[str, Result]:
         """Return a result for each key that has a fresh value, in the order of the keys."""
         fulls = self.fulls(keys)
-        found = await batch.read_many(self.chain, fulls)
+        found = await batch.read_many(self.chain, fulls, allow_stale=allow_stale)
         results: dict[str, Result] = {}
         for full in fulls:
             one = found.get(full)
@@ -185,9 +145,9 @@ class ValueFlows:
         self.counters.misses += misses
         return results
 
-    async def get_many(self, keys: Iterable[str], type: type[Any] | None) -> dict[str, Any]:
+    async def get_many(self, keys: Iterable[str], type: type[Any] | None, allow_stale: bool = False) -> dict[str, Any]:
         """Return the fresh values, in the order of the keys."""
-        return {key: result.value for key, result in (await self.lookup_many(keys, type)).items()}
+        return {key: result.value for key, result in (await self.lookup_many(keys, type, allow_stale)).items()}
 
     async def set_many(self, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:
         """Store entries; `fast_only`: not in the last of several tiers."""
@@ -226,61 +186,7 @@ class ValueFlows:
             metadata=metadata,
         )
 
-    def _builder(self, full: str, options: Options) -> compute.Build:
-        def build(value: Any) -> Entry | None:
-            self.counters.computed += 1
-            try:
-                entry = self.entry(full, value, options)
-            except UncacheableValue:
-                self.counters.uncacheable += 1
-                return None
-            self.counters.puts += 1
-            return entry
-
-        return build
-
     def _seconds(self, ttl: Duration | None) -> float | None:
         if ttl is CACHE_TTL:
-            return self.ttl
+            return self.defaults.ttl
         return None if ttl is None else parse_duration(ttl, "ttl")
-
-
-def _checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
-        raise ConfigurationError(f"tags must be a list of str, not one {type(tags).__name__}")
-    checked = tuple(tags)
-    for tag in checked:
-        if type(tag) is not str:
-            raise ConfigurationError(f"tags must be a list of str; one is of type {type(tag).__name__}")
-    _check_unicode("tags", checked)
-    return checked
-
-
-def _checked_attributes(attributes: Mapping[str, AttributeValue] | None) -> dict[str, AttributeValue]:
-    if attributes is None:
-        return {}
-    if not isinstance(attributes, Mapping):
-        raise ConfigurationError(f"attributes must be a dict, not {type(attributes).__name__}")
-    checked = dict(attributes)
-    for name, value in checked.items():
-        if type(name) is not str or not (value is None or type(value) in _ATTRIBUTE_TYPES):
-            raise ConfigurationError(
-                "attributes map str to str, int, float, bool or None, "
-                f"not {type(name).__name__} to {type(value).__name__}"
-            )
-        if type(value) is int and not -(2**63) <= value < 2**64:
-            raise ConfigurationError("an int in attributes must fit into 64 bits; store it as a str")
-    _check_unicode("attributes", [text for item in checked.items() for text in item if type(text) is str])
-    return checked
-
-
-def _check_unicode(what: str, texts: Iterable[str]) -> None:
-    """Refuse what could not be written into an entry for the slower tiers."""
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        whole = False
-    else:
-        whole = True
-    if not whole:
-        raise ConfigurationError(f"{what} must be valid Unicode; one holds a lone surrogate")

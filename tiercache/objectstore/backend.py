@@ -14,8 +14,9 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TypeVar
 
-from .. import envelope, keys
+from .. import keys
 from ..entry import Clock, Entry, Metadata
+from ..envelope import MAX_HEADER_BYTES, PLAIN, Envelope, is_encrypted
 from ..errors import (
     BackendError,
     BackendTimeout,
@@ -41,7 +42,7 @@ from .upkeep import BucketUpkeep
 T = TypeVar("T")
 
 CONTENT_TYPE = "application/vnd.tiercache.entry"
-_ENVELOPE_OVERHEAD = envelope.MAX_HEADER_BYTES + 256
+_ENVELOPE_OVERHEAD = MAX_HEADER_BYTES + 256
 
 
 class ObjectStoreBackend(BucketUpkeep):
@@ -69,6 +70,7 @@ class ObjectStoreBackend(BucketUpkeep):
     """
 
     persistent = True
+    keeps_deadlines = True
     rules: Mapping[str, ClassRules] = MappingProxyType({})
     storage_class: str | None = None
 
@@ -91,10 +93,19 @@ class ObjectStoreBackend(BucketUpkeep):
         self.concurrency = max_concurrency
         self.max_entry_bytes = parse_size(max_entry_bytes, "max_entry_bytes")
         self.clock = clock
+        self.envelope: Envelope = PLAIN
         self._advisor = Advisor(parse_size(typical_entry_bytes, "typical_entry_bytes"))
         self._closed = False
         # Not the pool of the a-twins: a batch that waits in that one for its own threads would wait for ever.
         self._batches = DaemonPool(max_concurrency, f"tiercache-{self.scheme}-batch")
+
+    def seal_with(self, envelope: Envelope) -> None:
+        """Keep entries sealed from now on (see `Sealable`).
+
+        What a mirror says is then no longer believed: `head` reads the entry, `scan` knows sizes and no expiry unless
+        `full`. The mirror of an encrypted entry has no codec, tags or attributes.
+        """
+        self.envelope = envelope
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included, with one GET; None when it is absent, expired or archived."""
@@ -103,9 +114,13 @@ class ObjectStoreBackend(BucketUpkeep):
 
     def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
         """Return the metadata from the mirror, or from the envelope where the mirror is incomplete."""
-        due = self.due(deadline)
-        info = self.objects.stat(self._name(key), deadline=due)
-        metadata = None if info is None else self._describe(info, key, due)
+        name, due = self._name(key), self.due(deadline)
+        if self.envelope.sealed:  # a mirror has no tag
+            entry = self._fetch(name, key, due)
+            metadata = None if entry is None else entry.metadata
+        else:
+            info = self.objects.stat(name, deadline=due)
+            metadata = None if info is None else self._describe(info, key, due)
         return metadata if metadata is not None and metadata.is_usable(self.clock()) else None
 
     def put(
@@ -130,10 +145,10 @@ class ObjectStoreBackend(BucketUpkeep):
                 f"the payload has {len(entry.payload):,} bytes, this tier takes {self.max_entry_bytes:,}"
                 " (max_entry_bytes)"
             )
-        body = envelope.encode(entry)
+        body = self.envelope.encode(entry)
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
-        stored = envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
-        mirror = to_user_metadata(stored, self.objects.mirror_bytes)
+        stored = self.envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
+        mirror = to_user_metadata(stored, self.objects.mirror_bytes, hidden=is_encrypted(body))
         upload = Upload(name, body, mirror, stored.gone_at, self._class_of(entry))
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
@@ -145,7 +160,9 @@ class ObjectStoreBackend(BucketUpkeep):
 
         written = write(if_absent, if_match)
         if not written and not if_absent and if_match is None:
-            raise BackendUnavailable("the store refused the write for the sake of another; try again later")
+            raise BackendUnavailable(
+                "the store refused the write for the sake of another; try again later", tier_wide=False
+            )
         if written or not if_absent:
             return written
         info = self.objects.stat(name, deadline=due)
@@ -194,7 +211,7 @@ class ObjectStoreBackend(BucketUpkeep):
         """Yield key and metadata page by page (see the class for what a listing knows)."""
         for page in self._pages(prefix, deadline):
             whole = {key: info for key, info in page if key is not None}
-            told = {key: known(key, info) for key, info in whole.items()}
+            told = {key: None if self.envelope.sealed else known(key, info) for key, info in whole.items()}
             unknown = [key for key, metadata in told.items() if metadata is None] if full else []
             looked_at = self._look_at(unknown, lambda key, due: self.head(key, deadline=due), deadline)
             now = self.clock()
@@ -246,6 +263,10 @@ class ObjectStoreBackend(BucketUpkeep):
         if rules is not None:
             self._advisor.before(rules, ttl)
 
+    def rebuild(self) -> None:
+        """Make the client anew with the next request: names are looked up again, and credentials."""
+        self.objects.rebuild()
+
     def close(self) -> None:
         """Release connections and threads; requests under way end by themselves."""
         self._closed = True
@@ -270,7 +291,7 @@ class ObjectStoreBackend(BucketUpkeep):
         if found is None:
             return None
         info, body = found
-        entry = envelope.decode(body, key, max_payload=self.max_entry_bytes)
+        entry = self.envelope.decode(body, key, max_payload=self.max_entry_bytes)
         return Entry(entry.payload, with_info(entry.metadata, info), entry.wire)
 
     def _describe(self, info: ObjectInfo, key: str, due: float | None, *, times_only: bool = False) -> Metadata | None:
@@ -278,7 +299,8 @@ class ObjectStoreBackend(BucketUpkeep):
         if info.archived:
             return None
         mirrored = from_user_metadata(info.user_metadata or {}, key)
-        if mirrored is not None and (mirrored.complete or times_only):
+        enough = mirrored is not None and (times_only or (mirrored.complete and not self.envelope.sealed))
+        if mirrored is not None and enough and self.envelope.opens(mirrored.metadata.key_id):
             return with_info(mirrored.metadata, info)
         entry = self._fetch(info.name, key, due)
         return None if entry is None else entry.metadata
@@ -301,7 +323,7 @@ class ObjectStoreBackend(BucketUpkeep):
             raise CacheClosed(f"this {type(self).__name__}")
         now = time.monotonic()
         if deadline is not None and deadline <= now:
-            raise BackendTimeout("the deadline passed before the request was sent")
+            raise BackendTimeout("the deadline passed before the request was sent", tier_wide=False)
         return now + self.timeout if deadline is None and self.timeout is not None else deadline
 
     def _due_of_one(self, deadline: float | None) -> float | None:

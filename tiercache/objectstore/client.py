@@ -75,6 +75,11 @@ class LazyClient(Generic[C]):
             if self._renewable and self._client is client:
                 self._client = None  # not closed: other threads may be using it
 
+    def renew(self) -> None:
+        """Make another client for the next request, whatever became of this one; requests under way go on with it."""
+        with self._lock:
+            self._client = None
+
     def close(self) -> None:
         """Close the connections; for good."""
         with self._lock:

@@ -6,8 +6,10 @@ vendor's code, the container, the permission and what to do.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from ..errors import (
     AccessDenied,
@@ -29,6 +31,17 @@ class Refused(BackendError):
 
 class Conflict(BackendError):
     """Another write to the same name was under way: try again. Never leaves the object-store layer."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds for which a store wants not to be asked (RFC 9110, 10.2.3); None where it does not say so."""
+    text = next((text for name, text in headers.items() if name.lower() == "retry-after"), "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +94,22 @@ class Faults:
         """No answer came at all."""
         return BackendUnavailable(
             f"{self.words.store} cannot be reached for {operation} ({what}): check the network and"
-            f" {self.words.endpoint}"
+            f" {self.words.endpoint}",
+            retry_after=0.0,  # a connection that was idle for too long, most often
         )
 
-    def busy(self, operation: str, what: str, *, explained: bool = True) -> BackendUnavailable:
+    def stuck(self, operation: str, what: str) -> BackendUnavailable:
+        """The store cannot do this to this object for now; it serves others."""
+        return BackendUnavailable(f"{self.words.store} cannot serve {operation} for now ({what})", tier_wide=False)
+
+    def busy(
+        self, operation: str, what: str, *, explained: bool = True, retry_after: float | None = None
+    ) -> BackendUnavailable:
         """The store cannot serve for now; not `explained`: it may be something else that answered in its place."""
         hint = "" if explained else f", and check {self.words.endpoint} if that does not help"
         return BackendUnavailable(
-            f"{self.words.store} cannot serve {operation} for now ({what}); try again later{hint}"
+            f"{self.words.store} cannot serve {operation} for now ({what}); try again later{hint}",
+            retry_after=retry_after or 0.0,
         )
 
     def no_credentials(self, what: str) -> AccessDenied:

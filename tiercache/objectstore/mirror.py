@@ -31,17 +31,18 @@ ITEMS = {
     "as-of": "when the load that made it began, Unix seconds",
     "codec": "how the payload becomes a value, such as `msgpack` or `ndarray;<f4;384`",
     "encoding": "compression of the payload: `zstd`, or missing",
-    "key-id": "the encryption key that protects the payload",
+    "key-id": "the key of the key ring that sealed the entry, or missing",
     "tags": "JSON list",
     "attributes": "JSON object: model, tokens, price, tenant …",
     "model": "the attribute of that name once more, for people",
-    "omitted": "items that were too large for the store or hold what no header carries; the envelope has them",
+    "omitted": "items that were too large, hold what no header carries, or are encrypted; the envelope has them",
 }
 """The mirror's items and what they mean, as the documentation shows them."""
 
 _HEADER_BYTES = len("x-amz-meta-")  # the longest prefix of the clouds; whether it counts, they do not all say
 _MARKER_BYTES = _HEADER_BYTES + len("omittedcodec,encoding,key-id,tags,attributes")
 _UNPRINTABLE = "\0"
+_HIDDEN = frozenset({"codec", "encoding", "tags", "attributes"})
 
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_attributes = msgspec.json.Decoder(dict[str, AttributeValue]).decode
@@ -54,12 +55,13 @@ class Mirrored(NamedTuple):
     complete: bool
 
 
-def to_user_metadata(metadata: Metadata, limit: int) -> dict[str, str]:
+def to_user_metadata(metadata: Metadata, limit: int, *, hidden: bool = False) -> dict[str, str]:
     """Return the mirror of an entry's metadata: names and values in printable ASCII.
 
     Args:
         metadata: as decoded from the envelope that is stored.
         limit: bytes of all names and values together that the store takes; at least 1,024.
+        hidden: leave out what an encrypted envelope hides: codec, encoding, tags, attributes.
     """
     times = {
         "created": metadata.created_at,
@@ -81,13 +83,13 @@ def to_user_metadata(metadata: Metadata, limit: int) -> dict[str, str]:
     for name, text in optional.items():
         if not text:
             continue
-        if _cost(name, text) <= room and _is_plain(text):
+        if not (hidden and name in _HIDDEN) and _cost(name, text) <= room and _is_plain(text):
             mirror[name] = text
             room -= _cost(name, text)
         else:
             omitted.append(name)
     model = metadata.attributes.get("model")
-    if isinstance(model, str) and _is_plain(model) and _cost("model", model) <= room:
+    if not hidden and isinstance(model, str) and _is_plain(model) and _cost("model", model) <= room:
         mirror["model"] = model
     if omitted:
         mirror["omitted"] = ",".join(omitted)
@@ -147,6 +149,20 @@ def gone_at(mirror: Mapping[str, str]) -> float | None:
     if end is not None and not math.isfinite(end):
         raise CorruptEntry("the object's times are not finite numbers")
     return end
+
+
+def made_of(mirror: Mapping[str, str]) -> tuple[float, tuple[str, ...]]:
+    """Return when the load that made the entry of a mirror began, and its tags (none where they did not fit).
+
+    Raises:
+        CorruptEntry: the mirror is damaged.
+    """
+    items = {name.lower(): text for name, text in mirror.items()}
+    try:
+        moment = float(items.get("as-of", items["created"]))
+        return moment, _decode_tags(items.get("tags", "[]"))
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        raise CorruptEntry("the object's metadata cannot be read") from None
 
 
 def _json(value: tuple[str, ...] | dict[str, AttributeValue]) -> str:

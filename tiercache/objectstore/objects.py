@@ -124,6 +124,10 @@ class ObjectStore(ABC):
     def probe(self, prefix: str, *, deadline: float | None) -> None:
         """Raise what keeps objects below the prefix from being served."""
 
+    def rebuild(self) -> None:
+        """Forget what may be out of date (see `Backend.rebuild`)."""
+        return
+
     @abstractmethod
     def close(self) -> None:
         """Release the client; called again without harm."""

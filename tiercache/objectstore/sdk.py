@@ -70,6 +70,10 @@ class SdkStore(ObjectStore, Generic[C]):
         except AccessDenied:  # it is there
             self._seen = True
 
+    def rebuild(self) -> None:
+        """Use another client from the next request on."""
+        self._client.renew()
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

@@ -17,13 +17,15 @@ from .. import keys
 from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
 from .faults import Conflict, Refused
 from .listing import ours, page_of
-from .mirror import gone_at
+from .mirror import gone_at, made_of
 from .objects import ObjectInfo
 
 if TYPE_CHECKING:
     from .upkeep import BucketUpkeep
 
 Progress = Callable[["SweepReport"], None]
+IsDead = Callable[[float, tuple[str, ...]], bool]
+"""Tells whether an entry of this moment, with these tags, was invalidated."""
 LEAST_BUDGET = 3
 """Requests that make any progress possible: list one object, look at it, delete it."""
 _PAGE = 1000
@@ -83,15 +85,24 @@ class Sweep:
         prefix: of the keys that are looked at.
         budget: requests at most; None: no bound.
         resume: where an earlier run stopped; None: at the beginning.
+        is_dead: tells from its moment and its tags whether an entry was invalidated; None: none was.
     """
 
-    def __init__(self, backend: BucketUpkeep, prefix: str, budget: int | None, resume: str | None) -> None:
+    def __init__(
+        self,
+        backend: BucketUpkeep,
+        prefix: str,
+        budget: int | None,
+        resume: str | None,
+        is_dead: IsDead | None = None,
+    ) -> None:
         check_budget(budget)
         if not keys.is_listable(prefix):
             raise ConfigurationError("prefix is longer than a listing can tell apart; give its first part")
         self._backend = backend
         self._prefix = prefix
         self._budget = budget
+        self._is_dead = is_dead
         self._errors: dict[str, BackendError] = {}  # the first of each kind
         self.report = SweepReport(resume=resume)
 
@@ -146,8 +157,11 @@ class Sweep:
         yield from looked.values()
 
     def _is_expired(self, info: ObjectInfo) -> bool:
+        mirror = info.user_metadata or {}
         try:
-            end = gone_at(info.user_metadata or {})
+            end = gone_at(mirror)
+            if self._is_dead is not None and self._is_dead(*made_of(mirror)):
+                return True
         except CorruptEntry:
             self._count(unknown=1)
             return False

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from ..units import Duration
 from .lifecycle import LifecycleChange, apply
 from .objects import ObjectStore
-from .sweep import Sweep, SweepReport
+from .sweep import IsDead, Sweep, SweepReport
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class BucketUpkeep(Backend):
         max_requests: int | None = None,
         resume: str | None = None,
         progress: Callable[[SweepReport], None] | None = None,
+        is_dead: IsDead | None = None,
         deadline: float | None = None,
     ) -> SweepReport:
         """Delete the objects of expired entries whose keys start with `prefix`, in bulk.
@@ -43,6 +44,7 @@ class BucketUpkeep(Backend):
             max_requests: the budget; the report says where it stopped.
             resume: the `resume` of an earlier report.
             progress: called with the report so far, after each page of at most 1,000 objects.
+            is_dead: tells from when an entry was made and from its tags whether it was invalidated: it goes, too.
             deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
 
         Raises:
@@ -50,7 +52,7 @@ class BucketUpkeep(Backend):
                 error of each kind.
             BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
         """
-        return Sweep(self, prefix, max_requests, resume).run(progress, deadline)
+        return Sweep(self, prefix, max_requests, resume, is_dead).run(progress, deadline)
 
     async def asweep(self, prefix: str = "", **options: Any) -> SweepReport:
         """`sweep`, awaited; `progress` is called in a thread of the backend."""
