@@ -17,6 +17,9 @@ from tiercache.testing import FaultyBackend, Rule
 UNAVAILABLE, TIMEOUT = frozenset({"BackendUnavailable"}), frozenset({"BackendTimeout"})
 
 
+cache_on = Scene.cache_on
+
+
 class ToyRig(Rig):
     """A dict with faults by rules; what goes past them goes to the same dict."""
 
@@ -86,7 +89,9 @@ def test_another_answer_than_what_was_stored_is_a_wrong_value(operation):
         run(fault(lie, frozenset()), operation, Wrong)
 
 
-def test_a_hang_is_too_late():
+def test_a_hang_is_too_late(monkeypatch):
+    endless = {"timeout": None}
+    monkeypatch.setattr(Scene, "cache_on", lambda self, backend, **_: cache_on(self, backend, **endless))
     with pytest.raises(AssertionError, match=r"D: 0\.[3-9]"):
         run(fault(broken(Rule("hang", seconds=0.3)), TIMEOUT, slow=True), "get")
 
@@ -101,9 +106,6 @@ def test_a_strict_chain_that_swallows_is_not_strict(monkeypatch):
     monkeypatch.setattr(Scene, "cache_on", lambda self, backend, **options: cache_on(self, backend))
     with pytest.raises(AssertionError, match="E: a strict chain raised nothing"):
         run(fault(broken(Rule("unavailable"))), "get")
-
-
-cache_on = Scene.cache_on
 
 
 def test_an_error_of_another_kind_is_counted_wrongly():
