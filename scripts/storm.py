@@ -46,7 +46,7 @@ class Result:
     """What a storm saw, and what it left behind after the client was closed."""
 
     seen: Seen
-    most: int  # connections at the same time, before it was closed
+    kept: int  # connections that it had when all was over, before it was closed
     connections: int
     descriptors: int
     tasks: int
@@ -169,11 +169,11 @@ async def left_behind(seen: Seen, server: str, name: str, before: int, close: Ca
             return len([found for found in client.client_list() if found["name"] == name])
 
         await settled(lambda: len(asyncio.all_tasks()) == 1)
-        tasks, most = len(asyncio.all_tasks()) - 1, connected()
+        tasks, kept = len(asyncio.all_tasks()) - 1, connected()
         await close()
         await settled(lambda: not connected())
         connections = connected()
-    return Result(seen, most, connections, max(0, await descriptors() - before), tasks)
+    return Result(seen, kept, connections, max(0, await descriptors() - before), tasks)
 
 
 async def settled(condition: Callable[[], bool]) -> None:
