@@ -13,8 +13,9 @@ from ..backend import Backend
 from ..entry import Entry, Metadata
 from ..errors import TiercacheError
 from ..flow import adrive, drive
+from ..guard import Guard
 from .fault_flows import Ask, Struck, strike
-from .faults import Rule
+from .faults import LIKE, Rule
 
 
 class _Active:
@@ -41,7 +42,16 @@ class FaultyBackend(Backend):
         injected: faults so far, by name.
 
     `inject` and `heal` change the rules at any time, from any thread. All other attributes are the inner backend's.
+    What a chain asks a shared fence (Redis) counts, and is struck, as the operation that it stands for.
     """
+
+    keeps_deadlines = False  # it may hang
+
+    def __new__(cls, inner: Backend, **options: Any) -> FaultyBackend:
+        """Return one that is a shared fence if the inner backend is."""
+        from .faulty_guard import FaultyGuard
+
+        return super().__new__(FaultyGuard if cls is FaultyBackend and isinstance(inner, Guard) else cls)
 
     def __init__(self, inner: Backend, *, seed: int = 0, rules: Iterable[Rule] = ()) -> None:
         self.inner = inner
@@ -153,6 +163,10 @@ class FaultyBackend(Backend):
         """`clear` of the inner backend, or a fault."""
         return int(drive(self._call("clear", prefix, deadline=deadline)))
 
+    def rebuild(self) -> None:
+        """`rebuild` of the inner backend."""
+        self.inner.rebuild()
+
     def close(self) -> None:
         """End all rules, forget late writes, and close the inner backend."""
         self._stop()
@@ -249,11 +263,11 @@ class FaultyBackend(Backend):
 
     def _begin(self, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Struck | None:
         """Count the call; return it if a rule strikes it."""
-        struck = None
+        struck, operation = None, LIKE.get(method, method)
         with self._lock:
-            self.calls[method] += 1
+            self.calls[operation] += 1
             for active in self._active:
-                if active.rule.matches(method):
+                if active.rule.matches(operation):
                     active.matched += 1
                     if struck is None and active.rule.strikes(self.seed, active.place, active.matched):
                         struck = active
@@ -267,11 +281,11 @@ class FaultyBackend(Backend):
 
     def _remember(self, method: str, args: tuple[Any, ...], answer: Any) -> None:
         """Keep what the keys held before this change, for stale reads."""
-        if method == "put" and answer:
+        if method in ("put", "put_seen") and answer:
             changed: dict[str, Entry | None] = {args[0]: args[1]}
-        elif method == "put_many":
-            changed = dict(args[0])
-        elif method in ("delete", "delete_many"):
+        elif method in ("put_many", "put_many_seen"):
+            changed = {key: entry for key, entry in args[0].items() if answer is None or key in answer}
+        elif method in ("delete", "delete_many", "bury"):
             changed = dict.fromkeys([args[0]] if method == "delete" else args[0])
         else:
             return
