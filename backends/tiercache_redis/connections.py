@@ -97,6 +97,10 @@ class Connections:
             return replies + [failure] * (len(commands) - len(replies))
         raise failure  # outside of `except`: what redis-py raised may quote a password
 
+    def open_apart(self) -> Any:
+        """Return a new connection that counts for nothing here, in RESP2; whoever asked for it closes it."""
+        return self._connect(protocol=2)
+
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are given back."""
         self._closed = True
@@ -177,10 +181,12 @@ class Connections:
                 opening.add_done_callback(self._adopt)
             raise
 
-    def _connect(self) -> Any:
+    def _connect(self, **options: Any) -> Any:
         timeout = self._timeout()
         seconds = None if timeout is None else max(timeout, CONNECT_SECONDS)
-        connection = self._class(**self._arguments, socket_timeout=seconds, socket_connect_timeout=seconds)
+        connection = self._class(
+            **{**self._arguments, **options}, socket_timeout=seconds, socket_connect_timeout=seconds
+        )
         connection.ends = None if seconds is None else monotonic() + seconds
         connection.connect()
         return connection

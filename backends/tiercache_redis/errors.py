@@ -91,6 +91,11 @@ def _forbidden(text: str) -> TiercacheError:
     command = _FORBIDDEN_COMMAND.search(text)
     if command is not None:
         return AccessDenied(f"the Redis user may not run {command[1].upper()}: allow it with ACL SETUSER")
+    if "channel" in text:
+        return AccessDenied(
+            "the Redis user may not use the channel of the notices: allow it with ACL SETUSER (&prefix*), "
+            "or make the chain with coherent=False"
+        )
     return AccessDenied("the Redis user may not touch keys with this prefix: allow them with ACL SETUSER (~prefix*)")
 
 

@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..agreement import believe
+from ..coherence import Join
 from ..entry import Entry
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, running_loop
 from ..guard import Seen
 from ..memory import MemoryBackend
+from ..notice import began
 from ..tier import FAILURES, Tier
 from . import change, guarded
+from .announce import announce
 from .read import Found, is_believed, promote_local, raise_if_strict, refused
-from .write import begin, end, gather, settle, writable
+from .write import begin, end, gather, keep_alone, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -40,6 +43,8 @@ async def read_many(
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
         loads: the intervals that this read is part of; left out, it opens its own.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     missing = list(dict.fromkeys(keys))
     if loads is not None:
         return await _read_many(chain, missing, loads, allow_stale, warming)
@@ -185,7 +190,7 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
     tiers = [tier for tier in writable(chain) if not (fast_only and len(chain.tiers) > 1 and tier is chain.tiers[-1])]
     mutations = begin(chain, list(entries))
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         await put_all(chain, tiers, entries)
     finally:
         await end(chain, mutations)
@@ -223,8 +228,13 @@ async def put_all(
         for tier in tiers
         if not tier.local and (in_guard or tier is not chain.guard)
     ]
-    await gather(chain, flows)
-    await guarded.verify(chain, tokens)
+    changes = {key: began(entry) for key, entry in entries.items()}
+    with chain.teller.changing(changes):
+        results = await gather(chain, flows)
+        await guarded.verify(chain, tokens)
+        if not done:
+            await keep_alone(chain, entries, results)
+    await announce(chain, changes, results)
 
 
 async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
@@ -247,14 +257,16 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     unique = list(dict.fromkeys(keys))
     mutations = begin(chain, unique)
     try:
-        await settle(mutations)
-        burial = await guarded.bury(chain, unique)
-        tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
-        try:
-            results = await gather(chain, [_delete_many(chain, tier, unique) for tier in tiers])
-        finally:
-            await guarded.close(chain, burial)
-        guarded.raise_if_strict(chain, burial)
+        await settle(chain, mutations)
+        with chain.teller.changing(dict.fromkeys(unique)):
+            burial = await guarded.bury(chain, unique)
+            tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
+            try:
+                results = await gather(chain, [_delete_many(chain, tier, unique) for tier in tiers])
+            finally:
+                await guarded.close(chain, burial)
+            guarded.raise_if_strict(chain, burial)
+        await announce(chain, dict.fromkeys(unique), results)
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         if burial is not None:
             remaining.append(set(unique) if burial.error is not None else set())

@@ -33,7 +33,7 @@ async def put(tier: Tier, key: str, entry: Entry, token: str = "") -> None:
         await _queue(tier, key, entry, token)
         return
     try:
-        await tier.put(key, entry)
+        await tier.put(key, entry, **tier.stored({key: entry}))
     except EntryTooLarge:
         raise
     except BaseException as error:
@@ -52,7 +52,7 @@ async def delete(tier: Tier, key: str) -> bool:
         tier.behind(key, None)
         return change is not None and change.entry is not None
     try:
-        removed = await tier.delete(key)
+        removed = await tier.delete(key, **tier.removed([key]))
     except BaseException:
         tier.missed([key])
         raise
@@ -74,7 +74,7 @@ async def put_many(tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str
         return []
     failed: dict[str, BackendError] = {}
     try:
-        await tier.put_many(entries)
+        await tier.put_many(entries, **tier.stored(entries))
     except PartialFailure as partial:
         failed = partial.failed
     except BaseException as error:
@@ -107,7 +107,7 @@ async def delete_many(tier: Tier, keys: Sequence[str]) -> dict[str, BackendError
         return {}
     failed: dict[str, BackendError] = {}
     try:
-        absent = await tier.delete_many(keys)
+        absent = await tier.delete_many(keys, **tier.removed(keys))
     except PartialFailure as partial:
         failed = partial.failed
         absent = len(keys) - len(failed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..agreement import believe
+from ..coherence import Join
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
@@ -47,6 +48,8 @@ async def read(
         load: the interval that this read is part of; left out, it opens one of its own.
         newer_than: an entry that expires at this moment or earlier is as if it was not there.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     own = chain.fence.begin(key) if load is None else load
     try:
         return await _read(chain, key, allow_stale, own, newer_than)
@@ -118,7 +121,7 @@ async def _read(
             continue
         now = chain.clock()
         if entry is not None and entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
-            if not entry.metadata.is_stale(now) and _outlives(entry.metadata, newer_than):
+            if not entry.metadata.is_stale(now) and outlives(entry.metadata, newer_than):
                 tier.counters.hits += 1
                 for upper in lacking:
                     if upper.admits(key):
@@ -134,7 +137,8 @@ async def _read(
     return None
 
 
-def _outlives(metadata: Metadata, moment: float | None) -> bool:
+def outlives(metadata: Metadata, moment: float | None) -> bool:
+    """Whether an entry expires after that moment; None: whenever it does."""
     return moment is None or metadata.expires_at is None or metadata.expires_at > moment
 
 
