@@ -42,7 +42,8 @@ class FaultyBackend(Backend):
         injected: faults so far, by name.
 
     `inject` and `heal` change the rules at any time, from any thread. All other attributes are the inner backend's.
-    What a chain asks a shared fence (Redis) counts, and is struck, as the operation that it stands for.
+    What a chain asks a shared fence (Redis) counts, and is struck, as the operation that it stands for. Options that
+    only the inner backend knows are passed on to it.
     """
 
     keeps_deadlines = False  # it may hang
@@ -51,7 +52,8 @@ class FaultyBackend(Backend):
         """Return one that is a shared fence if the inner backend is."""
         from .faulty_guard import FaultyGuard
 
-        return super().__new__(FaultyGuard if cls is FaultyBackend and isinstance(inner, Guard) else cls)
+        made: type[FaultyBackend] = FaultyGuard if cls is FaultyBackend and isinstance(inner, Guard) else cls
+        return object.__new__(made)
 
     def __init__(self, inner: Backend, *, seed: int = 0, rules: Iterable[Rule] = ()) -> None:
         self.inner = inner
@@ -119,14 +121,15 @@ class FaultyBackend(Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        **options: Any,
     ) -> bool:
         """`put` of the inner backend, or a fault."""
-        options = {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
+        options |= {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
         return bool(drive(self._call("put", key, entry, **options)))
 
-    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+    def delete(self, key: str, *, deadline: float | None = None, **options: Any) -> bool:
         """`delete` of the inner backend, or a fault."""
-        return bool(drive(self._call("delete", key, deadline=deadline)))
+        return bool(drive(self._call("delete", key, deadline=deadline, **options)))
 
     def scan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -151,13 +154,13 @@ class FaultyBackend(Backend):
         found: dict[str, Entry] = drive(self._call("get_many", keys, deadline=deadline))
         return found
 
-    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None, **options: Any) -> None:
         """`put_many` of the inner backend, or a fault."""
-        drive(self._call("put_many", entries, deadline=deadline))
+        drive(self._call("put_many", entries, deadline=deadline, **options))
 
-    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None, **options: Any) -> int:
         """`delete_many` of the inner backend, or a fault."""
-        return int(drive(self._call("delete_many", keys, deadline=deadline)))
+        return int(drive(self._call("delete_many", keys, deadline=deadline, **options)))
 
     def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
         """`clear` of the inner backend, or a fault."""
@@ -186,14 +189,15 @@ class FaultyBackend(Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        **options: Any,
     ) -> bool:
         """`put`, awaited."""
-        options = {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
+        options |= {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
         return bool(await adrive(self._call("put", key, entry, **options)))
 
-    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+    async def adelete(self, key: str, *, deadline: float | None = None, **options: Any) -> bool:
         """`delete`, awaited."""
-        return bool(await adrive(self._call("delete", key, deadline=deadline)))
+        return bool(await adrive(self._call("delete", key, deadline=deadline, **options)))
 
     async def ascan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -219,13 +223,13 @@ class FaultyBackend(Backend):
         found: dict[str, Entry] = await adrive(self._call("get_many", keys, deadline=deadline))
         return found
 
-    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None, **options: Any) -> None:
         """`put_many`, awaited."""
-        await adrive(self._call("put_many", entries, deadline=deadline))
+        await adrive(self._call("put_many", entries, deadline=deadline, **options))
 
-    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None, **options: Any) -> int:
         """`delete_many`, awaited."""
-        return int(await adrive(self._call("delete_many", keys, deadline=deadline)))
+        return int(await adrive(self._call("delete_many", keys, deadline=deadline, **options)))
 
     async def aclear(self, prefix: str = "", *, deadline: float | None = None) -> int:
         """`clear`, awaited."""
