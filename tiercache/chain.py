@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-from .agreement import Refresher
 from .backend import Backend
 from .coherence import Coherence
 from .drainer import Drainer
@@ -24,6 +23,7 @@ from .missed import Missed
 from .objectstore.classes import choices
 from .pauses import Pauses
 from .pool import DaemonPool
+from .refresher import Refresher
 from .sealing import seal
 from .shutdown import watch
 from .singleflight import Flights

@@ -71,11 +71,25 @@ class Flight:
         key: the full stored key.
         kind: what is done.
         loop, thread: where it is computed; when that is gone, the computation is.
-        spare: what may be served in place of the value, while it is computed or when that fails: an older entry.
+        refreshes: whether it was started behind callers who were served an older entry.
+        spare: what may be served in place of the value, while it is computed or when that fails: an older entry. It
+            must have been read when the flight was in the table: what changes the key then takes the flight off it.
         landing: resolved when the slower tiers are written, too, where the leader has to wait for that.
     """
 
-    __slots__ = ("_outcome", "finished", "key", "kind", "landing", "loop", "spare", "table", "thread", "waits_for")
+    __slots__ = (
+        "_outcome",
+        "finished",
+        "key",
+        "kind",
+        "landing",
+        "loop",
+        "refreshes",
+        "spare",
+        "table",
+        "thread",
+        "waits_for",
+    )
 
     def __init__(self, key: str, table: Flights, kind: Kind = "find") -> None:
         self.key = key
@@ -84,6 +98,7 @@ class Flight:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread: threading.Thread | None = None
         self.finished = False
+        self.refreshes = False
         self.spare: Found | None = None
         self.landing: Future[None] | asyncio.Future[None] | None = None
         self.waits_for: list[Any] = []
@@ -179,6 +194,7 @@ class Flights:
             if flight is not None and not flight.is_lost:
                 return None
             flight = self._flights[key, "find"] = Flight(key, self)
+            flight.refreshes = True
             return flight
 
     def leave(self, flight: Flight) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..coherence import Join
-from ..computing import TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
+from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
 from ..entry import Entry
 from ..errors import ComputeTimeout
 from ..fence import Load
@@ -21,7 +21,7 @@ from ..memory import MemoryBackend
 from ..singleflight import Flight, Kind, Outcome
 from . import guarded, leased
 from .job import Job
-from .read import Found, promote_local, read
+from .read import Found, outlives, promote_local, read
 from .write import finish, put_everywhere, settle
 
 if TYPE_CHECKING:
@@ -57,16 +57,16 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
     patience = job.patience()
     while True:
         flight, leads = chain.flights.join(key, kind)
-        if not leads and flight.spare is not None and job.at_once(key, flight.spare):
-            return await _serve(chain, key, job, flight.spare)
         if leads:
             worker = chain.factories if patience.is_bounded else None
             await Lead([flight], compute(chain, flight, job, kind), worker)
-        outcome = await follow(flight, job, patience, landing=leads)
+        outcome = await follow(flight, job, patience, leads=leads)
+        if outcome is SPARE_WILL_DO and flight.spare is not None:
+            return await _serve(chain, key, job, flight.spare)
         if outcome is WOULD_HANG:  # somebody waits for this very caller, or its loop: it computes for itself
             flight, leads = Flight(key, chain.flights, kind), True
             await Lead([flight], compute(chain, flight, job, kind))
-            outcome = await follow(flight, job, patience, landing=True)
+            outcome = await follow(flight, job, patience, leads=True)
         if outcome is TIME_IS_UP or outcome.error is not None:
             return Answer(stand_in(flight, job, outcome))
         if outcome.tier is not None and outcome.entry is not None:
@@ -85,9 +85,14 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
         return Answer(outcome, leads)
 
 
-def follow(flight: Flight, job: Job, patience: Patience, *, landing: bool) -> Follow:
-    """Wait for a computation as long as the job says."""
-    return Follow(flight, patience, lambda: job.may_serve(flight.spare), landing=landing)
+def follow(flight: Flight, job: Job, patience: Patience, *, leads: bool) -> Follow:
+    """Wait for a computation as long as the job says; who leads waits for the slower tiers as well."""
+
+    def at_once() -> bool:
+        return flight.spare is not None and job.at_once(flight.key, flight.spare)
+
+    watches = not leads and (flight.refreshes or job.takes_stale)
+    return Follow(flight, patience, lambda: job.may_serve(flight.spare), at_once if watches else None, landing=leads)
 
 
 def stand_in(flight: Flight, job: Job, outcome: Outcome) -> Outcome:
@@ -134,24 +139,37 @@ async def refresh(chain: TierChain, key: str, job: Job, found: Found) -> None:
     flight = chain.flights.start(key)
     if flight is None:
         return
-    flight.spare = found
-    if await Spawn([flight], compute(chain, flight, job, refreshing=True), chain.refreshes):
+    flight.spare = held_now(chain, key)
+    than = found.entry.metadata.expires_at
+    if await Spawn([flight], compute(chain, flight, job, newer_than=than), chain.refreshes):
         job.counters.refreshes += 1
     else:
         flight.abandon()
         job.counters.refreshes_dropped += 1
 
 
-async def compute(chain: TierChain, flight: Flight, job: Job, kind: Kind = "find", *, refreshing: bool = False) -> None:
-    """Look once more, compute, store and tell those who wait; what a flight carries out."""
+def held_now(chain: TierChain, key: str) -> Found | None:
+    """Return what memory holds now that a flight is in the table: found earlier, it may have been deleted since."""
+    memory = chain.memory
+    entry = None if memory is None else memory.get(key)
+    return None if entry is None or not entry.metadata.is_usable(chain.clock()) else Found(entry, chain.tiers[0])
+
+
+async def compute(
+    chain: TierChain, flight: Flight, job: Job, kind: Kind = "find", *, newer_than: float | None = None
+) -> None:
+    """Look once more, compute, store and tell those who wait; what a flight carries out.
+
+    With `newer_than` it refreshes: what expires at that moment or earlier is not what is looked for.
+    """
     load = chain.fence.begin(flight.key)
     lease: leased.Turn = None
     try:
         if kind == "find":
-            if await _is_found(chain, flight, job, load, refreshing):
+            if await _is_found(chain, flight, job, load, newer_than):
                 return
-            look = partial(_is_found, chain, flight, job, load, refreshing)
-            lease = await leased.turn(chain, flight.key, look, patient=not refreshing)
+            look = partial(_is_found, chain, flight, job, load, newer_than)
+            lease = await leased.turn(chain, flight.key, look, patient=newer_than is None)
             if lease == "elsewhere":
                 return
         made = job.build(flight.key, await Factory(job.factory, chain.factories), load.began)
@@ -178,20 +196,19 @@ def note_failure(chain: TierChain, flight: Flight, job: Job) -> None:
         chain.pauses.begin(flight.key, chain.clock(), job.pause(flight.spare))
 
 
-async def _is_found(chain: TierChain, flight: Flight, job: Job, load: Load, refreshing: bool) -> bool:
-    newer_than = None
-    if refreshing and flight.spare is not None:
-        newer_than = flight.spare.entry.metadata.expires_at
-    takes_stale = job.takes_stale and not refreshing
-    found = await read(chain, flight.key, allow_stale=takes_stale, load=load, newer_than=newer_than)
+async def _is_found(chain: TierChain, flight: Flight, job: Job, load: Load, newer_than: float | None) -> bool:
+    refreshing = newer_than is not None
+    takes_older = refreshing or job.takes_stale
+    found = await read(chain, flight.key, allow_stale=takes_older, load=load, newer_than=newer_than)
     if found is None:
         return False
-    if not found.entry.metadata.is_stale(chain.clock()):
+    metadata = found.entry.metadata
+    if not metadata.is_stale(chain.clock()) and outlives(metadata, newer_than):
         flight.resolve(Outcome(found.entry, found.tier))
         return True
     flight.spare = found
     keep(chain, found, load)
-    if job.at_once(flight.key, found):
+    if not refreshing and job.at_once(flight.key, found):
         flight.resolve(Outcome(found.entry, found.tier))
         return True
     uncount(found)

@@ -121,7 +121,7 @@ async def _read(
             continue
         now = chain.clock()
         if entry is not None and entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
-            if not entry.metadata.is_stale(now) and _outlives(entry.metadata, newer_than):
+            if not entry.metadata.is_stale(now) and outlives(entry.metadata, newer_than):
                 tier.counters.hits += 1
                 for upper in lacking:
                     if upper.admits(key):
@@ -137,7 +137,8 @@ async def _read(
     return None
 
 
-def _outlives(metadata: Metadata, moment: float | None) -> bool:
+def outlives(metadata: Metadata, moment: float | None) -> bool:
+    """Whether an entry expires after that moment; None: whenever it does."""
     return moment is None or metadata.expires_at is None or metadata.expires_at > moment
 
 
