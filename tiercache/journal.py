@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ class Journal:
         self.dropped = 0
         self.floor = 0.0
         self.on_overflow: list[Callable[[str], object]] = []
-        self._late: dict[str, _Late] = {}
+        self._late: OrderedDict[str, _Late] = OrderedDict()  # the one that is over first comes first
         self._forgotten = _Late(-math.inf, 0.0)  # of the late writes whose keys were forgotten
         self._queued = self._bytes = self._deletes = 0
         self.after_fork()
@@ -246,11 +247,9 @@ class Journal:
                 self._drop(key)
 
     def _forget_late(self, now: float) -> None:
-        """Make room among the late writes: those that are over, else the oldest, by refusing all as old as it."""
-        for key in [key for key, late in self._late.items() if late.until <= now]:
-            del self._late[key]
-        if len(self._late) >= self.limit:
-            late = self._late.pop(next(iter(self._late)))
+        """Make room among the late writes: forget the oldest, by refusing all as old as it unless it is over."""
+        _, late = self._late.popitem(last=False)
+        if late.until > now:
             self._forgotten = _Late(max(self._forgotten.as_of, late.as_of), max(self._forgotten.until, late.until))
 
 

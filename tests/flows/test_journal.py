@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -231,6 +232,16 @@ def test_late_writes_whose_keys_were_forgotten_are_refused_by_their_age() -> Non
     assert not journal.refuses("a:9", _entry("a:9", 101.5))
     assert journal.refuses("a:3", _entry("a:3", 103.0))
     assert not journal.refuses("a:3", _entry("a:3", 103.1))
+
+
+def test_giving_up_more_writes_than_are_remembered_takes_no_long_time() -> None:
+    journal = Journal()
+    entries = {f"a:{number}": _entry(f"a:{number}", float(number)) for number in range(3 * journal.limit)}
+    began = time.monotonic()
+    journal.given_up(entries)
+    assert time.monotonic() - began < 5
+    assert journal.refuses("a:new", _entry("a:new", 2.0 * journal.limit - 1))
+    assert not journal.refuses("a:new", _entry("a:new", 2.0 * journal.limit))
 
 
 def _entry(key: str, created_at: float) -> Entry:
