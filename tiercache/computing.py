@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import BackendUnavailable
+from .fence import Standstill
 from .flow import Flow, Operation, adrive, drive, running_loop
 from .pool import DaemonPool, give_way
 from .singleflight import ABANDONED, Flight, Outcome, computing, part_of
@@ -134,7 +135,7 @@ class Follow(Operation[Outcome]):
         landing: wait for the slower tiers, too.
     """
 
-    __slots__ = ("at_once", "flight", "landing", "may_spare", "patience")
+    __slots__ = ("at_once", "flight", "landing", "may_spare", "patience", "still")
 
     def __init__(
         self,
@@ -150,6 +151,7 @@ class Follow(Operation[Outcome]):
         self.may_spare = may_spare
         self.at_once = at_once
         self.landing = landing
+        self.still = Standstill()
 
     def perform(self) -> Outcome:
         """Do it, blocking."""
@@ -225,7 +227,7 @@ class Follow(Operation[Outcome]):
         flight = self.flight
         if flight.is_lost:
             flight.abandon()
-        elif not flight.done and time.monotonic() > limit:
+        elif not flight.done and (time.monotonic() > limit or self.still.lasts(flight.loop)):
             flight.table.drop(flight)  # it may go on; those who wait for it start another, and share that
             return True
         return False

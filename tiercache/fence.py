@@ -21,6 +21,32 @@ from concurrent.futures import Future
 from . import fork
 
 
+STANDSTILL = 1.0
+"""Seconds after which nobody waits any longer for an event loop that does not run."""
+
+
+class Standstill:
+    """For how long the event loop that is waited for has not run, as far as whoever looks now and then can tell.
+
+    `run_until_complete` that returned leaves tasks in a loop which may never run again, nor be closed.
+    """
+
+    __slots__ = ("_since",)
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def lasts(self, loop: AbstractEventLoop | None) -> bool:
+        """Whether it has not run for too long to be waited for."""
+        if loop is None or loop.is_running():
+            self._since = None
+            return False
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        return now - self._since >= STANDSTILL
+
+
 class Write:
     """Something being written under a key, that others wait for: a mutation's turn, or one promotion.
 

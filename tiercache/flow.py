@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
 from contextvars import copy_context
@@ -18,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from . import this_call
 from .errors import BackendUnavailable
-from .fence import Write
+from .fence import Standstill, Write
 from .pool import DaemonPool
 
 T = TypeVar("T")
@@ -161,24 +162,31 @@ class Settled(Operation[list[Write]]):
     def perform(self) -> list[Write]:
         """Do it, blocking."""
         here, end = running_loop(), time.monotonic() + self.timeout
+        still: dict[Write, Standstill] = defaultdict(Standstill)
         waiting = [write for write in self.writes if here is None or not write.needs(here)]
         while waiting and time.monotonic() < end:
             wait([write.done for write in waiting], min(_POLL, max(0.0, end - time.monotonic())))
-            waiting = [write for write in waiting if not write.done.done() and not write.is_lost]
+            waiting = [write for write in waiting if _may_end(write, still[write])]
         return self._unfinished()
 
     async def aperform(self) -> list[Write]:
         """Do it without blocking the running loop."""
         end = time.monotonic() + self.timeout
+        still: dict[Write, Standstill] = defaultdict(Standstill)
         waiting = list(self.writes)
         while waiting and time.monotonic() < end:
             futures = [asyncio.wrap_future(write.done) for write in waiting]
             await asyncio.wait(futures, timeout=min(_POLL, max(0.0, end - time.monotonic())))
-            waiting = [write for write in waiting if not write.done.done() and not write.is_lost]
+            waiting = [write for write in waiting if _may_end(write, still[write])]
         return self._unfinished()
 
     def _unfinished(self) -> list[Write]:
         return [write for write in self.writes if not write.done.done()]
+
+
+def _may_end(write: Write, still: Standstill) -> bool:
+    """Whether a write is to be waited for: it is not over, and its loop runs."""
+    return not (write.done.done() or write.is_lost or still.lasts(write.owner))
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

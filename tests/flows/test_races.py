@@ -328,6 +328,41 @@ def test_a_mutation_whose_loop_was_closed_under_it_holds_up_nobody(clock: FakeCl
     assert cache.get("k") == "stored"
 
 
+def test_a_computation_left_in_a_loop_that_stopped_holds_up_nobody(clock: FakeClock) -> None:
+    cache = Cache(TierChain(MemoryBackend(clock=clock), clock=clock))
+    loop = asyncio.new_event_loop()
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(asyncio.wait_for(cache.aget_or_set("k", asyncio.Event().wait), 0.05))
+    other = asyncio.new_event_loop()
+    with ThreadPoolExecutor(2) as threads:
+        blocked = threads.submit(cache.get_or_set, "k", lambda: "made anew")
+        awaited = threads.submit(other.run_until_complete, cache.aget_or_set("k", lambda: "made anew"))
+        assert [blocked.result(WAIT), awaited.result(WAIT)] == ["made anew", "made anew"]
+    _end(other)
+    _end(loop)
+
+
+def test_a_write_left_in_a_loop_that_stopped_holds_up_nobody(clock: FakeClock) -> None:
+    _, lower_tier = remote(clock, "lower")
+    cache = Cache(TierChain(MemoryBackend(clock=clock), lower_tier, clock=clock), namespace="n")
+    loop = asyncio.new_event_loop()
+    (left,) = cache.chain.fence.mutate(["n:k"], loop)  # an `aset` that was given up, and goes on when the loop does
+    began = time.monotonic()
+    cache.set("k", "blocking")
+    asyncio.run(cache.aset("k", "awaited"))
+    assert time.monotonic() - began < WAIT
+    assert left.overtaken
+    assert cache.get("k") == "awaited"
+    loop.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+
+
 def test_attributes_that_are_equal_but_not_the_same_do_not_stand_for_each_other(clock: FakeClock) -> None:
     cache = Cache(TierChain(MemoryBackend(clock=clock), clock=clock))
     values: list[Any] = [1, 1.0, True, 0.0, -0.0, False, None, "1"]
