@@ -236,3 +236,26 @@ def test_a_holder_that_is_killed_is_replaced(redis_url, prefix, store):
         first.__exit__()
         assert second.end() == "computed"
     assert counted(store, prefix) == 2
+
+
+def test_a_lease_that_may_have_been_granted_is_given_back(make, store, prefix, monkeypatch):
+    cache = make(lease="60s")
+    keeper = cache.chain.leases.keeper
+    granted = keeper.backend.alease
+
+    async def late(*args, **options):
+        await granted(*args, **options)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(keeper.backend, "alease", late)
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(cache.aget_or_set("k", lambda: 1), 0.5)
+
+    asyncio.run(main())  # which cancels the computation at its end
+    cache.drain()
+    assert list(store.scan_iter(f"{prefix}!lease:*")) == []
+    began = time.monotonic()
+    assert cache.get_or_set("k", lambda: "mine") == "mine"
+    assert time.monotonic() - began < WAIT

@@ -122,6 +122,11 @@ class Leases:
         with suppress(BackendUnavailable):
             self._pool.submit(self._end, lease)
 
+    def may_hold(self, lease: Lease) -> None:
+        """An asking was given up, and may have been granted all the same: nobody is to wait for that."""
+        with suppress(BackendUnavailable):
+            self._pool.submit(self._end, lease)
+
     def waiting(self, key: str) -> Future[None]:
         """Return what is done when another process has changed the key."""
         with self._lock:

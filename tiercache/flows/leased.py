@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..lease import Lease, Nap, looks
+from ..journal import may_land
+from ..lease import Lease, Leases, Nap, looks
 from ..tier import FAILURES
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def turn(chain: TierChain, key: str, look: Look, *, patient: bool = True) 
     try:
         for pause in looks(leases.seconds):
             waiting = leases.waiting(key)  # before the look, so that no notice comes in between
-            if await leases.ask(lease):
+            if await _granted(leases, lease):
                 leases.holds(lease)
                 # It may have been stored between the caller's look and this.
                 if await _found(chain, lease, look):
@@ -51,6 +52,15 @@ async def turn(chain: TierChain, key: str, look: Look, *, patient: bool = True) 
     finally:
         leases.waits_no_more(key)
     return None
+
+
+async def _granted(leases: Leases, lease: Lease) -> bool:
+    try:
+        return await leases.ask(lease)
+    except BaseException as error:
+        if may_land(error):
+            leases.may_hold(lease)
+        raise
 
 
 async def _found(chain: TierChain, lease: Lease, look: Look) -> bool:
