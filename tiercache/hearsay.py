@@ -28,12 +28,24 @@ ASK_TIMEOUT = 30.0
 
 
 async def tell(missed: Missed, pool: DaemonPool) -> bool:
-    """Say which tiers miss changes of ours, if that was not said yet, and of which no longer; whether that is news."""
+    """Say which tiers miss changes of ours, if that was not said yet, and of which no longer; whether that is news.
+
+    Of several callers one says it; the others wait for that, unless it was only to be said again.
+    """
     news = False
     for tier in missed.unsaid:
-        if await _in_others(missed, pool, tier, partial(_say, tier.label, missed.process, missed.clock())):
-            news = news or tier not in missed.said
-            missed.note_said(tier)
+        write = Write(running_loop())
+        before = missed.begin_telling(tier, write)
+        if before is not None:
+            if tier not in missed.said:
+                await Settled([before], ASK_TIMEOUT)
+            continue
+        try:
+            if await _in_others(missed, pool, tier, partial(_say, tier.label, missed.process, missed.clock())):
+                news = news or tier not in missed.said
+                missed.note_said(tier)
+        finally:
+            missed.end_telling(tier, write)
     for tier in missed.outdated:
         if await _in_others(missed, pool, tier, partial(_say, tier.label, missed.process, None)):
             missed.said.pop(tier, None)

@@ -111,6 +111,7 @@ class Missed:
         self.process = os.urandom(8).hex()
         self.said: dict[Tier, float] = {}
         self._asking: dict[Tier, Write] = {}
+        self._telling: dict[Tier, Write] = {}
 
     @property
     def doubtful(self) -> frozenset[Tier]:
@@ -144,6 +145,22 @@ class Missed:
         """Another process may have told something: ask before any tier is believed again."""
         for tier in self.tiers:
             self.doubt(tier)
+
+    def begin_telling(self, tier: Tier, write: Write) -> Write | None:
+        """Return who tells the others of the tier already; None: the caller does."""
+        with self._lock:
+            before = self._telling.get(tier)
+            if before is not None and not before.is_lost:
+                return before
+            self._telling[tier] = write
+            return None
+
+    def end_telling(self, tier: Tier, write: Write) -> None:
+        """The others were told, or could not be."""
+        with self._lock:
+            if self._telling.get(tier) is write:
+                del self._telling[tier]
+        write.done.set_result(None)
 
     def note_said(self, tier: Tier) -> None:
         """The others were told that a tier misses changes of ours."""
@@ -181,6 +198,8 @@ class Missed:
             if self._asking.get(tier) is write:
                 del self._asking[tier]
             dead = [name for name, at in processes.items() if self._is_dead(tier.label, name, at)]
+            for known in [known for known in self._heard if known[0] == tier.label and known[1] not in processes]:
+                del self._heard[known]
         write.done.set_result(None)
         return bool(dead)
 

@@ -170,8 +170,10 @@ async def end(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Close mutations; of those that were overtaken nothing stays: a miss is better than the older value."""
     try:
-        if chain.missed.unsaid and await tell(chain.missed, chain.side_by_side):
-            await announce(chain, {KEY: None}, ())
+        if chain.missed.unsaid:
+            chain.hearsay.begin()  # it says so again, and that it is over
+            if await tell(chain.missed, chain.side_by_side):
+                await announce(chain, {KEY: None}, ())
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):
