@@ -151,12 +151,8 @@ class Subscription:
             message = frames.next(SILENCE)
             if message is not None:
                 asked = False
-                listeners = self._alive()
-                if not listeners:
-                    return
                 if message[0] == b"message":
-                    for listener in listeners:
-                        listener.heard(message[2])  # type: ignore[arg-type]
+                    self._hand_out(message[2])
             elif not self._is_wanted():
                 return
             elif asked:
@@ -164,6 +160,10 @@ class Subscription:
             else:
                 asked = True
                 _send(connection, (b"PING",))
+
+    def _hand_out(self, message: Any) -> None:
+        for listener in self._alive():  # held no longer than this: one that nobody else holds is to go
+            listener.heard(message)
 
     def _tell_lost(self, error: TiercacheError) -> None:
         with self._lock:
