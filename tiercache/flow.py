@@ -100,14 +100,16 @@ class Gather(Operation[list[Any]]):
     def perform(self) -> list[Any]:
         """Do it, blocking."""
         running: list[Future[Any]] = []
-        for flow in self.flows[1:]:
-            try:
-                running.append(self.pool.submit(copy_context().run, drive, flow))  # part of the same call
-            except BackendUnavailable:
-                running.append(_run_here(flow))
-        if self.flows:
-            running.insert(0, _run_here(self.flows[0]))
-        wait(running)
+        try:
+            for flow in self.flows[1:]:
+                try:
+                    running.append(self.pool.submit(copy_context().run, drive, flow))  # part of the same call
+                except BackendUnavailable:
+                    running.append(_run_here(flow))
+            if self.flows:
+                running.insert(0, _run_here(self.flows[0]))
+        finally:
+            wait(running)  # interrupted, too: what they still write would come after what the caller does next
         return [future.exception() or future.result() for future in running]
 
     async def aperform(self) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FakeClock
-from tests.support import RemoteBackend
+from tests.support import RemoteBackend, after_first_use
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.flows import write
 
@@ -326,6 +326,27 @@ def test_a_mutation_whose_loop_was_closed_under_it_holds_up_nobody(clock: FakeCl
     assert time.monotonic() - began < WAIT
     assert cache.get_or_set("k", lambda: "stored") == "stored"
     assert cache.get("k") == "stored"
+
+
+def test_what_an_interrupted_write_still_writes_comes_before_the_next(clock: FakeClock) -> None:
+    upper, upper_tier = remote(clock, "upper")
+    lower, lower_tier = remote(clock, "lower")
+    cache = Cache(TierChain(upper_tier, lower_tier, clock=clock), namespace="n")
+    after_first_use(cache.chain)
+    upper.faults["put"] = KeyboardInterrupt()  # type: ignore[assignment]
+    reached, go_on = lower.hold("put")
+    with ThreadPoolExecutor(2) as threads:
+        interrupted = threads.submit(cache.set, "k", "v1")
+        assert reached.wait(WAIT)
+        upper.faults.clear()
+        following = threads.submit(cache.set, "k", "v2")
+        time.sleep(0.05)
+        go_on.set()
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.result(WAIT)
+        following.result(WAIT)
+    upper.entries.clear()
+    assert cache.get("k") == "v2"
 
 
 def test_a_computation_left_in_a_loop_that_stopped_holds_up_nobody(clock: FakeClock) -> None:
