@@ -55,7 +55,6 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
 
     scheme: ClassVar[str] = "redis"
     persistent = True
-    takes_letters = True
     keeps_deadlines = True
     concurrency = 1000  # a batch is one round trip up to here
 
@@ -311,6 +310,8 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         except (TypeError, ValueError, *VENDOR_ERRORS):  # their text may quote the URL
             failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
         else:
+            # In a cluster the channel may be another node's, which would be faster than the key's.
+            self._together = getattr(address, "kind", "single") != "cluster"
             self._subscription = Subscription(self._connections.open_apart, self._layout.notices)
             return
         raise failure
@@ -324,7 +325,9 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         return operations.put_if_match(self._layout, key, entry, if_match)
 
     def _telling(self, steps: Steps[T], letter: Letter | None) -> Steps[T]:
-        return steps if letter is None else operations.announcing(steps, self._layout.notices, letter)
+        if letter is None:
+            return steps
+        return operations.announcing(steps, self._layout.notices, letter, together=self._together)
 
     def _run(self, steps: Steps[T], deadline: float | None, *, repeatable: bool = True) -> T:
         """Perform an operation: each of its steps is a round trip within `timeout` and before the deadline."""
