@@ -19,6 +19,7 @@ from .hearsay import Hearsay
 from .keyring import KeyRing
 from .lease import Leases
 from .memory import MemoryBackend
+from .missed import KEY as MISSED
 from .missed import Missed
 from .objectstore.classes import choices
 from .pauses import Pauses
@@ -111,6 +112,7 @@ class TierChain:
         self.teller = Teller(self.tiers, wanted=coherent, clock=clock, pool=self.background)
         self.epochs.announce.append(self.teller.invalidated)
         self.coherence = Coherence(self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs)
+        self.coherence.watched[MISSED] = self.missed.doubt_all
         watch(self)
 
     @classmethod

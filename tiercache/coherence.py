@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import cast
 
@@ -44,6 +44,7 @@ class Coherence:
     Attributes:
         carrier: the tier that carries notices; None: there is none, or it is not wanted.
         joined: whether the first attempt to listen is over; until then flows wait for it, within a bound.
+        watched: what else is to be done when another process changes a key, and after a gap; it must be quick.
         blind: whether memory is there and no notices arrive.
         counters: the teller's.
     """
@@ -66,6 +67,7 @@ class Coherence:
         self._leases = leases
         self._epochs = epochs
         self._closed = False
+        self.watched: dict[str, Callable[[], object]] = {}
         self.blind = False
         self._begin()
         if self.carrier is not None:
@@ -143,6 +145,8 @@ class Coherence:
         self._fence.overtake(changes)
         for key in changes:
             self._flights.forget(key)
+        for key in changes.keys() & self.watched.keys():
+            self.watched[key]()
         self._leases.changed(changes)
         for memory in self._stores():
             for key, changed_at in changes.items():
@@ -152,6 +156,8 @@ class Coherence:
                     memory.delete(key)
 
     def _drop_all(self) -> None:
+        for heard in self.watched.values():
+            heard()
         self._fence.overtake_prefix("")
         self._flights.forget_prefix("")
         for memory in self._stores():

@@ -109,7 +109,7 @@ async def _ask(
     waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
-    if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
+    if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, keys[0], failed):
         found, shut = {}, set(asked)
     found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry)}
     found |= {key: entry for key, entry in waiting.items() if entry is not None}

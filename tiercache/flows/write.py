@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..hearsay import tell
+from ..missed import KEY
 from ..notice import began
 from ..tier import FAILURES, Tier
 from . import change, guarded
@@ -169,8 +170,8 @@ async def end(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Close mutations; of those that were overtaken nothing stays: a miss is better than the older value."""
     try:
-        if chain.missed.unsaid:
-            await tell(chain.missed, chain.side_by_side)
+        if chain.missed.unsaid and await tell(chain.missed, chain.side_by_side):
+            await announce(chain, {KEY: None}, ())
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):
