@@ -29,23 +29,35 @@ T = TypeVar("T")
 
 
 class RedisBackend(Tombstones, KeepsLeases, Backend):
-    """Entries in Redis or Valkey (5 or later, one node): one string key an entry, expired by the server.
+    """Entries in Redis or Valkey (5 or later): one string key an entry, expired by the server.
 
     The constructor does no I/O. A connection that broke while it was idle is replaced within the call. Retries are
     otherwise the chain's business. The users of an ACL need GET, MGET, SET, UNLINK, EVAL with GETRANGE (`if_match`),
     SCAN, PTTL and STRLEN (listings, `clear`), PING, and PUBLISH and SUBSCRIBE on the channel `{prefix}!notices`
-    (`&tiercache:*`), by which processes tell each other what they changed.
+    (`&tiercache:*`), by which processes tell each other what they changed; in a cluster also CLUSTER SLOTS and ASKING,
+    behind sentinels ROLE if it can be had.
+
+    In a cluster a batch is one round trip to each node that holds some of its keys, all at the same time; redirections
+    are followed, and a new owner of the keys is learnt, within the deadline. Where only some nodes fail, a batch is a
+    `PartialFailure` with what the others answered. A listing goes through all primaries; what moves from one to
+    another meanwhile may be missed. Behind sentinels, each new connection asks them for the primary, in the
+    background if need be. After a failover, what the old primary had not passed on to its replica is lost, as
+    replication is asynchronous: writes and deletes alike.
 
     Args:
-        url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///run/redis.sock?db=0`. The query may
+        url: `redis://user:password@host:6379/0`, or `unix:///run/redis.sock?db=0`; of a cluster some of its nodes,
+            `redis+cluster://user:password@host:7000,other:7001/`; of sentinels
+            `redis+sentinel://user:password@host:26379,other:26379/service/0`, user and password being the primary's
+            (`sentinel_username` and `sentinel_password` in the query are theirs). TLS is `rediss://`,
+            `rediss+cluster://` and `rediss+sentinel://`. The query may
             hold `prefix`, `timeout` (seconds) and `max_connections`, which outrank the arguments, and redis-py's
             `db`, `username`, `password`, `client_name`, `protocol`, `socket_keepalive` and `ssl_…`. The URL appears in
             no message, log or repr.
         prefix: what the Redis key of every entry begins with. `clear()` deletes all that begins with it.
         timeout: seconds for one round trip, or text such as `"100ms"`; None: no bound. A tier may set the attribute
             later. Connecting may go on in the background for 2 seconds.
-        max_connections: connections at most, for the threads of the process together and for each event loop. A
-            caller waits for one within its deadline.
+        max_connections: connections at most (in a cluster, to each node), for the threads of the process together
+            and for each event loop. A caller waits for one within its deadline.
         clock: returns Unix seconds.
 
     Raises:
@@ -128,10 +140,10 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         return None if entry is None else entry.metadata
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
-        """Return the entries that are there: one MGET, or one for each 1,000 keys.
+        """Return the entries that are there, in one round trip for each 1,000 keys.
 
         Raises:
-            PartialFailure: some keys hold no intact entry, or a later page failed; it carries the entries.
+            PartialFailure: some keys hold no intact entry, or a later page or a node failed; it carries the entries.
         """
         return self._run(operations.get_many(self._layout, keys), deadline)
 
@@ -254,7 +266,7 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         return removed
 
     def ping(self, *, deadline: float | None = None) -> None:
-        """Return when the server answers; raise what keeps it from answering."""
+        """Return when the server, or every primary of a cluster, answers; raise what keeps it from answering."""
         self._run(operations.ping(), deadline)
 
     async def aping(self, *, deadline: float | None = None) -> None:
@@ -299,20 +311,18 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         self._connections.close()
 
     def _connect(self, address: Address, limit: int) -> None:
-        from .connections import Connections
         from .errors import VENDOR_ERRORS
-        from .loops import Loops
         from .notices import Subscription
+        from .ways import ways
 
         try:
-            self._connections = Connections(address, limit, lambda: self.timeout)
-            self._loops = Loops(address, limit, lambda: self.timeout)
+            self._connections, self._loops = ways(address, limit, lambda: self.timeout)
         except (TypeError, ValueError, *VENDOR_ERRORS):  # their text may quote the URL
             failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
         else:
-            # In a cluster the channel may be another node's, which would be faster than the key's.
-            self._together = getattr(address, "kind", "single") != "cluster"
             self._subscription = Subscription(self._connections.open_apart, self._layout.notices)
+            # In a cluster the channel may be another node's, which may be faster than the key's.
+            self._is_one_server = address.kind != "cluster"
             return
         raise failure
 
@@ -327,7 +337,7 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
     def _telling(self, steps: Steps[T], letter: Letter | None) -> Steps[T]:
         if letter is None:
             return steps
-        return operations.announcing(steps, self._layout.notices, letter, together=self._together)
+        return operations.announcing(steps, self._layout.notices, letter, together=self._is_one_server)
 
     def _run(self, steps: Steps[T], deadline: float | None, *, repeatable: bool = True) -> T:
         """Perform an operation: each of its steps is a round trip within `timeout` and before the deadline."""

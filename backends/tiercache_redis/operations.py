@@ -70,7 +70,7 @@ def read_many(
             for group, reply in zip(groups, replies, strict=True):
                 for key, data in zip(group, value(reply), strict=True):
                     try:
-                        one = parse(layout, key, data)
+                        one = parse(layout, key, value(data))  # of a cluster, one node may have failed
                     except BackendError as error:
                         failed[key] = error
                     else:
