@@ -258,12 +258,7 @@ BYTES = [
     ),
     Fault("8b", "written by a clock 2 min ahead", STORES, make.made(120)),
     stored("20", "an entry of a later release", make.harmed("later"), UNKNOWN),
-    stored(
-        "23",
-        "an entry under an unknown encryption key",
-        make.bytes_that_are(lambda entry, data: make.another(entry, key_id="unknown")),
-        UNKNOWN,
-    ),
+    stored("23", "an entry sealed with a key that is unknown", make.bytes_that_are(make.sealed_by_others), UNKNOWN),
     stored("24", "a bomb: 64 MiB in 2 KiB", make.bytes_that_are(make.bomb), CORRUPT),
 ]
 

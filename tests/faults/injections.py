@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gzip
+import shutil
 import sqlite3
 import time
 
@@ -13,6 +14,8 @@ import zstandard
 from tests.faults.http_script import LOSE, refusal
 from tests.faults.rigs import another, damaged
 from tests.properties import raw
+from tiercache.keyring import KeyRing
+from tiercache.sealing import SealedEnvelope
 
 
 def network(fault, **options):
@@ -187,6 +190,11 @@ def bomb(entry, data):
     return raw.envelope(raw.header(k=entry.metadata.key, n=100, e="zstd"), zeros())
 
 
+def sealed_by_others(entry, data):
+    """What a chain with another key would have written."""
+    return SealedEnvelope(KeyRing({"theirs": bytes(range(32))})).encode(entry.with_metadata())
+
+
 # Redis' own settings.
 
 
@@ -239,7 +247,10 @@ def no_directory(scene):
         yield
     finally:
         directory.unlink()
-        aside.rename(directory)
+        while aside.exists():  # who tries in the background may make the directory in this very moment
+            shutil.rmtree(directory, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                aside.rename(directory)
 
 
 @contextlib.contextmanager
