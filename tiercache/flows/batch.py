@@ -14,7 +14,7 @@ from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change, guarded
-from .read import Found, is_believed, promote_local, raise_if_strict, refused
+from .read import Found, is_barred, is_believed, promote_local, raise_if_strict, refused
 from .write import begin, end, gather, settle, writable
 
 if TYPE_CHECKING:
@@ -101,7 +101,11 @@ async def _ask(
 ) -> tuple[dict[str, Entry], set[str]]:
     """Return the tier's entries and the keys for which it failed: those take no promotion in this call."""
     pending = tier.journal.pending
-    waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
+    waiting: dict[str, Entry | None] = {}
+    if pending:
+        changes = {key: one for key in keys if (one := pending.get(key)) is not None}
+        for key, one in changes.items():
+            waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry) else one.entry
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
     if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):

@@ -1,0 +1,80 @@
+"""What two processes change at the same time, where write-behind, journals and the shared fence meet.
+
+Two caches that share a real Redis and a slower store stand for two processes; orders are forced with gates.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support import RemoteBackend
+from tiercache import Cache, MemoryBackend, Tier, TierChain
+from tiercache_redis import RedisBackend
+
+WAIT = 10
+
+
+class Shared:
+    """(Memory ->) Redis -> a slower store, as each process has it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.store = RemoteBackend(time.time, name="store")
+        self.prefix = f"{uuid.uuid4().hex}:"
+        self.threads = ThreadPoolExecutor(8)
+        self.caches: list[Cache] = []
+
+    def process(self, *, memory: bool = False, write: Any = "through", **redis: Any) -> Cache:
+        """Return the cache of one more process."""
+        backend = RedisBackend(self.url, prefix=self.prefix, timeout=5)
+        tiers = [Tier(backend, **redis), Tier(self.store, name="store", write=write, breaker=False)]
+        cache = Cache(TierChain(*([MemoryBackend()] if memory else []), *tiers), namespace="n")
+        self.caches.append(cache)
+        return cache
+
+    def flush_redis(self) -> None:
+        backend = RedisBackend(self.url, prefix=self.prefix, timeout=5)
+        backend.clear()
+        backend.close()
+
+    def close(self) -> None:
+        for event in self.store.gates.values():
+            event.set()
+        self.threads.shutdown()
+        self.store.faults.clear()
+        for cache in self.caches:
+            cache.close()
+
+
+@pytest.fixture
+def shared(redis_url: str) -> Iterator[Shared]:
+    setting = Shared(redis_url)
+    yield setting
+    setting.close()
+
+
+def redis_of(cache: Cache) -> Any:
+    return next(tier for tier in cache.chain.tiers if tier.backend.scheme == "redis").backend
+
+
+def test_what_another_process_deleted_is_not_read_from_the_queue(shared: Shared) -> None:
+    here, there = shared.process(write="behind"), shared.process()
+    reached, go_on = shared.store.hold("put_many")
+    here.set("k", "queued")
+    assert reached.wait(WAIT)
+    there.delete("k")
+    assert here.get("k") is None
+    assert here.get_many(["k"]) == {}
+    assert not here.contains("k")
+    assert here.chain.drain(0.2) is False
+    assert there.get("k") is None  # nor copied up for others to see
+    go_on.set()
+    assert here.drain(WAIT)
+    shared.flush_redis()
+    assert there.get("k") is None
