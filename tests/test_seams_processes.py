@@ -78,3 +78,14 @@ def test_what_another_process_deleted_is_not_read_from_the_queue(shared: Shared)
     assert here.drain(WAIT)
     shared.flush_redis()
     assert there.get("k") is None
+
+
+def test_a_write_behind_replaced_while_it_is_written_is_written_again(shared: Shared) -> None:
+    here = shared.process(write="behind")
+    reached, go_on = shared.store.hold("put_many")
+    here.set("k", "first")
+    assert reached.wait(WAIT)
+    here.set("k", "second")
+    go_on.set()
+    assert here.drain(WAIT)
+    assert shared.store.entries["n:k"].payload == b"second"

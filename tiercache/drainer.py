@@ -201,4 +201,4 @@ async def _verify(tier: Tier, guard: Tier, tokens: dict[str, str]) -> None:
     except (BackendError, ConfigurationError):
         return  # counted; it is as without a guard
     if lost:
-        tier.journal.missed_change(lost)
+        tier.journal.missed_change(lost, unless_pending=True)  # what waits is newer

@@ -113,13 +113,14 @@ class Journal:
 
     # Writing
 
-    def missed_change(self, keys: Iterable[str]) -> None:
-        """The tier did not take a change of these keys: it has to delete them."""
+    def missed_change(self, keys: Iterable[str], *, unless_pending: bool = False) -> None:
+        """The tier did not take a change of these keys: it has to delete them, `unless` a change of them is pending."""
         for key in keys:
             while key not in self.pending and self._deletes >= self.limit:
                 self._overflow()
             with self._lock:
-                self._replace(key, Change(None))
+                if not (unless_pending and key in self.pending):
+                    self._replace(key, Change(None))
 
     def given_up(self, entries: Mapping[str, Entry]) -> None:
         """Writes of these entries were given up, and may land later."""
