@@ -89,3 +89,19 @@ def test_a_write_behind_replaced_while_it_is_written_is_written_again(shared: Sh
     go_on.set()
     assert here.drain(WAIT)
     assert shared.store.entries["n:k"].payload == b"second"
+
+
+def test_a_value_too_large_for_redis_fences_loads_that_began_before(shared: Shared) -> None:
+    here, there = shared.process(), shared.process(max_entry_bytes=100)
+    here.set("k", "old")
+    shared.flush_redis()
+    reached, go_on = shared.store.hold("get")
+    reading = shared.threads.submit(here.get, "k")
+    assert reached.wait(WAIT)
+    del shared.store.gates["get"]
+    there.set("k", "new" * 100)
+    go_on.set()
+    reading.result(WAIT)
+    assert here.drain(WAIT)
+    assert there.get("k") == "new" * 100
+    assert here.get("k") == "new" * 100

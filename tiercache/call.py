@@ -255,6 +255,7 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "put_seen": _truth,
     "put_many_seen": _keys,
     "bury": _keys,
+    "displace": _keys,
     "close_tombs": _number,
     "overtaken": _keys,
 }

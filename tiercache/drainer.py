@@ -157,7 +157,7 @@ async def take_pending(tier: Tier, guard: Tier | None = None) -> bool:
 async def _delete(tier: Tier, changes: dict[str, Change]) -> bool:
     failed: dict[str, BackendError] = {}
     try:
-        await tier.delete_many(list(changes))
+        await tier.remove_many(list(changes))
     except PartialFailure as partial:
         failed = partial.failed
     except (BackendError, ConfigurationError):

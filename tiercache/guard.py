@@ -65,6 +65,10 @@ class Guard(Protocol):
         """Leave open tombstones, named by 16 bytes of their maker; return the keys that had entries."""
         ...
 
+    def displace(self, keys: Sequence[str], *, deadline: float | None = None) -> set[str]:
+        """Remove entries that slower stores may go on holding: loads that began before store nothing; as for `bury`."""
+        ...
+
     def close_tombs(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> int:
         """Close those of these tombstones that still stand; return how many."""
         ...

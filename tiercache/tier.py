@@ -72,6 +72,7 @@ class Tier:
             a `BreakerPolicy` for other figures. False: each call asks it, and nothing is tried again. Memory has none.
 
     Attributes:
+        is_fence: whether it is the chain's guard (see `tiercache.guard`).
         on_recovery: functions that are called, and must be quick, when the breaker closes after it was open.
         classes: the backend's storage classes, by name; None when it has none.
 
@@ -123,6 +124,7 @@ class Tier:
             raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
         self.when_full: WhenFull = when_full
         self.guards = isinstance(backend, Guard)
+        self.is_fence = False
         self.queue_entries = queue_entries
         self.queue_bytes = parse_size(queue_bytes, "queue_bytes")
         self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
@@ -212,6 +214,14 @@ class Tier:
     def bury(self, keys: Sequence[str], mark: bytes) -> Call[set[str]]:
         """Ask a guard to leave open tombstones in place of entries."""
         return Call(self, "bury", (keys, mark), self._batch_timeout(len(keys)))
+
+    def displace(self, keys: Sequence[str]) -> Call[set[str]]:
+        """Ask a guard to remove entries so that loads which began before store nothing."""
+        return Call(self, "displace", (keys,), self._batch_timeout(len(keys)))
+
+    def remove_many(self, keys: Sequence[str]) -> Call[Any]:
+        """Ask to remove entries, in the way that the tier's part in the chain asks for."""
+        return self.displace(keys) if self.is_fence else self.delete_many(keys)
 
     def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
         """Ask a guard to close them."""

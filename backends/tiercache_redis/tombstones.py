@@ -10,6 +10,7 @@ tombstone.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -80,12 +81,12 @@ def put_many_seen(layout: Layout, entries: Mapping[str, Entry], tokens: Mapping[
 
 def bury(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[set[str]]:
     """Leave an open tombstone under each key; which of them had an entry."""
-    had: set[str] = set()
-    tomb = _HEAD.pack(TOMB, 1, layout.clock()) + os.urandom(16) + mark
-    for page in operations.split(list(keys), operations.PAGE):
-        replies = yield [(b"EVAL", BURY, 1, layout.name(key), tomb, int(OPEN * 1000)) for key in page]
-        had |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
-    return had
+    return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 1, layout.clock()) + os.urandom(16) + mark, OPEN))
+
+
+def displace(layout: Layout, keys: Sequence[str]) -> Steps[set[str]]:
+    """Leave a closed tombstone under each key that bars no entry below; which of them had an entry."""
+    return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 0, -math.inf) + os.urandom(16) + bytes(16), STANDS))
 
 
 def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
@@ -106,6 +107,14 @@ def overtaken(layout: Layout, tokens: Mapping[str, str]) -> Steps[set[str]]:
             key for key, reply in zip(page, replies, strict=True) if value(reply).hex() not in ("", tokens[key])
         }
     return changed
+
+
+def _leave(layout: Layout, keys: Sequence[str], tomb: bytes, seconds: float) -> Steps[set[str]]:
+    had: set[str] = set()
+    for page in operations.split(list(keys), operations.PAGE):
+        replies = yield [(b"EVAL", BURY, 1, layout.name(key), tomb, int(seconds * 1000)) for key in page]
+        had |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
+    return had
 
 
 def _seen(layout: Layout, key: str, data: bytes | None) -> Seen:
@@ -176,6 +185,16 @@ class Tombstones:
     async def abury(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> set[str]:
         """`bury`, awaited."""
         had: set[str] = await self._arun(bury(self._layout, keys, mark), deadline, repeatable=False)
+        return had
+
+    def displace(self, keys: Sequence[str], *, deadline: float | None = None) -> set[str]:
+        """Leave tombstones in place of entries that only this store loses; return the keys that had some."""
+        had: set[str] = self._run(displace(self._layout, keys), deadline, repeatable=False)
+        return had
+
+    async def adisplace(self, keys: Sequence[str], *, deadline: float | None = None) -> set[str]:
+        """`displace`, awaited."""
+        had: set[str] = await self._arun(displace(self._layout, keys), deadline, repeatable=False)
         return had
 
     def close_tombs(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> int:

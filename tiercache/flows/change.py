@@ -52,7 +52,7 @@ async def delete(tier: Tier, key: str) -> bool:
         tier.behind(key, None)
         return change is not None and change.entry is not None
     try:
-        removed = await tier.delete(key)
+        removed = bool(await tier.displace([key])) if tier.is_fence else await tier.delete(key)
     except BaseException:
         tier.missed([key])
         raise
@@ -107,7 +107,8 @@ async def delete_many(tier: Tier, keys: Sequence[str]) -> dict[str, BackendError
         return {}
     failed: dict[str, BackendError] = {}
     try:
-        absent = await tier.delete_many(keys)
+        await tier.remove_many(keys)
+        absent = len(keys)
     except PartialFailure as partial:
         failed = partial.failed
         absent = len(keys) - len(failed)
