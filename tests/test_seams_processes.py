@@ -105,3 +105,19 @@ def test_a_value_too_large_for_redis_fences_loads_that_began_before(shared: Shar
     assert here.drain(WAIT)
     assert there.get("k") == "new" * 100
     assert here.get("k") == "new" * 100
+
+
+def test_redis_is_written_before_the_slower_store(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a slow Redis lets two sets that cross leave the loser below, where both find themselves confirmed."""
+    here, there = shared.process(), shared.process()
+    put = redis_of(there).put
+
+    def slow(*args: Any, **options: Any) -> Any:
+        here.set("k", "from here")
+        return put(*args, **options)
+
+    monkeypatch.setattr(redis_of(there), "put", slow)
+    there.set("k", "from there")
+    winner = here.get("k")
+    shared.flush_redis()
+    assert here.get("k") in (winner, None)

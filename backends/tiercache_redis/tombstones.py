@@ -25,6 +25,8 @@ from . import operations
 from .layout import TOMB, Layout, Steps, is_tombstone, value
 
 _HEAD = struct.Struct(">4sBd")
+_NOBODY = bytes(16)
+"""The mark of tombstones that stand for nothing but a gap in this store."""
 
 # ARGV: the tombstone, milliseconds that it stands. Whether an entry was there.
 BURY = b"""
@@ -86,7 +88,7 @@ def bury(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[set[str]]:
 
 def displace(layout: Layout, keys: Sequence[str]) -> Steps[set[str]]:
     """Leave a closed tombstone under each key that bars no entry below; which of them had an entry."""
-    return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 0, -math.inf) + os.urandom(16) + bytes(16), STANDS))
+    return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 0, -math.inf) + os.urandom(16) + _NOBODY, STANDS))
 
 
 def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
@@ -99,13 +101,14 @@ def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
 
 
 def overtaken(layout: Layout, tokens: Mapping[str, str]) -> Steps[set[str]]:
-    """Which keys hold something else than these tokens stand for (not: nothing, as after an eviction)."""
+    """Which keys hold something else than these tokens stand for (not: nothing, as after an eviction or `displace`)."""
     changed: set[str] = set()
     for page in operations.split(list(tokens), operations.PAGE):
-        replies = yield [(b"GETRANGE", layout.name(key), -TAG_BYTES, -TAG_BYTES // 2 - 1) for key in page]
-        changed |= {
-            key for key, reply in zip(page, replies, strict=True) if value(reply).hex() not in ("", tokens[key])
-        }
+        replies = yield [(b"GETRANGE", layout.name(key), -TAG_BYTES, -1) for key in page]
+        for key, reply in zip(page, replies, strict=True):
+            tail = value(reply)
+            if tail[: TAG_BYTES // 2].hex() not in ("", tokens[key]) and tail[TAG_BYTES // 2 :] != _NOBODY:
+                changed.add(key)
     return changed
 
 

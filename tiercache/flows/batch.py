@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..agreement import believe
 from ..entry import Entry
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
-from ..flow import Background, running_loop
+from ..flow import Background, Gather, running_loop
 from ..guard import Seen
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .read import Found, is_barred, is_believed, promote_local, raise_if_strict, refused
-from .write import begin, end, gather, settle, writable
+from .write import begin, end, gather, raise_failures, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -222,28 +222,34 @@ async def put_all(
     held = guarded.prepared_many(chain, tiers, in_guard)
     tokens = {**done, **{key: token for key, (_, token) in held.items()}}
     in_guard |= {key: entry for key, (entry, _) in held.items()}
-    flows = [
-        _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
-        for tier in tiers
-        if not tier.local and (in_guard or tier is not chain.guard)
-    ]
-    await gather(chain, flows)
+    results: list[Any] = []
+    if in_guard and chain.guard in tiers:  # first, as in `put_everywhere`
+        results = await Gather([_put_many(chain, chain.guard, in_guard, {})], chain.side_by_side)
+        unknown = set(in_guard) if isinstance(results[0], BaseException) else results[0]
+        tokens = {key: token for key, token in tokens.items() if key not in unknown}
+    flows = [_put_many(chain, tier, entries, tokens) for tier in tiers if not tier.local and tier is not chain.guard]
+    results += await Gather(flows, chain.side_by_side)
+    raise_failures(chain, results)
     await guarded.verify(chain, tokens)
 
 
-async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
+async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> set[str]:
+    """Return the keys that the tier did not take, for whatever reason."""
     now = chain.clock()
     kept = {key: taken for key, entry in entries.items() if (taken := tier.takes(entry, now)) is not None}
     refused = [key for key in entries if key not in kept]
+    failed: set[str] = set()
     try:
         if kept:
             refused += await change.put_many(tier, kept, tokens)
     except PartialFailure as partial:
+        failed = set(partial.failed)
         refused += partial.results
         for error in partial.failed.values():
             raise_if_strict(chain, error)
     if refused:
         await change.delete_many(tier, refused)  # they stay out of this tier, and so must what they replace
+    return failed.union(refused)
 
 
 async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:

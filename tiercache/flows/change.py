@@ -107,8 +107,8 @@ async def delete_many(tier: Tier, keys: Sequence[str]) -> dict[str, BackendError
         return {}
     failed: dict[str, BackendError] = {}
     try:
-        await tier.remove_many(keys)
-        absent = len(keys)
+        answer = await tier.remove_many(keys)
+        absent = answer if isinstance(answer, int) else len(keys)
     except PartialFailure as partial:
         failed = partial.failed
         absent = len(keys) - len(failed)

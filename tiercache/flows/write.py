@@ -106,11 +106,19 @@ async def put_everywhere(
         after_memory()
     held = guarded.prepared_many(chain, tiers, {key: entry})
     as_held, token = held.get(key, (entry, claimed or ""))
-
-    def entry_for(tier: Tier) -> Entry:
-        return as_held if tier is chain.guard else entry.in_class(placed[tier]) if tier in placed else entry
-
-    await gather(chain, [_put(chain, tier, key, entry_for(tier), token) for tier in tiers if not tier.local])
+    results: list[Any] = []
+    if chain.guard in tiers:  # first: of two writes that cross, the one that is second there is second below, or knows
+        results = await Gather([_put(chain, chain.guard, key, as_held)], chain.side_by_side)
+        token = "" if isinstance(results[0], BaseException) else token
+    results += await Gather(
+        [
+            _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry, token)
+            for tier in tiers
+            if not tier.local and tier is not chain.guard
+        ],
+        chain.side_by_side,
+    )
+    raise_failures(chain, results)
     await guarded.verify(chain, {key: token} if token else {})
 
 
@@ -158,10 +166,15 @@ async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
     """Run one flow a tier, side by side; the failure of a tier is a result, unless the chain is strict."""
     results = await Gather(flows, chain.side_by_side)
+    raise_failures(chain, results)
+    return results
+
+
+def raise_failures(chain: TierChain, results: Sequence[Any]) -> None:
+    """Raise what no tier may fail with, and in a strict chain the failure of a tier."""
     for result in results:
         if isinstance(result, BaseException) and (chain.strict or not isinstance(result, FAILURES)):
             raise result
-    return results
 
 
 def writable(chain: TierChain) -> list[Tier]:
