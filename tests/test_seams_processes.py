@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
+from tiercache.errors import BackendUnavailable
 from tiercache_redis import RedisBackend
 
 WAIT = 10
@@ -121,3 +122,46 @@ def test_redis_is_written_before_the_slower_store(shared: Shared, monkeypatch: p
     winner = here.get("k")
     shared.flush_redis()
     assert here.get("k") in (winner, None)
+
+
+def test_a_touch_does_not_bring_back_what_another_process_replaced(shared: Shared) -> None:
+    here, there = shared.process(memory=True), shared.process()
+    here.set("k", "old", ttl=60)
+    there.set("k", "new", ttl=60)
+    assert here.touch("k", ttl=600)  # of what its memory holds
+    assert there.get("k") == "new"
+    shared.flush_redis()
+    assert there.get("k") == "new"
+
+
+def test_a_touch_does_not_bring_back_what_another_process_deleted(shared: Shared) -> None:
+    here, there = shared.process(memory=True), shared.process()
+    here.set("k", "old", ttl=60)
+    there.delete("k")
+    here.touch("k", ttl=600)
+    assert there.get("k") is None
+    shared.flush_redis()
+    assert there.get("k") is None
+
+
+def test_a_computation_whose_load_did_not_reach_redis_does_not_overtake_what_was_written_since(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = shared.process(), shared.process()
+    busy = BackendUnavailable("no connection was free")
+    busy.tier_wide = False  # type: ignore[attr-defined]
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise busy
+
+    monkeypatch.setattr(redis_of(here), "get_seen", refuse)
+
+    def compute() -> str:
+        monkeypatch.undo()
+        there.set("k", "newer")
+        return "computed before"
+
+    assert here.get_or_set("k", compute) == "computed before"
+    assert there.get("k") == "newer"
+    shared.flush_redis()
+    assert there.get("k") in ("newer", None)

@@ -220,11 +220,12 @@ async def put_all(
     done = claimed or {}
     in_guard = {key: entry for key, entry in entries.items() if key not in done}
     held = guarded.prepared_many(chain, tiers, in_guard)
-    tokens = {**done, **{key: token for key, (_, token) in held.items()}}
+    tokens = {key: token for key, token in done.items() if token} | {key: token for key, (_, token) in held.items()}
     in_guard |= {key: entry for key, (entry, _) in held.items()}
     results: list[Any] = []
-    if in_guard and chain.guard in tiers:  # first, as in `put_everywhere`
-        results = await Gather([_put_many(chain, chain.guard, in_guard, {})], chain.side_by_side)
+    guard = chain.guard
+    if in_guard and guard is not None and guard in tiers:  # first, as in `put_everywhere`
+        results = await Gather([_put_many(chain, guard, in_guard, {})], chain.side_by_side)
         unknown = set(in_guard) if isinstance(results[0], BaseException) else results[0]
         tokens = {key: token for key, token in tokens.items() if key not in unknown}
     flows = [_put_many(chain, tier, entries, tokens) for tier in tiers if not tier.local and tier is not chain.guard]

@@ -218,7 +218,7 @@ async def _store(chain: TierChain, flight: Flight, job: Job, entry: Entry, load:
         # Followers leave as soon as memory can answer those who come after them. In a strict chain all of them wait
         # for all tiers: one that fails is an error of this computation.
         early = None if chain.strict else lambda: flight.resolve(outcome)
-        await put_everywhere(chain, flight.key, entry, early, claimed=claimed or None)
+        await put_everywhere(chain, flight.key, entry, early, claimed=claimed)
         flight.resolve(outcome)
     finally:
         await finish(chain, [mutation])

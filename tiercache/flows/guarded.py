@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from .. import envelope
 from ..entry import Entry
 from ..errors import EntryTooLarge, PartialFailure
 from ..fence import Load
-from ..journal import may_land
+from ..journal import loaded_at, may_land
 from ..tier import FAILURES, Tier
 from . import change
 
@@ -89,64 +90,108 @@ async def claim(chain: TierChain, load: Load, entry: Entry) -> str | Literal[Fal
     """Store what a load made in the guard, if nothing was changed since.
 
     Returns:
-        Its token: it is there. False: another process changed the key, so it may be stored nowhere. None: the guard
-        does not know, and is to be written as all tiers are.
+        False: another process changed the key, so it may be stored nowhere. Else the guard is done with: its token, or
+        an empty one if the guard failed, and its journal knows. None: there is no guard, or it takes no such entry.
     """
-    guard = chain.guard
-    if guard is None or load.seen is None:
-        return None
-    kept = prepared(guard, entry, chain.clock())
-    if kept is None:
-        return None
-    try:
-        stored = await guard.put_seen(load.key, kept[0], load.seen)
-    except FAILURES as error:
-        if may_land(error):
-            guard.journal.given_up({load.key: entry})
-        guard.missed([load.key])
-        return None
-    if not stored:
-        return False
-    guard.journal.took(load.key, kept[0])
-    guard.counters.puts += 1
-    return kept[1]
+    claimed, changed = await claim_many(chain, {load.key: load}, {load.key: entry})
+    return False if changed else claimed.get(load.key)
 
 
 async def claim_many(
     chain: TierChain, loads: Mapping[str, Load], entries: Mapping[str, Entry]
 ) -> tuple[dict[str, str], set[str]]:
-    """`claim` for several: the tokens of those that the guard holds now, and the keys that others have changed."""
+    """`claim` for several: the tokens of those with which the guard is done, and the keys that others have changed."""
     guard = chain.guard
     if guard is None:
         return {}, set()
-    now = chain.clock()
-    kept: dict[str, tuple[Entry, str]] = {}
-    seen: dict[str, str] = {}
-    for key, entry in entries.items():
-        token = loads[key].seen
-        if token is not None and (one := prepared(guard, entry, now)) is not None:
-            kept[key], seen[key] = one, token
-    if not kept:
-        return {}, set()
-    asked = {key: entry for key, (entry, _) in kept.items()}
+    held = prepared_many(chain, [guard], entries)
+    unsure = {key: loads[key] for key in entries if loads[key].seen is None or key not in held}
+    failed, changed = await _look_again(guard, unsure) if unsure else (set[str](), set[str]())
+    done = dict.fromkeys(failed.intersection(held), "")
+    asked = {key: one for key, one in held.items() if key not in changed and key not in failed}
+    if asked:
+        stored, unknown = await _put_seen(guard, asked, loads)
+        done |= dict.fromkeys(unknown, "") | {key: asked[key][1] for key in stored}
+        changed |= asked.keys() - stored - unknown
+    return done, changed
+
+
+async def _look_again(guard: Tier, loads: Mapping[str, Load]) -> tuple[set[str], set[str]]:
+    """Ask about loads that did not see what the guard held, or whose value it does not take.
+
+    Returns:
+        The keys of which it does not tell, and those that were changed since the load began.
+    """
     try:
-        stored = await guard.put_many_seen(asked, seen)
+        found = await guard.get_many_seen(list(loads))
     except PartialFailure as partial:
-        stored = set(partial.results or ())
-        unknown = set(partial.failed)
-        guard.journal.given_up({key: asked[key] for key, error in partial.failed.items() if may_land(error)})
-        guard.missed(list(unknown))
+        found = partial.results or {}
+    except FAILURES:
+        found = {}
+    changed: set[str] = set()
+    for key, seen in found.items():
+        load = loads[key]
+        if load.seen is not None:
+            is_newer = seen.token != load.seen
+        else:
+            load.saw(seen.token, seen.deleted_at)
+            is_newer = max(load.barred, -math.inf if seen.entry is None else loaded_at(seen.entry)) > load.began
+        if is_newer:
+            changed.add(key)
+    silent = set(loads) - set(found)
+    if silent:
+        guard.missed(list(silent))
+    return silent, changed
+
+
+async def _put_seen(
+    guard: Tier, held: Mapping[str, tuple[Entry, str]], loads: Mapping[str, Load]
+) -> tuple[set[str], set[str]]:
+    """Store entries where nothing changed; return the keys that were stored, and those of which that is not known."""
+    entries = {key: entry for key, (entry, _) in held.items()}
+    seen = {key: loads[key].seen or "" for key in held}
+    unknown: dict[str, Exception] = {}
+    stored: set[str] = set()
+    try:
+        if len(entries) == 1:
+            (key,) = entries
+            stored = {key} if await guard.put_seen(key, entries[key], seen[key]) else stored
+        else:
+            stored = await guard.put_many_seen(entries, seen)
+    except PartialFailure as partial:
+        stored, unknown = set(partial.results or ()), dict(partial.failed)
     except FAILURES as error:
-        if may_land(error):
-            guard.journal.given_up(asked)
-        guard.missed(list(asked))
-        return {}, set()
-    else:
-        unknown = set()
+        unknown = dict.fromkeys(entries, error)
+    if unknown:
+        guard.journal.given_up({key: entries[key] for key, error in unknown.items() if may_land(error)})
+        guard.missed(list(unknown))
     for key in stored:
-        guard.journal.took(key, asked[key])
+        guard.journal.took(key, entries[key])
     guard.counters.add(puts=len(stored))
-    return {key: kept[key][1] for key in stored}, set(asked) - stored - unknown
+    return stored, set(unknown)
+
+
+async def newest(chain: TierChain, load: Load, entry: Entry) -> Entry | None:
+    """Return the entry that is to be changed: this one, or what the guard holds if that is newer; None: neither."""
+    guard = chain.guard
+    if guard is None or load.seen is not None or load.key in guard.journal.pending:
+        return entry
+    try:
+        seen = await guard.get_seen(load.key)
+    except FAILURES:
+        return entry  # counted; it is as without a guard
+    load.saw(seen.token, seen.deleted_at)
+    if loaded_at(entry) <= load.barred:
+        return None
+    held, now = seen.entry, chain.clock()
+    if (
+        held is None
+        or loaded_at(held) <= loaded_at(entry)
+        or guard.journal.refuses(load.key, held)
+        or not chain.epochs.of(load.key).accepts(held.metadata, guard, now)
+    ):
+        return entry
+    return None if held.metadata.is_stale(now) else held
 
 
 async def verify(chain: TierChain, tokens: Mapping[str, str]) -> None:

@@ -63,13 +63,20 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
             found = await read(chain, key, load=load)
             if found is None:
                 return False
-            classes = await _classes_held(chain, key, found)
+            entry = await guarded.newest(chain, load, found.entry)
+            if entry is None:
+                return False
+            classes = await _classes_held(chain, key, found if entry is found.entry else Found(entry, chain.tiers[0]))
             mutation = chain.fence.mutate_with(load, running_loop())
             if mutation is None:  # somebody changed the key meanwhile: look again
                 continue
             try:
                 await settle([mutation])
-                await put_everywhere(chain, key, _with_end(found.entry, expires_at), classes=classes)
+                touched = _with_end(entry, expires_at)
+                claimed = await guarded.claim(chain, load, touched)
+                if claimed is False:  # another process did
+                    continue
+                await put_everywhere(chain, key, touched, classes=classes, claimed=claimed)
             finally:
                 await end(chain, [mutation])
             return True
@@ -107,8 +114,9 @@ async def put_everywhere(
     held = guarded.prepared_many(chain, tiers, {key: entry})
     as_held, token = held.get(key, (entry, claimed or ""))
     results: list[Any] = []
-    if chain.guard in tiers:  # first: of two writes that cross, the one that is second there is second below, or knows
-        results = await Gather([_put(chain, chain.guard, key, as_held)], chain.side_by_side)
+    guard = chain.guard
+    if guard is not None and guard in tiers:  # first: of two writes that cross, the later one there is later below
+        results = await Gather([_put(chain, guard, key, as_held)], chain.side_by_side)
         token = "" if isinstance(results[0], BaseException) else token
     results += await Gather(
         [
