@@ -165,3 +165,15 @@ def test_a_computation_whose_load_did_not_reach_redis_does_not_overtake_what_was
     assert there.get("k") == "newer"
     shared.flush_redis()
     assert there.get("k") in ("newer", None)
+
+
+def test_what_is_computed_while_another_process_deletes_is_not_stored(shared: Shared) -> None:
+    here, there = shared.process(), shared.process()
+    there.set("k", "old")
+    reached, go_on = shared.store.hold("delete")
+    deleting = shared.threads.submit(there.delete, "k")
+    assert reached.wait(WAIT)
+    assert here.get_or_set("k", lambda: "computed meanwhile") == "computed meanwhile"
+    go_on.set()
+    assert deleting.result(WAIT)
+    assert here.get("k") is None

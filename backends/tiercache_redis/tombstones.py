@@ -5,7 +5,7 @@
     mark         16 random bytes, of whoever left it
 
 A token is the first half of the last 32 bytes of what is stored, in hex: half the tag of an envelope, or the state of a
-tombstone.
+closed tombstone; of an open one zeros, which nothing has, so that no load which saw it stores anything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .layout import TOMB, Layout, Steps, is_tombstone, value
 
 _HEAD = struct.Struct(">4sBd")
 _NOBODY = bytes(16)
-"""The mark of tombstones that stand for nothing but a gap in this store."""
+"""The mark of tombstones that stand for nothing but a gap in this store; and a token that is no one's."""
 
 # ARGV: the tombstone, milliseconds that it stands. Whether an entry was there.
 BURY = b"""
@@ -125,7 +125,8 @@ def _seen(layout: Layout, key: str, data: bytes | None) -> Seen:
         return Seen()
     token = data[-TAG_BYTES : -TAG_BYTES // 2].hex()
     if is_tombstone(data):
-        return Seen(token, None, _HEAD.unpack_from(data)[2])
+        _, is_open, deleted_at = _HEAD.unpack_from(data)
+        return Seen(_NOBODY.hex() if is_open else token, None, deleted_at)
     return Seen(token, layout.entry(key, data))
 
 
