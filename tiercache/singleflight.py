@@ -137,6 +137,8 @@ class Flights:
         """Forget the computations of the parent: nobody here finishes them."""
         self._lock = threading.Lock()
         self._flights: dict[tuple[str, Kind], Flight] = {}
+        self._changes = [0] * _CHANGES
+        self._clearings = 0
 
     def join(self, key: str, kind: Kind = "find") -> tuple[Flight, bool]:
         """Return the computation of the key and whether the caller has to lead it.
@@ -170,13 +172,18 @@ class Flights:
                     followed[key] = flight
         return led, followed
 
-    def start(self, key: str) -> Flight | None:
-        """Return a new computation of the key; None: there is one, or the caller is part of one."""
+    def version(self, key: str) -> tuple[int, int]:
+        """Return what is another one once the key was changed: what was read before is nothing to serve others then."""
+        return self._changes[hash(key) % _CHANGES], self._clearings
+
+    def start(self, key: str, version: tuple[int, int]) -> Flight | None:
+        """Return a new computation of the key; None: there is one, or the caller is part of one, or the key was changed
+        since it had this version."""
         if any(flight.key == key and flight.table is self for flight in computing()):
             return None
         with self._lock:
             flight = self._flights.get((key, "find"))
-            if flight is not None and not flight.is_lost:
+            if version != self.version(key) or (flight is not None and not flight.is_lost):
                 return None
             flight = self._flights[key, "find"] = Flight(key, self)
             return flight
@@ -194,18 +201,22 @@ class Flights:
 
     def forget(self, key: str) -> None:
         """The key was changed: nobody joins the computations that began before."""
-        if self._flights:
-            with self._lock:
+        with self._lock:
+            self._changes[hash(key) % _CHANGES] += 1
+            if self._flights:
                 for kind in _KINDS:
                     self._flights.pop((key, kind), None)
 
     def forget_prefix(self, prefix: str) -> None:
         """`forget` for all keys below a prefix."""
         with self._lock:
+            self._clearings += 1
             for slot in [slot for slot in self._flights if slot[0].startswith(prefix)]:
                 del self._flights[slot]
 
 
+_CHANGES = 1024
+"""Counters of changes, which the keys share."""
 _KINDS: tuple[Kind, ...] = ("find", "renew", "aside")
 
 

@@ -48,13 +48,15 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
         ComputeTimeout: the caller's patience ended first, and there is nothing else to serve.
         Exception: what the factory raised, for every caller that waited.
     """
+    version = chain.flights.version(key)
     if kind == "find" and (held := in_memory(chain, key, job)) is not None:
-        return await _serve(chain, key, job, held)
+        return await _serve(chain, key, job, held, version)
     patience = job.patience()
     while True:
+        version = chain.flights.version(key)
         flight, leads = chain.flights.join(key, kind)
         if not leads and flight.spare is not None and job.at_once(key, flight.spare):
-            return await _serve(chain, key, job, flight.spare)
+            return await _serve(chain, key, job, flight.spare, version)
         if leads:
             worker = chain.factories if patience.is_bounded else None
             await Lead([flight], compute(chain, flight, job, kind), worker)
@@ -68,7 +70,7 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
         if outcome.tier is not None and outcome.entry is not None:
             found = Found(outcome.entry, outcome.tier)
             if job.at_once(key, found):
-                return await _serve(chain, key, job, found)
+                return await _serve(chain, key, job, found, version)
             continue  # a stale one that the leader took and this caller does not
         if outcome.abandoned or (outcome.absent and not leads):
             continue
@@ -117,17 +119,21 @@ def in_memory(chain: TierChain, key: str, job: Job) -> Found | None:
     return found
 
 
-async def _serve(chain: TierChain, key: str, job: Job, found: Found) -> Answer:
+async def _serve(chain: TierChain, key: str, job: Job, found: Found, version: tuple[int, int]) -> Answer:
     job.count_stale(found)
-    await refresh(chain, key, job, found)
+    await refresh(chain, key, job, found, version)
     return Answer(Outcome(found.entry, found.tier))
 
 
-async def refresh(chain: TierChain, key: str, job: Job, found: Found) -> None:
-    """Look for something newer in the background, and compute it if there is nothing, exactly once."""
+async def refresh(chain: TierChain, key: str, job: Job, found: Found, version: tuple[int, int]) -> None:
+    """Look for something newer in the background, and compute it if there is nothing, exactly once.
+
+    Not where the key was changed since it had this version: those who come after that must not be served what was found
+    before.
+    """
     if not job.wants_newer(found) or chain.pauses.holds(key, chain.clock()):
         return
-    flight = chain.flights.start(key)
+    flight = chain.flights.start(key, version)
     if flight is None:
         return
     flight.spare = found

@@ -42,9 +42,11 @@ async def obtain_many(chain: TierChain, keys: Sequence[str], job: Job, kind: Kin
     patience = job.patience()
     answers: dict[str, Answer] = {}
     stale: dict[str, Found] = {}
+    versions = {key: chain.flights.version(key) for key in keys}
     if kind == "find":
         _take_from_memory(chain, keys, job, answers, stale)
     while waiting := [key for key in keys if key not in answers]:
+        versions |= {key: chain.flights.version(key) for key in waiting}
         led, followed = chain.flights.join_many(waiting, kind)
         if led:
             worker = chain.factories if patience.is_bounded else None
@@ -64,7 +66,7 @@ async def obtain_many(chain: TierChain, keys: Sequence[str], job: Job, kind: Kin
                 _serve(key, job, found, answers, stale)
         if stuck:
             await _alone(chain, stuck, job, kind, patience, answers)
-    await refresh_many(chain, stale, job)
+    await refresh_many(chain, stale, job, versions)
     return answers
 
 
@@ -128,12 +130,17 @@ async def _alone(
             answers[key] = Answer(Outcome(found.entry, found.tier))
 
 
-async def refresh_many(chain: TierChain, stale: Mapping[str, Found], job: Job) -> None:
+async def refresh_many(
+    chain: TierChain, stale: Mapping[str, Found], job: Job, versions: Mapping[str, tuple[int, int]]
+) -> None:
     """Compute stale values anew in the background: one call of the factory for those that nobody refreshes yet."""
     now = chain.clock()
     flights: dict[str, Flight] = {}
     for key, found in stale.items():
-        if not chain.pauses.holds(key, now) and (flight := chain.flights.start(key)) is not None:
+        if chain.pauses.holds(key, now):
+            continue
+        flight = chain.flights.start(key, versions[key])
+        if flight is not None:
             flight.spare = found
             flights[key] = flight
     if not flights:
