@@ -1,4 +1,4 @@
-"""A stale value that is being refreshed, and a key that is changed meanwhile: who comes later is served nothing older."""
+"""A stale value that is being refreshed while its key is changed: who comes later is served nothing older."""
 
 from __future__ import annotations
 
