@@ -81,9 +81,17 @@ class Journal:
         fork.register(self)
 
     def after_fork(self) -> None:
-        """Leave the entries that wait to the parent, which writes them; what was missed stays missed."""
+        """Leave the entries that wait to the parent, which writes them; what was missed stays missed.
+
+        Until the parent has written them, what they replace is not to be read here.
+        """
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
+        for key, change in self.pending.items():
+            if change.entry is not None:
+                before, late = math.nextafter(loaded_at(change.entry), -math.inf), self._late.get(key)
+                as_of = before if late is None else max(before, late.as_of)
+                self._late[key] = _Late(as_of, time.monotonic() + LATE)
         self.pending = {key: change for key, change in self.pending.items() if change.entry is None}
         self._queued, self._bytes, self._deletes = 0, 0, len(self.pending)
 
