@@ -245,14 +245,16 @@ class Journal:
         """Forget the names of the missed keys of one namespace; first nothing old in it may be believed any more."""
         with self._lock:
             oldest = next((key for key, change in self.pending.items() if change.entry is None), None)
-        if oldest is None:
-            return
-        start = oldest.partition(":")[0] + ":"
+            if oldest is None:
+                return
+            start = oldest.partition(":")[0] + ":"
+            known = {key: one for key, one in self.pending.items() if one.entry is None and key.startswith(start)}
         for tell in self.on_overflow:
             tell(start[:-1])
         with self._lock:
-            for key in [key for key, one in self.pending.items() if one.entry is None and key.startswith(start)]:
-                self._drop(key)
+            for key, change in known.items():
+                if self.pending.get(key) is change:  # else it was changed after the mark, which says nothing of that
+                    self._drop(key)
 
     def _forget_late(self, now: float) -> None:
         """Make room among the late writes: those that are over, else the oldest, by refusing all as old as it."""
