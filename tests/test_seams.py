@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from tests.conftest import FakeClock
+from tests.support import RemoteBackend
+from tiercache import Cache, Tier, TierChain
 from tiercache.entry import Entry, Metadata
+from tiercache.flow import drive
+from tiercache.hearsay import ask
 from tiercache.journal import Journal
+from tiercache.missed import KEY, Report, entry_of
 
 WAIT = 10
 
@@ -28,3 +34,19 @@ def test_a_change_missed_while_the_names_of_others_are_forgotten_is_remembered()
     journal.missed_change(["n:1", "n:2", "n:3"])
     assert "n:1" in journal.pending
     assert "n:2" not in journal.pending
+
+
+def test_what_was_heard_of_a_tier_holds_while_nobody_can_be_asked(clock: FakeClock) -> None:
+    upper, lower = RemoteBackend(clock, name="upper"), RemoteBackend(clock, name="lower")
+    tiers = [Tier(upper, name="upper", breaker=False), Tier(lower, name="lower", breaker=False)]
+    with Cache(TierChain(*tiers, clock=clock), namespace="n") as cache:
+        lower.entries["n:k"] = entry("old", clock() - 1)
+        upper.entries[KEY] = entry_of(Report(missing={"lower": {"another": clock()}}))
+        assert cache.get("k") is None  # another process holds a change of it
+        upper.break_down()
+        drive(ask(cache.chain.missed, cache.chain.side_by_side, tiers[1]))
+        assert cache.get("k") is None
+        upper.faults.clear()
+        upper.entries[KEY] = entry_of(Report())
+        drive(ask(cache.chain.missed, cache.chain.side_by_side, tiers[1]))
+        assert cache.get("k") == b"old"
