@@ -65,8 +65,26 @@ class Guard(Protocol):
         """Leave open tombstones, named by 16 bytes of their maker; return the keys that had entries."""
         ...
 
-    def displace(self, keys: Sequence[str], *, deadline: float | None = None) -> set[str]:
-        """Remove entries that slower stores may go on holding: loads that began before store nothing; as for `bury`."""
+    def displace(
+        self,
+        keys: Sequence[str],
+        state: bytes,
+        seen: Mapping[str, str] | None = None,
+        gap: bool = False,
+        *,
+        deadline: float | None = None,
+    ) -> set[str]:
+        """Leave closed tombstones that bar nothing below; return the keys where that was done.
+
+        Loads that began before store nothing then.
+
+        Args:
+            keys: whose entries slower stores may go on holding, or take anew.
+            state: 16 random bytes; in hex they are the token.
+            seen: only where that which was seen is still there; None: everywhere.
+            gap: `overtaken` takes it for nothing: the store had missed changes, and loses what it holds.
+            deadline: as everywhere.
+        """
         ...
 
     def close_tombs(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> int:

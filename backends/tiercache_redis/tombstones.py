@@ -86,9 +86,22 @@ def bury(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[set[str]]:
     return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 1, layout.clock()) + os.urandom(16) + mark, OPEN))
 
 
-def displace(layout: Layout, keys: Sequence[str]) -> Steps[set[str]]:
-    """Leave a closed tombstone under each key that bars no entry below; which of them had an entry."""
-    return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 0, -math.inf) + os.urandom(16) + _NOBODY, STANDS))
+def displace(
+    layout: Layout, keys: Sequence[str], state: bytes, seen: Mapping[str, str] | None, *, gap: bool
+) -> Steps[set[str]]:
+    """Leave closed tombstones that bar no entry below, where that lies which was seen; return where they were left."""
+    tomb = _HEAD.pack(TOMB, 0, -math.inf) + state + (_NOBODY if gap else state)
+    if seen is None:
+        yield from _leave(layout, keys, tomb, STANDS)
+        return set(keys)
+    left: set[str] = set()
+    for page in operations.split(list(keys), operations.PAGE):
+        replies = yield [
+            (b"EVAL", operations.REPLACE, 1, layout.name(key), bytes.fromhex(seen[key]), int(STANDS * 1000), tomb)
+            for key in page
+        ]
+        left |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
+    return left
 
 
 def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
@@ -101,7 +114,7 @@ def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
 
 
 def overtaken(layout: Layout, tokens: Mapping[str, str]) -> Steps[set[str]]:
-    """Which keys hold something else than these tokens stand for (not: nothing, as after an eviction or `displace`)."""
+    """Which keys hold something else than these tokens stand for (not: nothing, as after an eviction, or a gap)."""
     changed: set[str] = set()
     for page in operations.split(list(tokens), operations.PAGE):
         replies = yield [(b"GETRANGE", layout.name(key), -TAG_BYTES, -1) for key in page]
@@ -191,15 +204,40 @@ class Tombstones:
         had: set[str] = await self._arun(bury(self._layout, keys, mark), deadline, repeatable=False)
         return had
 
-    def displace(self, keys: Sequence[str], *, deadline: float | None = None) -> set[str]:
-        """Leave tombstones in place of entries that only this store loses; return the keys that had some."""
-        had: set[str] = self._run(displace(self._layout, keys), deadline, repeatable=False)
-        return had
+    def displace(
+        self,
+        keys: Sequence[str],
+        state: bytes,
+        seen: Mapping[str, str] | None = None,
+        gap: bool = False,
+        *,
+        deadline: float | None = None,
+    ) -> set[str]:
+        """Leave tombstones with this state in place of entries that only this store loses; return where that was done.
 
-    async def adisplace(self, keys: Sequence[str], *, deadline: float | None = None) -> set[str]:
+        Args:
+            keys: whose.
+            state: 16 random bytes; in hex they are the token.
+            seen: only where that which was seen is still there.
+            gap: it is no change of the keys, only this store has to lose what it holds.
+            deadline: as everywhere.
+        """
+        left: set[str] = self._run(displace(self._layout, keys, state, seen, gap=gap), deadline, repeatable=False)
+        return left
+
+    async def adisplace(
+        self,
+        keys: Sequence[str],
+        state: bytes,
+        seen: Mapping[str, str] | None = None,
+        gap: bool = False,
+        *,
+        deadline: float | None = None,
+    ) -> set[str]:
         """`displace`, awaited."""
-        had: set[str] = await self._arun(displace(self._layout, keys), deadline, repeatable=False)
-        return had
+        steps = displace(self._layout, keys, state, seen, gap=gap)
+        left: set[str] = await self._arun(steps, deadline, repeatable=False)
+        return left
 
     def close_tombs(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> int:
         """Close those of these tombstones that still stand; return how many."""

@@ -217,40 +217,32 @@ async def put_all(
             await _put_many(chain, tier, entries, {})
     if after_memory is not None:
         after_memory()
-    done = claimed or {}
-    in_guard = {key: entry for key, entry in entries.items() if key not in done}
-    held = guarded.prepared_many(chain, tiers, in_guard)
-    tokens = {key: token for key, token in done.items() if token} | {key: token for key, (_, token) in held.items()}
-    in_guard |= {key: entry for key, (entry, _) in held.items()}
+    tokens = dict(claimed or {})
     results: list[Any] = []
-    guard = chain.guard
-    if in_guard and guard is not None and guard in tiers:  # first, as in `put_everywhere`
-        results = await Gather([_put_many(chain, guard, in_guard, {})], chain.side_by_side)
-        unknown = set(in_guard) if isinstance(results[0], BaseException) else results[0]
-        tokens = {key: token for key, token in tokens.items() if key not in unknown}
+    unclaimed = {key: entry for key, entry in entries.items() if key not in tokens}
+    if unclaimed and chain.guard in tiers:  # first, as in `put_everywhere`
+        results = await Gather([guarded.put(chain, unclaimed)], chain.side_by_side)
+        tokens |= results[0] if isinstance(results[0], dict) else {}
+    tokens = {key: token for key, token in tokens.items() if token}
     flows = [_put_many(chain, tier, entries, tokens) for tier in tiers if not tier.local and tier is not chain.guard]
     results += await Gather(flows, chain.side_by_side)
     raise_failures(chain, results)
     await guarded.verify(chain, tokens)
 
 
-async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> set[str]:
-    """Return the keys that the tier did not take, for whatever reason."""
+async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
     now = chain.clock()
     kept = {key: taken for key, entry in entries.items() if (taken := tier.takes(entry, now)) is not None}
     refused = [key for key in entries if key not in kept]
-    failed: set[str] = set()
     try:
         if kept:
             refused += await change.put_many(tier, kept, tokens)
     except PartialFailure as partial:
-        failed = set(partial.failed)
         refused += partial.results
         for error in partial.failed.values():
             raise_if_strict(chain, error)
     if refused:
         await change.delete_many(tier, refused)  # they stay out of this tier, and so must what they replace
-    return failed.union(refused)
 
 
 async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:

@@ -52,7 +52,7 @@ async def delete(tier: Tier, key: str) -> bool:
         tier.behind(key, None)
         return change is not None and change.entry is not None
     try:
-        removed = bool(await tier.displace([key])) if tier.is_fence else await tier.delete(key)
+        removed = bool(await tier.remove_many([key])) if tier.is_fence else await tier.delete(key)
     except BaseException:
         tier.missed([key])
         raise

@@ -86,12 +86,37 @@ def prepared_many(
     return {key: one for key, one in held.items() if one is not None}
 
 
+async def put(chain: TierChain, entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Store entries in the guard, whatever it holds; those that it does not take displace what they replace.
+
+    Returns:
+        The tokens of those with which it went well.
+    """
+    guard = chain.guard
+    if guard is None:
+        return {}
+    held = prepared_many(chain, [guard], entries)
+    tokens = await _displace(guard, [key for key in entries if key not in held])
+    if len(held) == 1:
+        (key,) = held
+        await change.put(guard, key, held[key][0])
+    elif held:
+        try:
+            failed = await change.put_many(guard, {key: entry for key, (entry, _) in held.items()}, {})
+        except PartialFailure as partial:
+            if chain.strict:
+                raise next(iter(partial.failed.values())) from None
+            failed = [*partial.failed, *partial.results]
+        held = {key: one for key, one in held.items() if key not in failed}
+    return tokens | {key: token for key, (_, token) in held.items()}
+
+
 async def claim(chain: TierChain, load: Load, entry: Entry) -> str | Literal[False] | None:
     """Store what a load made in the guard, if nothing was changed since.
 
     Returns:
         False: another process changed the key, so it may be stored nowhere. Else the guard is done with: its token, or
-        an empty one if the guard failed, and its journal knows. None: there is no guard, or it takes no such entry.
+        an empty one if the guard failed, and its journal knows. None: there is no guard.
     """
     claimed, changed = await claim_many(chain, {load.key: load}, {load.key: entry})
     return False if changed else claimed.get(load.key)
@@ -104,20 +129,45 @@ async def claim_many(
     guard = chain.guard
     if guard is None:
         return {}, set()
+    unseen = {key: loads[key] for key in entries if loads[key].seen is None}
+    failed, changed = await _look_again(guard, unseen) if unseen else (set[str](), set[str]())
+    done = dict.fromkeys(failed, "")
     held = prepared_many(chain, [guard], entries)
-    unsure = {key: loads[key] for key in entries if loads[key].seen is None or key not in held}
-    failed, changed = await _look_again(guard, unsure) if unsure else (set[str](), set[str]())
-    done = dict.fromkeys(failed.intersection(held), "")
-    asked = {key: one for key, one in held.items() if key not in changed and key not in failed}
-    if asked:
-        stored, unknown = await _put_seen(guard, asked, loads)
-        done |= dict.fromkeys(unknown, "") | {key: asked[key][1] for key in stored}
-        changed |= asked.keys() - stored - unknown
+    asked = [key for key in entries if key not in changed and key not in failed]
+    taken = {key: held[key] for key in asked if key in held}
+    if taken:
+        stored, unknown = await _put_seen(guard, taken, loads)
+        done |= dict.fromkeys(unknown, "") | {key: taken[key][1] for key in stored}
+        changed |= taken.keys() - stored - unknown
+    others = [key for key in asked if key not in held]
+    if others:
+        try:
+            displaced = await _displace(guard, others, {key: loads[key].seen or "" for key in others})
+        except FAILURES:
+            done |= dict.fromkeys(others, "")  # counted
+        else:
+            done |= displaced
+            changed |= set(others) - set(displaced)
     return done, changed
 
 
+async def _displace(guard: Tier, keys: Sequence[str], seen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Have the guard lose what it does not take; return the tokens of where it did."""
+    if not keys:
+        return {}
+    state = os.urandom(16)
+    try:
+        displaced = await guard.displace(keys, state, seen)
+    except BaseException:
+        guard.missed(keys)
+        raise
+    for key in displaced:
+        guard.journal.took(key, None)
+    return dict.fromkeys(displaced, state.hex())
+
+
 async def _look_again(guard: Tier, loads: Mapping[str, Load]) -> tuple[set[str], set[str]]:
-    """Ask about loads that did not see what the guard held, or whose value it does not take.
+    """Ask about loads that did not see what the guard held.
 
     Returns:
         The keys of which it does not tell, and those that were changed since the load began.
@@ -131,12 +181,8 @@ async def _look_again(guard: Tier, loads: Mapping[str, Load]) -> tuple[set[str],
     changed: set[str] = set()
     for key, seen in found.items():
         load = loads[key]
-        if load.seen is not None:
-            is_newer = seen.token != load.seen
-        else:
-            load.saw(seen.token, seen.deleted_at)
-            is_newer = max(load.barred, -math.inf if seen.entry is None else loaded_at(seen.entry)) > load.began
-        if is_newer:
+        load.saw(seen.token, seen.deleted_at)
+        if max(load.barred, -math.inf if seen.entry is None else loaded_at(seen.entry)) > load.began:
             changed.add(key)
     silent = set(loads) - set(found)
     if silent:

@@ -105,24 +105,22 @@ async def put_everywhere(
         claimed: the token under which the guard holds it already.
     """
     placed = classes or {}
-    tiers = [tier for tier in writable(chain) if claimed is None or tier is not chain.guard]
+    tiers = [tier for tier in writable(chain) if tier is not chain.guard]
     for tier in tiers:
         if tier.local:
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
-    held = guarded.prepared_many(chain, tiers, {key: entry})
-    as_held, token = held.get(key, (entry, claimed or ""))
     results: list[Any] = []
-    guard = chain.guard
-    if guard is not None and guard in tiers:  # first: of two writes that cross, the later one there is later below
-        results = await Gather([_put(chain, guard, key, as_held)], chain.side_by_side)
-        token = "" if isinstance(results[0], BaseException) else token
+    token = claimed or ""
+    if claimed is None and chain.guard is not None:  # first: of two writes that cross, the later there is later below
+        results = await Gather([guarded.put(chain, {key: entry})], chain.side_by_side)
+        token = results[0].get(key, "") if isinstance(results[0], dict) else ""
     results += await Gather(
         [
             _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry, token)
             for tier in tiers
-            if not tier.local and tier is not chain.guard
+            if not tier.local
         ],
         chain.side_by_side,
     )
