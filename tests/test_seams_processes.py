@@ -177,3 +177,16 @@ def test_what_is_computed_while_another_process_deletes_is_not_stored(shared: Sh
     go_on.set()
     assert deleting.result(WAIT)
     assert here.get("k") is None
+
+
+def test_a_value_too_large_for_redis_that_waits_to_be_written_is_not_hidden_by_an_older_one(shared: Shared) -> None:
+    here, there = shared.process(write="behind", max_entry_bytes=100), shared.process()
+    there.set("k", "old")
+    reached, go_on = shared.store.hold("put_many")
+    here.set("k", "new" * 100)
+    assert reached.wait(WAIT)
+    assert there.get("k") is None
+    assert here.get("k") == "new" * 100
+    go_on.set()
+    assert here.drain(WAIT)
+    assert there.get("k") == "new" * 100

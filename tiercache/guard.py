@@ -67,19 +67,19 @@ class Guard(Protocol):
 
     def displace(
         self,
-        keys: Sequence[str],
+        keys: Mapping[str, float],
         state: bytes,
         seen: Mapping[str, str] | None = None,
         gap: bool = False,
         *,
         deadline: float | None = None,
     ) -> set[str]:
-        """Leave closed tombstones that bar nothing below; return the keys where that was done.
+        """Leave closed tombstones in place of entries that this store does not take; return where that was done.
 
         Loads that began before store nothing then.
 
         Args:
-            keys: whose entries slower stores may go on holding, or take anew.
+            keys: whose, and until which moment (Unix seconds) entries in slower stores are refused.
             state: 16 random bytes; in hex they are the token.
             seen: only where that which was seen is still there; None: everywhere.
             gap: `overtaken` takes it for nothing: the store had missed changes, and loses what it holds.

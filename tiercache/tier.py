@@ -217,14 +217,16 @@ class Tier:
         return Call(self, "bury", (keys, mark), self._batch_timeout(len(keys)))
 
     def displace(
-        self, keys: Sequence[str], state: bytes, seen: Mapping[str, str] | None = None, *, gap: bool = False
+        self, keys: Mapping[str, float], state: bytes, seen: Mapping[str, str] | None = None, *, gap: bool = False
     ) -> Call[set[str]]:
         """Ask a guard to lose entries in such a way that loads which began before store nothing."""
         return Call(self, "displace", (keys, state, seen, gap), self._batch_timeout(len(keys)))
 
     def remove_many(self, keys: Sequence[str]) -> Call[Any]:
         """Ask to remove entries, in the way that the tier's part in the chain asks for."""
-        return self.displace(keys, os.urandom(16), gap=True) if self.is_fence else self.delete_many(keys)
+        if self.is_fence:
+            return self.displace(dict.fromkeys(keys, -math.inf), os.urandom(16), gap=True)
+        return self.delete_many(keys)
 
     def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
         """Ask a guard to close them."""

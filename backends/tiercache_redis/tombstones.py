@@ -10,7 +10,6 @@ closed tombstone; of an open one zeros, which nothing has, so that no load which
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -83,23 +82,30 @@ def put_many_seen(layout: Layout, entries: Mapping[str, Entry], tokens: Mapping[
 
 def bury(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[set[str]]:
     """Leave an open tombstone under each key; which of them had an entry."""
-    return (yield from _leave(layout, keys, _HEAD.pack(TOMB, 1, layout.clock()) + os.urandom(16) + mark, OPEN))
+    had: set[str] = set()
+    tomb = _HEAD.pack(TOMB, 1, layout.clock()) + os.urandom(16) + mark
+    for page in operations.split(list(keys), operations.PAGE):
+        replies = yield [(b"EVAL", BURY, 1, layout.name(key), tomb, int(OPEN * 1000)) for key in page]
+        had |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
+    return had
 
 
 def displace(
-    layout: Layout, keys: Sequence[str], state: bytes, seen: Mapping[str, str] | None, *, gap: bool
+    layout: Layout, keys: Mapping[str, float], state: bytes, seen: Mapping[str, str] | None, *, gap: bool
 ) -> Steps[set[str]]:
-    """Leave closed tombstones that bar no entry below, where that lies which was seen; return where they were left."""
-    tomb = _HEAD.pack(TOMB, 0, -math.inf) + state + (_NOBODY if gap else state)
-    if seen is None:
-        yield from _leave(layout, keys, tomb, STANDS)
-        return set(keys)
+    """Leave closed tombstones, where that lies which was seen; return where they were left."""
+    end = state + (_NOBODY if gap else state)
+    tombs = {key: _HEAD.pack(TOMB, 0, moment) + end for key, moment in keys.items()}
     left: set[str] = set()
+    stands = int(STANDS * 1000)
     for page in operations.split(list(keys), operations.PAGE):
-        replies = yield [
-            (b"EVAL", operations.REPLACE, 1, layout.name(key), bytes.fromhex(seen[key]), int(STANDS * 1000), tomb)
-            for key in page
-        ]
+        if seen is None:
+            replies = yield [(b"SET", layout.name(key), tombs[key], b"PX", stands) for key in page]
+        else:
+            replies = yield [
+                (b"EVAL", operations.REPLACE, 1, layout.name(key), bytes.fromhex(seen[key]), stands, tombs[key])
+                for key in page
+            ]
         left |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
     return left
 
@@ -123,14 +129,6 @@ def overtaken(layout: Layout, tokens: Mapping[str, str]) -> Steps[set[str]]:
             if tail[: TAG_BYTES // 2].hex() not in ("", tokens[key]) and tail[TAG_BYTES // 2 :] != _NOBODY:
                 changed.add(key)
     return changed
-
-
-def _leave(layout: Layout, keys: Sequence[str], tomb: bytes, seconds: float) -> Steps[set[str]]:
-    had: set[str] = set()
-    for page in operations.split(list(keys), operations.PAGE):
-        replies = yield [(b"EVAL", BURY, 1, layout.name(key), tomb, int(seconds * 1000)) for key in page]
-        had |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
-    return had
 
 
 def _seen(layout: Layout, key: str, data: bytes | None) -> Seen:
@@ -206,7 +204,7 @@ class Tombstones:
 
     def displace(
         self,
-        keys: Sequence[str],
+        keys: Mapping[str, float],
         state: bytes,
         seen: Mapping[str, str] | None = None,
         gap: bool = False,
@@ -216,7 +214,7 @@ class Tombstones:
         """Leave tombstones with this state in place of entries that only this store loses; return where that was done.
 
         Args:
-            keys: whose.
+            keys: whose, and until which moment (Unix seconds) entries below are barred.
             state: 16 random bytes; in hex they are the token.
             seen: only where that which was seen is still there.
             gap: it is no change of the keys, only this store has to lose what it holds.
@@ -227,7 +225,7 @@ class Tombstones:
 
     async def adisplace(
         self,
-        keys: Sequence[str],
+        keys: Mapping[str, float],
         state: bytes,
         seen: Mapping[str, str] | None = None,
         gap: bool = False,

@@ -96,7 +96,7 @@ async def put(chain: TierChain, entries: Mapping[str, Entry]) -> dict[str, str]:
     if guard is None:
         return {}
     held = prepared_many(chain, [guard], entries)
-    tokens = await _displace(guard, [key for key in entries if key not in held])
+    tokens = await _displace(guard, {key: entry for key, entry in entries.items() if key not in held})
     if len(held) == 1:
         (key,) = held
         await change.put(guard, key, held[key][0])
@@ -139,7 +139,7 @@ async def claim_many(
         stored, unknown = await _put_seen(guard, taken, loads)
         done |= dict.fromkeys(unknown, "") | {key: taken[key][1] for key in stored}
         changed |= taken.keys() - stored - unknown
-    others = [key for key in asked if key not in held]
+    others = {key: entries[key] for key in asked if key not in held}
     if others:
         try:
             displaced = await _displace(guard, others, {key: loads[key].seen or "" for key in others})
@@ -151,15 +151,16 @@ async def claim_many(
     return done, changed
 
 
-async def _displace(guard: Tier, keys: Sequence[str], seen: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Have the guard lose what it does not take; return the tokens of where it did."""
-    if not keys:
+async def _displace(guard: Tier, entries: Mapping[str, Entry], seen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Have the guard lose what entries replace that it does not take, and bar older ones; return the tokens."""
+    if not entries:
         return {}
     state = os.urandom(16)
     try:
-        displaced = await guard.displace(keys, state, seen)
+        before = {key: math.nextafter(loaded_at(entry), -math.inf) for key, entry in entries.items()}
+        displaced = await guard.displace(before, state, seen)
     except BaseException:
-        guard.missed(keys)
+        guard.missed(list(entries))
         raise
     for key in displaced:
         guard.journal.took(key, None)
