@@ -5,9 +5,10 @@ Two caches that share a real Redis and a slower store stand for two processes; o
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -190,3 +191,30 @@ def test_a_value_too_large_for_redis_that_waits_to_be_written_is_not_hidden_by_a
     go_on.set()
     assert here.drain(WAIT)
     assert there.get("k") == "new" * 100
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_who_joins_a_computation_after_another_process_changed_the_key_gets_what_is_there(
+    shared: Shared, many: bool
+) -> None:
+    here, there = shared.process(), shared.process()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def ask(factory: Callable[[], str]) -> Any:
+        if many:
+            return here.get_or_set_many(["k"], lambda keys: [factory()])["k"]
+        return here.get_or_set("k", factory)
+
+    def slow() -> str:
+        begun.set()
+        assert go_on.wait(WAIT)
+        return "computed before"
+
+    leading = shared.threads.submit(ask, slow)
+    assert begun.wait(WAIT)
+    there.set("k", "newer")
+    joining = shared.threads.submit(ask, lambda: "not wanted")
+    time.sleep(0.2)
+    go_on.set()
+    assert leading.result(WAIT) == "computed before"
+    assert joining.result(WAIT) == "newer"
