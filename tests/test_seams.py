@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import FakeClock
 from tests.support import RemoteBackend
 from tiercache import Cache, Tier, TierChain
@@ -50,3 +52,23 @@ def test_what_was_heard_of_a_tier_holds_while_nobody_can_be_asked(clock: FakeClo
         upper.entries[KEY] = entry_of(Report())
         drive(ask(cache.chain.missed, cache.chain.side_by_side, tiers[1]))
         assert cache.get("k") == b"old"
+
+
+def test_entries_that_are_not_written_before_the_end_leave_nothing_older(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiercache.chain.DRAIN_TIMEOUT", 0.3)
+    upper, lower = RemoteBackend(clock, name="upper"), RemoteBackend(clock, name="lower")
+
+    def process() -> Cache:
+        behind = Tier(lower, name="lower", write="behind", breaker=False)
+        return Cache(TierChain(Tier(upper, name="upper", breaker=False), behind, clock=clock), namespace="n")
+
+    lower.entries["n:k"] = entry("old", clock() - 1)
+    with process() as here:
+        lower.break_down()
+        here.set("k", "new")
+    lower.faults.clear()
+    del upper.entries["n:k"]  # evicted
+    with process() as there:
+        assert there.get("k") is None

@@ -160,9 +160,9 @@ class Hearsay:
 
     def close(self) -> None:
         """End; what is pending is nobody's any more, and after a while the others take this process for dead."""
-        self._closed = True
+        closed, self._closed = self._closed, True
         ticker.stop(self.tick)
-        if self._missed.outdated:
+        if self._missed.outdated or (self._missed.unsaid and not closed):
             self._round(())
         self._pool.close()
 

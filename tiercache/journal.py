@@ -207,13 +207,12 @@ class Journal:
                 self._replace(key, Change(None))
 
     def abandon(self) -> int:
-        """Give up the entries that wait (the process ends); return how many."""
+        """Give up the entries that wait (the process ends), but not what they were to replace; return how many."""
         with self._lock:
             lost = self._queued
             self.dropped += lost
-            self.pending = {key: change for key, change in self.pending.items() if change.entry is None}
-            self._queued = self._bytes = 0
-            self._room.notify_all()
+            for key in [key for key, change in self.pending.items() if change.entry is not None]:
+                self._replace(key, Change(None))
         return lost
 
     def _replace(self, key: str, change: Change) -> None:
