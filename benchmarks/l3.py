@@ -72,7 +72,7 @@ def _hits(store: Store, name: str, size: int, scale: Scale) -> Iterator[Row]:
     prefix = f"{size}/"
     keys = [f"key-{number}" for number in range(KEYS)]
     asked = list(islice(cycle(keys), CALLS))
-    chain = TierChain(MemoryBackend(max_entries=ROOM), store.backend(prefix), strict=True)
+    chain = TierChain(MemoryBackend(max_entries=ROOM), store.backend(prefix), strict=True, epoch_refresh=None)
     with asyncio.Runner() as runner, Cache(chain) as cache:
         cache.set_many(dict.fromkeys(keys, payload))
         listed = store.names(prefix)

@@ -28,6 +28,7 @@ AREAS = {
     "azure": "azure_l3",
     "disk": "disk",
     "stampede": "stampede",
+    "coherence": "coherence",
 }
 
 

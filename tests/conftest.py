@@ -76,6 +76,20 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[servers.RedisCluster]:
+    """A real Redis Cluster of three primaries and a replica; leave it as it was."""
+    with _started(servers.redis_cluster) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels() -> Iterator[servers.RedisSentinels]:
+    """A primary, a replica and three sentinels; leave them as they were."""
+    with _started(servers.redis_sentinels) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[servers.S3Server]:
     """A real S3 server: SeaweedFS."""
     with _started(servers.seaweedfs_server) as server:

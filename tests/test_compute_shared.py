@@ -20,8 +20,10 @@ from tiercache_redis import RedisBackend
 @pytest.fixture
 def caches(redis_url: str, s3_prefix: str) -> Iterator[tuple[Cache, Cache]]:
     slow = RemoteBackend(time.time)
+    # Without notices, so that memory still holds what another process has replaced.
     chains = [
-        TierChain(MemoryBackend(), RedisBackend(redis_url, prefix=s3_prefix, timeout=5), Tier(slow)) for _ in range(2)
+        TierChain(MemoryBackend(), RedisBackend(redis_url, prefix=s3_prefix, timeout=5), Tier(slow), coherent=False)
+        for _ in range(2)
     ]
     one, two = (Cache(chain, namespace="n") for chain in chains)
     yield one, two

@@ -33,7 +33,7 @@ from tiercache.errors import (
     TiercacheError,
 )
 from tiercache.testing.servers import redis_server
-from tiercache_redis import RedisBackend, connections, loops
+from tiercache_redis import RedisBackend, connections
 from tiercache_redis.errors import mapped
 
 CANARY = "s3cr3t-canary"
@@ -186,8 +186,7 @@ def connect_seconds(monkeypatch):
     """Set how long opening a connection may go on in the background."""
 
     def set_to(seconds):
-        for module in (connections, loops):
-            monkeypatch.setattr(module, "CONNECT_SECONDS", seconds)
+        monkeypatch.setattr(connections, "CONNECT_SECONDS", seconds)
 
     return set_to
 
@@ -752,6 +751,8 @@ async def test_a_database_that_does_not_exist_is_a_configuration_error(redis_url
         (theirs.ResponseError(f"unknown command 'HELLO', with args beginning with: '3' {CANARY}"), ConfigurationError),
         (theirs.ResponseError("ERR DB index is out of range"), ConfigurationError),
         (theirs.MovedError("3999 127.0.0.1:6381"), ConfigurationError),
+        (theirs.ResponseError("MOVED 3999 127.0.0.1:6381"), ConfigurationError),  # redis-py 5
+        (theirs.ResponseError("CROSSSLOT Keys in request"), ConfigurationError),
         (theirs.AskError("3999 127.0.0.1:6381"), ConfigurationError),
         (theirs.TryAgainError("Multiple keys request during rehashing"), BackendUnavailable),
         (theirs.ClusterCrossSlotError("Keys in request"), ConfigurationError),

@@ -162,7 +162,8 @@ class Call(Operation[T]):
             this_call.failed(self.tier)
 
     def _is_repeatable(self) -> bool:
-        return self.method in REPEATABLE and not any(self.options.values())  # not if_absent
+        conditions = [value for name, value in self.options.items() if name != "letter"]
+        return self.method in REPEATABLE and not any(conditions)
 
     def _asked(self) -> int | None:
         """How many keys a batch has; None: it is none."""
@@ -250,6 +251,9 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "delete_many": _number,
     "clear": _number,
     "ping": _anything,
+    "announce": _anything,
+    "lease": _truth,
+    "end_lease": _truth,
     "get_seen": _seen,
     "get_many_seen": _many_seen,
     "put_seen": _truth,

@@ -7,8 +7,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from .agreement import Refresher
 from .backend import Backend
+from .coherence import Coherence
 from .drainer import Drainer
 from .entry import Clock
 from .epochs import Epochs
@@ -17,14 +17,18 @@ from .fence import Fence
 from .flow import Gather, adrive, drive
 from .hearsay import Hearsay
 from .keyring import KeyRing
+from .lease import Leases
 from .memory import MemoryBackend
+from .missed import KEY as MISSED
 from .missed import Missed
 from .objectstore.classes import choices
 from .pauses import Pauses
 from .pool import DaemonPool
+from .refresher import Refresher
 from .sealing import seal
 from .shutdown import watch
 from .singleflight import Flights
+from .telling import Teller
 from .tier import Tier
 from .units import Duration, parse_duration
 
@@ -62,6 +66,10 @@ class TierChain:
         epoch_refresh: after how long this process has seen what another one invalidated, at the latest: how often the
             persistent tiers are asked for it (one GET a namespace and tier); None: once, at the first use.
         keys: seal what every tier but memory stores, encrypted unless the ring says otherwise; None: nothing is.
+        coherent: tell other processes of changes, and drop from memory what they change, through a tier that carries
+            notices (Redis). False: other processes' changes are seen when an entry leaves memory.
+        lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
+            its value, such as `"30s"`: those that waited so long compute for themselves. None: each computes.
 
     Raises:
         ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice,
@@ -75,6 +83,8 @@ class TierChain:
         clock: Clock = time.time,
         epoch_refresh: Duration | None = EPOCH_REFRESH,
         keys: KeyRing | None = None,
+        coherent: bool = True,
+        lease: Duration | None = None,
     ) -> None:
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
@@ -100,6 +110,11 @@ class TierChain:
         self._name_tiers()
         if keys is not None:
             seal([tier.backend for tier in self.tiers if not tier.local], keys)
+        self.leases = Leases(self.tiers, None if lease is None else parse_duration(lease, "lease"), self.background)
+        self.teller = Teller(self.tiers, wanted=coherent, clock=clock, pool=self.background)
+        self.epochs.announce.append(self.teller.invalidated)
+        self.coherence = Coherence(self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs)
+        self.coherence.watched[MISSED] = self.missed.doubt_all
         watch(self)
 
     @classmethod
@@ -109,6 +124,8 @@ class TierChain:
         strict: bool = False,
         epoch_refresh: Duration | None = EPOCH_REFRESH,
         keys: KeyRing | None = None,
+        coherent: bool = True,
+        lease: Duration | None = None,
     ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
@@ -124,7 +141,8 @@ class TierChain:
             )
         from .config import tier_from_url
 
-        return cls(*map(tier_from_url, urls), strict=strict, epoch_refresh=epoch_refresh, keys=keys)
+        tiers = map(tier_from_url, urls)
+        return cls(*tiers, strict=strict, epoch_refresh=epoch_refresh, keys=keys, coherent=coherent, lease=lease)
 
     @property
     def memory(self) -> MemoryBackend | None:
@@ -198,6 +216,8 @@ class TierChain:
         self.drainer.close()
         self.hearsay.close()
         self.refresher.close()
+        self.teller.close()
+        self.coherence.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:
@@ -212,6 +232,8 @@ class TierChain:
         self.drainer.close()
         await asyncio.to_thread(self.hearsay.close)
         await asyncio.to_thread(self.refresher.close)
+        await asyncio.to_thread(self.teller.close)
+        self.coherence.close()
         errors: list[TiercacheError | None] = []
         for tier in self.tiers:
             try:

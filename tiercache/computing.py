@@ -20,6 +20,8 @@ from .waits import graph
 
 _POLL = 0.1
 """Seconds between looks at whether the loop or thread that computes is still there."""
+_POLL_SPARE = 0.01
+"""Seconds between looks at whether a spare was found that the caller would take at once."""
 FOLLOW_LIMIT = 600.0
 """Seconds after which a caller in another thread no longer believes in a computation and starts its own.
 
@@ -31,6 +33,8 @@ WOULD_HANG = Outcome()
 """What `Follow` returns when waiting could never end."""
 TIME_IS_UP = Outcome()
 """What `Follow` returns when the caller's patience has ended first."""
+SPARE_WILL_DO = Outcome()
+"""What `Follow` returns when the flight's spare is served at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class Spawn(Operation[bool]):
     def perform(self) -> bool:
         """Do it, blocking."""
         try:
-            self.pool.submit(_drive_alone, self.flights, self.body)
+            self.pool.submit(contextvars.copy_context().run, _drive_alone, self.flights, self.body)
         except BackendUnavailable:
             self.body.close()
             return False
@@ -120,23 +124,31 @@ class Spawn(Operation[bool]):
 
 
 class Follow(Operation[Outcome]):
-    """Wait for the outcome of a computation; `WOULD_HANG` or `TIME_IS_UP` where that is not to be had.
+    """Wait for the outcome of a computation; `WOULD_HANG`, `TIME_IS_UP` or `SPARE_WILL_DO` where that is not to be had.
 
     Args:
         flight: the computation.
         patience: until when.
-        may_spare: says whether the flight's spare would do for this caller.
+        may_spare: says whether the flight's spare would do for this caller in the end.
+        at_once: says whether it would do at once; None: that is not to be watched for.
         landing: wait for the slower tiers, too.
     """
 
-    __slots__ = ("flight", "landing", "may_spare", "patience")
+    __slots__ = ("at_once", "flight", "landing", "may_spare", "patience")
 
     def __init__(
-        self, flight: Flight, patience: Patience, may_spare: Callable[[], bool], *, landing: bool = False
+        self,
+        flight: Flight,
+        patience: Patience,
+        may_spare: Callable[[], bool],
+        at_once: Callable[[], bool] | None = None,
+        *,
+        landing: bool = False,
     ) -> None:
         self.flight = flight
         self.patience = patience
         self.may_spare = may_spare
+        self.at_once = at_once
         self.landing = landing
 
     def perform(self) -> Outcome:
@@ -148,6 +160,8 @@ class Follow(Operation[Outcome]):
                     return WOULD_HANG
                 limit = time.monotonic() + FOLLOW_LIMIT
                 while not flight.done:
+                    if self._is_served():
+                        return SPARE_WILL_DO
                     seconds = self._seconds()
                     if seconds <= 0:
                         return TIME_IS_UP
@@ -178,11 +192,13 @@ class Follow(Operation[Outcome]):
     async def _outcome(self) -> Outcome | None:
         flight = self.flight
         waiting = asyncio.wrap_future(flight.future)
-        if flight.loop is asyncio.get_running_loop() and not self.patience.is_bounded:
+        if flight.loop is asyncio.get_running_loop() and not self.patience.is_bounded and self.at_once is None:
             await waiting
             return None
         limit = time.monotonic() + FOLLOW_LIMIT
         while not waiting.done():
+            if self._is_served():
+                return SPARE_WILL_DO
             seconds = self._seconds()
             if seconds <= 0:
                 return TIME_IS_UP
@@ -194,11 +210,15 @@ class Follow(Operation[Outcome]):
     def _left(self) -> float | None:
         return self.patience.left(spare=False)
 
+    def _is_served(self) -> bool:
+        return self.at_once is not None and self.flight.spare is not None and self.at_once()
+
     def _seconds(self) -> float:
         """How long to wait before the next look."""
-        patience, flight = self.patience, self.flight
-        left = patience.left(spare=flight.spare is not None and self.may_spare())
-        return _POLL if left is None else min(_POLL, left)
+        patience, spare = self.patience, self.flight.spare
+        poll = _POLL_SPARE if spare is None and self.at_once is not None else _POLL
+        left = patience.left(spare=spare is not None and self.may_spare())
+        return poll if left is None else min(poll, left)
 
     def _gives_up(self, limit: float) -> bool:
         """Whether to believe no longer that the computation will end."""
@@ -235,13 +255,24 @@ class Factory(Operation[Any]):
             if inspect.iscoroutinefunction(self.function):
                 return await self.function()
             context = contextvars.copy_context()
-            value = await asyncio.wrap_future(self.pool.submit(context.run, self.function))
+            working = self.pool.submit(context.run, self.function)
+            try:
+                value = await asyncio.wrap_future(working)
+            except asyncio.CancelledError:
+                working.add_done_callback(_close)
+                raise
             return await value if inspect.isawaitable(value) else value
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             raise RuntimeError("the factory was cancelled from within") from error  # nobody cancelled the computation
+
+
+def _close(working: Future[Any]) -> None:
+    """A coroutine that nobody awaits any more is not to complain about it."""
+    if not working.cancelled() and working.exception() is None and inspect.iscoroutine(working.result()):
+        working.result().close()
 
 
 _tasks: set[asyncio.Task[None]] = set()

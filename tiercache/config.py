@@ -16,7 +16,18 @@ from .errors import ConfigurationError, MissingExtra
 from .tier import Tier
 
 BUILT_IN = {"memory": "tiercache.memory:MemoryBackend", "disk": "tiercache.disk:DiskBackend"}
-EXTRAS = {"redis": "redis", "rediss": "redis", "unix": "redis", "s3": "s3", "gs": "gcs", "az": "azure"}
+EXTRAS = {
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "redis+cluster": "redis",
+    "rediss+cluster": "redis",
+    "redis+sentinel": "redis",
+    "rediss+sentinel": "redis",
+    "s3": "s3",
+    "gs": "gcs",
+    "az": "azure",
+}
 """The extra that brings a scheme, for the message when it is not installed."""
 
 

@@ -164,6 +164,7 @@ async def take_pending(tier: Tier, guard: Tier | None = None) -> bool:
         tokens = {key: change.token for key, change in puts.items() if change.token}
         if guard is not None and tokens:
             await _verify(tier, guard, tokens)
+        tier.on_taken(batch)  # until now others may have read there what was older
     return True
 
 

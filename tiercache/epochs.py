@@ -38,6 +38,7 @@ class Space:
         held: the version that a tier is known to hold.
         floors: moments until which nothing from a tier is believed, because its marks were damaged.
         asked: whether the tiers were asked once.
+        opened: when this process first used the namespace.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Space:
         "marks",
         "name",
         "newest",
+        "opened",
         "prefix",
         "seen",
         "stamped",
@@ -57,8 +59,9 @@ class Space:
         "version",
     )
 
-    def __init__(self, name: str, tiers: Sequence[Tier]) -> None:
+    def __init__(self, name: str, tiers: Sequence[Tier], now: float) -> None:
         self.name = name
+        self.opened = now
         self.prefix = f"{name}:"
         self.key = key_of(name)
         self.marks = NONE
@@ -71,7 +74,7 @@ class Space:
         self.learning: Learning | None = None
         self.lock = threading.Lock()
         self.seen = NEVER  # the latest moment of an entry that came from elsewhere
-        self.stamped = NEVER  # the latest moment of one that was made here
+        self.stamped = now  # the latest moment of one that was made here
 
     def accepts(self, metadata: Metadata, tier: Tier, now: float) -> bool:
         """Whether an entry that a tier holds is believed."""
@@ -151,7 +154,7 @@ class Epochs:
         found = self._spaces.get(namespace)
         if found is None:
             with self._lock:
-                found = self._spaces.setdefault(namespace, Space(namespace, self.tiers))
+                found = self._spaces.setdefault(namespace, Space(namespace, self.tiers, self._clock()))
         return found
 
     def of(self, key: str) -> Space:
@@ -225,11 +228,21 @@ class Epochs:
             for memory in self._memories:
                 memory.invalidate(space.name, merged)
             # Nobody joins what began before; what is stored from now on is compared with these marks.
-            self._flights.forget_prefix(space.prefix)
+            if space.newest >= space.opened:
+                self._flights.forget_prefix(space.prefix)
 
     def heard(self, namespace: str, marks: Marks) -> None:
-        """Another process invalidated something: it holds here from now on."""
-        self.merge(self.space(namespace), marks)
+        """Another process invalidated something: it holds here from now on, or is learnt when the namespace is used."""
+        space = self._spaces.get(namespace)
+        if space is not None:
+            self.merge(space, marks)
+
+    def doubt(self) -> None:
+        """Something may not have been heard: no tier is believed until all were asked for their marks again."""
+        with self._lock:
+            for space in self._spaces.values():
+                space.unread = frozenset(self.tiers)
+                space.asked = not self.tiers
 
     def announced(self, space: Space, news: Marks) -> None:
         """Tell whoever wants to know."""

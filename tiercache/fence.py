@@ -15,7 +15,7 @@ import math
 import threading
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 
 from . import fork
@@ -217,6 +217,20 @@ class Fence:
         with self._lock:
             self._clearing.remove(prefix)
 
+    def overtake(self, keys: Iterable[str]) -> None:
+        """Another process changed these keys: open loads may not store, and what they are writing is removed again."""
+        with self._lock:
+            for key in keys:
+                if (state := self._states.get(key)) is not None:
+                    _overtake(state)
+
+    def overtake_prefix(self, prefix: str) -> None:
+        """`overtake` for all keys below a prefix."""
+        with self._lock:
+            for key, state in self._states.items():
+                if key.startswith(prefix):
+                    _overtake(state)
+
     def _mutate(self, key: str, owner: AbstractEventLoop | None) -> Mutation:
         state = self._state(key)
         mutation = Mutation(key, state, self._invalidate(state), owner)
@@ -251,3 +265,10 @@ class Fence:
     def _forget(self, key: str, state: _State) -> None:
         if not state.loads and not state.mutations and self._states.get(key) is state:
             del self._states[key]
+
+
+def _overtake(state: _State) -> None:
+    for load in state.loads:
+        load.valid = False
+        for write in load.writes:
+            write.overtaken = True

@@ -27,14 +27,17 @@ ASK_TIMEOUT = 30.0
 """Seconds for which others wait for the asking (tiers that keep deadlines end sooner)."""
 
 
-async def tell(missed: Missed, pool: DaemonPool) -> None:
-    """Say which tiers miss changes of ours, if that was not said yet; and of which no longer."""
+async def tell(missed: Missed, pool: DaemonPool) -> bool:
+    """Say which tiers miss changes of ours, if that was not said yet, and of which no longer; whether that is news."""
+    news = False
     for tier in missed.unsaid:
         if await _in_others(missed, pool, tier, partial(_say, tier.label, missed.process, missed.clock())):
+            news = news or tier not in missed.said
             missed.note_said(tier)
     for tier in missed.outdated:
         if await _in_others(missed, pool, tier, partial(_say, tier.label, missed.process, None)):
             missed.said.pop(tier, None)
+    return news
 
 
 def _say(tier: str, process: str, now: float | None, report: Report) -> bool:

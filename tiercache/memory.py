@@ -290,6 +290,21 @@ class MemoryBackend(Backend):
             keys = [key for key in list(self._slots) if key.startswith(prefix)]
             return sum(self.delete(key) for key in keys)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return isinstance(self._slots, _Closed)
+
+    def forget(self) -> None:
+        """Delete every entry in one step, however many there are."""
+        with self._lock:
+            self._check_open()
+            self.removals["explicit"] += len(self._slots)
+            self._slots.clear()
+            self._tagged.clear()
+            self._bytes = 0
+            self._expiry.clear()
+
     def invalidate(self, namespace: str, marks: Marks) -> int:
         """Remove what is dead by these marks, refuse it from now on, and return how many entries that were.
 
@@ -497,7 +512,7 @@ class MemoryBackend(Backend):
         self._slots[key].rank += _USE
 
     def _check_open(self) -> None:
-        if isinstance(self._slots, _Closed):
+        if self.closed:
             raise CacheClosed("this MemoryBackend")
 
 

@@ -88,6 +88,7 @@ class Missed:
     Attributes:
         tiers: those that can tell: the persistent ones. With fewer than two there is nobody to be told by.
         doubted: tiers of which it is not known whether they missed changes: the others are asked when one has an entry.
+        away: those of them that failed since: they may have missed invalidations, too.
         distrusted: tiers of which another process holds missed changes.
         unsure: tiers of which not all others could be asked; what was heard of them before holds.
         said: tiers of which this process has said that they miss changes, and when (monotonic seconds).
@@ -101,6 +102,7 @@ class Missed:
         self.distrusted: frozenset[Tier] = frozenset()
         self.unsure: frozenset[Tier] = frozenset()
         self.doubted: frozenset[Tier] = frozenset(self.tiers)
+        self.away: frozenset[Tier] = frozenset()
         self._doubts = 0
         self.after_fork()
         fork.register(self)
@@ -138,6 +140,12 @@ class Missed:
             with self._lock:
                 self._doubts += 1
                 self.doubted |= {tier}
+                self.away |= {tier}
+
+    def doubt_all(self) -> None:
+        """Another process may have told something: ask before any tier is believed again."""
+        for tier in self.tiers:
+            self.doubt(tier)
 
     def note_said(self, tier: Tier) -> None:
         """The others were told that a tier misses changes of ours."""
@@ -179,6 +187,7 @@ class Missed:
             self.unsure = self.unsure - {tier} if complete else self.unsure | {tier}
             if self._doubts == doubts:  # else one was away meanwhile
                 self.doubted -= {tier}
+                self.away -= {tier}
             if self._asking.get(tier) is write:
                 del self._asking[tier]
             dead = [name for name, at in processes.items() if self._is_dead(tier.label, name, at)]

@@ -73,11 +73,25 @@ class Flight:
         key: the full stored key.
         kind: what is done.
         loop, thread: where it is computed; when that is gone, the computation is.
-        spare: what may be served in place of the value, while it is computed or when that fails: an older entry.
+        refreshes: whether it was started behind callers who were served an older entry.
+        spare: what may be served in place of the value, while it is computed or when that fails: an older entry. It
+            must have been read when the flight was in the table: what changes the key then takes the flight off it.
         landing: resolved when the slower tiers are written, too, where the leader has to wait for that.
     """
 
-    __slots__ = ("_outcome", "finished", "key", "kind", "landing", "loop", "spare", "table", "thread", "waits_for")
+    __slots__ = (
+        "_outcome",
+        "finished",
+        "key",
+        "kind",
+        "landing",
+        "loop",
+        "refreshes",
+        "spare",
+        "table",
+        "thread",
+        "waits_for",
+    )
 
     def __init__(self, key: str, table: Flights, kind: Kind = "find") -> None:
         self.key = key
@@ -86,6 +100,7 @@ class Flight:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.thread: threading.Thread | None = None
         self.finished = False
+        self.refreshes = False
         self.spare: Found | None = None
         self.landing: Future[None] | asyncio.Future[None] | None = None
         self.waits_for: list[Any] = []
@@ -139,8 +154,6 @@ class Flights:
         """Forget the computations of the parent: nobody here finishes them."""
         self._lock = threading.Lock()
         self._flights: dict[tuple[str, Kind], Flight] = {}
-        self._changes = [0] * _CHANGES
-        self._clearings = 0
 
     def join(self, key: str, kind: Kind = "find") -> tuple[Flight, bool]:
         """Return the computation of the key and whether the caller has to lead it.
@@ -174,20 +187,16 @@ class Flights:
                     followed[key] = flight
         return led, followed
 
-    def version(self, key: str) -> tuple[int, int]:
-        """Return what is another one once the key was changed: what was read before is nothing to serve others then."""
-        return self._changes[hash(key) % _CHANGES], self._clearings
-
-    def start(self, key: str, version: tuple[int, int]) -> Flight | None:
-        """Return a new computation of the key; None: there is one, or the caller is part of one, or the key was changed
-        since it had this version."""
+    def start(self, key: str) -> Flight | None:
+        """Return a new computation of the key; None: there is one, or the caller is part of one."""
         if any(flight.key == key and flight.table is self for flight in computing()):
             return None
         with self._lock:
             flight = self._flights.get((key, "find"))
-            if version != self.version(key) or (flight is not None and not flight.is_lost):
+            if flight is not None and not flight.is_lost:
                 return None
             flight = self._flights[key, "find"] = Flight(key, self)
+            flight.refreshes = True
             return flight
 
     def leave(self, flight: Flight) -> None:
@@ -203,22 +212,18 @@ class Flights:
 
     def forget(self, key: str) -> None:
         """The key was changed: nobody joins the computations that began before."""
-        with self._lock:
-            self._changes[hash(key) % _CHANGES] += 1
-            if self._flights:
+        if self._flights:
+            with self._lock:
                 for kind in _KINDS:
                     self._flights.pop((key, kind), None)
 
     def forget_prefix(self, prefix: str) -> None:
         """`forget` for all keys below a prefix."""
         with self._lock:
-            self._clearings += 1
             for slot in [slot for slot in self._flights if slot[0].startswith(prefix)]:
                 del self._flights[slot]
 
 
-_CHANGES = 1024
-"""Counters of changes, which the keys share."""
 _KINDS: tuple[Kind, ...] = ("find", "renew", "aside")
 
 

@@ -31,6 +31,7 @@ from .guard import Guard, Seen
 from .healing import Healer
 from .journal import Journal
 from .memory import MemoryBackend
+from .notice import Letter, began
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
@@ -76,6 +77,8 @@ class Tier:
         is_fence: whether it is the chain's guard (see `tiercache.guard`).
         on_recovery: functions that are called, and must be quick, when the breaker closes after it was open.
         classes: the backend's storage classes, by name; None when it has none.
+        tells: makes the letter that tells other processes of changes, where the backend sends it with its writes.
+        cap: seconds that entries stay here at most for the moment; None: as long as `max_ttl` says.
 
     Raises:
         ConfigurationError: an option has no such value, or a rule names a class that the backend has not or that
@@ -120,6 +123,8 @@ class Tier:
         else:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
+        self.cap: float | None = None
+        self.tells: Callable[[Mapping[str, float | None]], Letter] | None = None
         self.local = isinstance(backend, MemoryBackend)
         if self.local and write == "behind":
             raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
@@ -131,6 +136,7 @@ class Tier:
         self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
         self.on_change: Callable[[Tier], object] = _nobody
         self.on_absence: Callable[[Tier], object] = _nobody
+        self.on_taken: Callable[[Iterable[str]], object] = _nobody
         classes = getattr(backend, "rules", None)
         self.classes: Mapping[str, ClassRules] | None = classes if classes and isinstance(classes, Mapping) else None
         self.storage_classes = checked_rules(storage_classes)
@@ -172,27 +178,37 @@ class Tier:
         """Ask for metadata."""
         return Call(self, "head", (key,), self.timeout)
 
-    def put(self, key: str, entry: Entry, *, if_absent: bool = False, if_match: str | None = None) -> Call[bool]:
-        """Ask to store an entry."""
+    def put(
+        self, key: str, entry: Entry, *, if_absent: bool = False, if_match: str | None = None, **options: Any
+    ) -> Call[bool]:
+        """Ask to store an entry; `options`: a letter to send with it."""
         if if_match is not None:
             return Call(self, "put", (key, entry), self.timeout, if_match=if_match)
-        return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent)
+        return Call(self, "put", (key, entry), self.timeout, if_absent=if_absent, **options)
 
-    def delete(self, key: str) -> Call[bool]:
-        """Ask to remove an entry."""
-        return Call(self, "delete", (key,), self.timeout)
+    def delete(self, key: str, **options: Any) -> Call[bool]:
+        """Ask to remove an entry; `options`: a letter to send with it."""
+        return Call(self, "delete", (key,), self.timeout, **options)
 
     def get_many(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Entry]]:
         """Ask for entries; not `bounded`: without a deadline (warming up, copying)."""
         return Call(self, "get_many", (keys,), self._batch_timeout(len(keys)) if bounded else None)
 
-    def put_many(self, entries: Mapping[str, Entry], *, bounded: bool = True) -> Call[None]:
-        """Ask to store entries."""
-        return Call(self, "put_many", (entries,), self._batch_timeout(len(entries)) if bounded else None)
+    def put_many(self, entries: Mapping[str, Entry], *, bounded: bool = True, **options: Any) -> Call[None]:
+        """Ask to store entries; `options`: a letter to send with them."""
+        return Call(self, "put_many", (entries,), self._batch_timeout(len(entries)) if bounded else None, **options)
 
-    def delete_many(self, keys: Sequence[str]) -> Call[int]:
-        """Ask to remove entries."""
-        return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)))
+    def delete_many(self, keys: Sequence[str], **options: Any) -> Call[int]:
+        """Ask to remove entries; `options`: a letter to send with it."""
+        return Call(self, "delete_many", (keys,), self._batch_timeout(len(keys)), **options)
+
+    def stored(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
+        """Return the options of a call that stores entries, for other processes to hear of; empty: not from here."""
+        return {} if self.tells is None else {"letter": self.tells({key: began(one) for key, one in entries.items()})}
+
+    def removed(self, keys: Iterable[str]) -> dict[str, Any]:
+        """`stored`, of a call that removes entries."""
+        return {} if self.tells is None else {"letter": self.tells(dict.fromkeys(keys))}
 
     def get_seen(self, key: str) -> Call[Seen]:
         """Ask a guard for an entry, and for what stands in its place (see `tiercache.guard`)."""
@@ -222,11 +238,11 @@ class Tier:
         """Ask a guard to lose entries in such a way that loads which began before store nothing."""
         return Call(self, "displace", (keys, state, seen, gap), self._batch_timeout(len(keys)))
 
-    def remove_many(self, keys: Sequence[str]) -> Call[Any]:
+    def remove_many(self, keys: Sequence[str], **options: Any) -> Call[Any]:
         """Ask to remove entries, in the way that the tier's part in the chain asks for."""
         if self.is_fence:
             return self.displace(dict.fromkeys(keys, -math.inf), os.urandom(16), gap=True)
-        return self.delete_many(keys)
+        return self.delete_many(keys, **options)
 
     def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
         """Ask a guard to close them."""
@@ -254,7 +270,7 @@ class Tier:
         self.journal.queue(key, entry, token)
         self.on_change(self)
 
-    def takes(self, entry: Entry, now: float) -> Entry | None:
+    def takes(self, entry: Entry, now: float, *, capped: bool = True) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
         own: int | None = getattr(self.backend, "max_entry_bytes", None)
         for limit in (self.max_entry_bytes, own):
@@ -263,6 +279,8 @@ class Tier:
                 return None
         if self.max_ttl is not None:
             entry = self._capped(entry, now, self.max_ttl)
+        if self.cap is not None and capped:
+            entry = self._capped(entry, now, self.cap)
         return entry if self.classes is None else self._in_its_class(entry, now, self.classes)
 
     def check_class(self, name: str, option: str = "storage_class") -> str:
@@ -413,7 +431,7 @@ class Tier:
         logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
 
 
-def _nobody(tier: Tier) -> None:
+def _nobody(what: object) -> None:
     """Stands for the chain, which has a tier's journal worked off."""
 
 

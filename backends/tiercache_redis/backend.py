@@ -16,31 +16,48 @@ from tiercache.units import Duration, parse_duration
 
 from . import listing, operations
 from .layout import Layout, Steps
+from .leases import KeepsLeases
 from .tombstones import Tombstones
 
 if TYPE_CHECKING:
+    from tiercache.carrier import Listener
+    from tiercache.notice import Letter
+
     from .address import Address
 
 T = TypeVar("T")
 
 
-class RedisBackend(Tombstones, Backend):
-    """Entries in Redis or Valkey (5 or later, one node): one string key an entry, expired by the server.
+class RedisBackend(Tombstones, KeepsLeases, Backend):
+    """Entries in Redis or Valkey (5 or later): one string key an entry, expired by the server.
 
     The constructor does no I/O. A connection that broke while it was idle is replaced within the call. Retries are
     otherwise the chain's business. The users of an ACL need GET, MGET, SET, UNLINK, EVAL with GETRANGE (`if_match`),
-    SCAN, PTTL and STRLEN (listings, `clear`) and PING.
+    SCAN, PTTL and STRLEN (listings, `clear`), PING, and PUBLISH and SUBSCRIBE on the channel `{prefix}!notices`
+    (`&tiercache:*`), by which processes tell each other what they changed; in a cluster also CLUSTER SLOTS and ASKING,
+    behind sentinels ROLE if it can be had.
+
+    In a cluster a batch is one round trip to each node that holds some of its keys, all at the same time; redirections
+    are followed, and a new owner of the keys is learnt, within the deadline. Where only some nodes fail, a batch is a
+    `PartialFailure` with what the others answered. A listing goes through all primaries; what moves from one to
+    another meanwhile may be missed. Behind sentinels, each new connection asks them for the primary, in the
+    background if need be. After a failover, what the old primary had not passed on to its replica is lost, as
+    replication is asynchronous: writes and deletes alike.
 
     Args:
-        url: `redis://user:password@host:6379/0`, `rediss://…` for TLS, or `unix:///run/redis.sock?db=0`. The query may
+        url: `redis://user:password@host:6379/0`, or `unix:///run/redis.sock?db=0`; of a cluster some of its nodes,
+            `redis+cluster://user:password@host:7000,other:7001/`; of sentinels
+            `redis+sentinel://user:password@host:26379,other:26379/service/0`, user and password being the primary's
+            (`sentinel_username` and `sentinel_password` in the query are theirs). TLS is `rediss://`,
+            `rediss+cluster://` and `rediss+sentinel://`. The query may
             hold `prefix`, `timeout` (seconds) and `max_connections`, which outrank the arguments, and redis-py's
             `db`, `username`, `password`, `client_name`, `protocol`, `socket_keepalive` and `ssl_…`. The URL appears in
             no message, log or repr.
         prefix: what the Redis key of every entry begins with. `clear()` deletes all that begins with it.
         timeout: seconds for one round trip, or text such as `"100ms"`; None: no bound. A tier may set the attribute
             later. Connecting may go on in the background for 2 seconds.
-        max_connections: connections at most, for the threads of the process together and for each event loop. A
-            caller waits for one within its deadline.
+        max_connections: connections at most (in a cluster, to each node), for the threads of the process together
+            and for each event loop. A caller waits for one within its deadline.
         clock: returns Unix seconds.
 
     Raises:
@@ -50,6 +67,7 @@ class RedisBackend(Tombstones, Backend):
 
     scheme: ClassVar[str] = "redis"
     persistent = True
+    takes_letters = True
     keeps_deadlines = True
     concurrency = 1000  # a batch is one round trip up to here
 
@@ -123,10 +141,10 @@ class RedisBackend(Tombstones, Backend):
         return None if entry is None else entry.metadata
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
-        """Return the entries that are there: one MGET, or one for each 1,000 keys.
+        """Return the entries that are there, in one round trip for each 1,000 keys.
 
         Raises:
-            PartialFailure: some keys hold no intact entry, or a later page failed; it carries the entries.
+            PartialFailure: some keys hold no intact entry, or a later page or a node failed; it carries the entries.
         """
         return self._run(operations.get_many(self._layout, keys), deadline)
 
@@ -142,6 +160,7 @@ class RedisBackend(Tombstones, Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        letter: Letter | None = None,
     ) -> bool:
         """Store the entry and return whether it was written.
 
@@ -150,7 +169,7 @@ class RedisBackend(Tombstones, Backend):
         SET NX; it replaces what no `get` would return. Conditional writes are sent once: when the connection breaks
         under one, it may or may not have taken effect.
         """
-        steps = self._put(key, entry, if_absent, if_match)
+        steps = self._telling(self._put(key, entry, if_absent, if_match), letter)
         return self._run(steps, deadline, repeatable=not if_absent and if_match is None)
 
     async def aput(
@@ -161,38 +180,45 @@ class RedisBackend(Tombstones, Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        letter: Letter | None = None,
     ) -> bool:
         """`put`, awaited."""
-        steps = self._put(key, entry, if_absent, if_match)
+        steps = self._telling(self._put(key, entry, if_absent, if_match), letter)
         return await self._arun(steps, deadline, repeatable=not if_absent and if_match is None)
 
-    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    def put_many(
+        self, entries: Mapping[str, Entry], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> None:
         """Store all the entries: one pipeline, or one for each 1,000 entries or 4 MiB.
 
         Raises:
             PartialFailure: some were not stored.
         """
-        self._run(operations.put_many(self._layout, entries), deadline)
+        self._run(self._telling(operations.put_many(self._layout, entries), letter), deadline)
 
-    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    async def aput_many(
+        self, entries: Mapping[str, Entry], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> None:
         """`put_many`, awaited."""
-        await self._arun(operations.put_many(self._layout, entries), deadline)
+        await self._arun(self._telling(operations.put_many(self._layout, entries), letter), deadline)
 
-    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+    def delete(self, key: str, *, deadline: float | None = None, letter: Letter | None = None) -> bool:
         """Remove the entry and return truthfully whether there was one."""
-        return self._run(operations.delete(self._layout, key), deadline, repeatable=False)
+        return self._run(self._telling(operations.delete(self._layout, key), letter), deadline, repeatable=False)
 
-    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+    async def adelete(self, key: str, *, deadline: float | None = None, letter: Letter | None = None) -> bool:
         """`delete`, awaited."""
-        return await self._arun(operations.delete(self._layout, key), deadline, repeatable=False)
+        return await self._arun(self._telling(operations.delete(self._layout, key), letter), deadline, repeatable=False)
 
-    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None, letter: Letter | None = None) -> int:
         """Remove the entries and return how many of these keys are now absent: one UNLINK for each 1,000 keys."""
-        return self._run(operations.delete_many(self._layout, keys), deadline)
+        return self._run(self._telling(operations.delete_many(self._layout, keys), letter), deadline)
 
-    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    async def adelete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None, letter: Letter | None = None
+    ) -> int:
         """`delete_many`, awaited."""
-        return await self._arun(operations.delete_many(self._layout, keys), deadline)
+        return await self._arun(self._telling(operations.delete_many(self._layout, keys), letter), deadline)
 
     def scan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -241,12 +267,30 @@ class RedisBackend(Tombstones, Backend):
         return removed
 
     def ping(self, *, deadline: float | None = None) -> None:
-        """Return when the server answers; raise what keeps it from answering."""
+        """Return when the server, or every primary of a cluster, answers; raise what keeps it from answering."""
         self._run(operations.ping(), deadline)
 
     async def aping(self, *, deadline: float | None = None) -> None:
         """`ping`, awaited."""
         await self._arun(operations.ping(), deadline)
+
+    def announce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
+        """Send notices to all processes that listen below this prefix: one PUBLISH each, in one round trip."""
+        self._run(operations.announce(self._layout.notices, messages), deadline)
+
+    async def aannounce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
+        """`announce`, awaited."""
+        await self._arun(operations.announce(self._layout.notices, messages), deadline)
+
+    def listen(self, listener: Listener) -> None:
+        """Hear notices in a daemon thread, on one connection beside `max_connections`, while the listener lives."""
+        if self._closed:
+            raise CacheClosed("this RedisBackend")
+        self._subscription.add(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Call the listener no more; without listeners the thread ends."""
+        self._subscription.remove(listener)
 
     def rebuild(self) -> None:
         """Drop the idle connections: the next operation looks the server's name up again and connects."""
@@ -256,26 +300,29 @@ class RedisBackend(Tombstones, Backend):
     def close(self) -> None:
         """Close the connections; those of event loops are closed by their loops."""
         self._closed = True
+        self._subscription.close()
         self._connections.close()
         self._loops.close()
 
     async def aclose(self) -> None:
         """`close`, awaited: the running loop's connections are closed on return."""
         self._closed = True
+        self._subscription.close()
         await self._loops.aclose()
         self._connections.close()
 
     def _connect(self, address: Address, limit: int) -> None:
-        from .connections import Connections
         from .errors import VENDOR_ERRORS
-        from .loops import Loops
+        from .notices import Subscription
+        from .ways import ways
 
         try:
-            self._connections = Connections(address, limit, lambda: self.timeout)
-            self._loops = Loops(address, limit, lambda: self.timeout)
+            self._connections, self._loops = ways(address, limit, lambda: self.timeout)
         except (TypeError, ValueError, *VENDOR_ERRORS):  # their text may quote the URL
             failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
         else:
+            self._subscription = Subscription(self._connections.open_apart, self._layout.notices)
+            self._is_one_server = address.kind != "cluster"
             return
         raise failure
 
@@ -286,6 +333,11 @@ class RedisBackend(Tombstones, Backend):
         if if_absent:
             raise ValueError("if_absent and if_match cannot both hold: pass one of them")
         return operations.put_if_match(self._layout, key, entry, if_match)
+
+    def _telling(self, steps: Steps[T], letter: Letter | None) -> Steps[T]:
+        if letter is None:
+            return steps
+        return operations.announcing(steps, self._layout.notices, letter, together=self._is_one_server)
 
     def _run(self, steps: Steps[T], deadline: float | None, *, repeatable: bool = True) -> T:
         """Perform an operation: each of its steps is a round trip within `timeout` and before the deadline."""

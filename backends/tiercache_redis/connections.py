@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
@@ -25,7 +25,7 @@ from tiercache.errors import CacheClosed
 from tiercache.pool import DaemonPool
 
 from .address import Address
-from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, NotSent, all_busy, mapped
+from .errors import LEADS_ELSEWHERE, VENDOR_ERRORS, NotSent, all_busy, answered, mapped
 from .layout import Command, Reply, pack
 from .timed import TcpConnection, TlsConnection, UnixConnection, is_silent
 
@@ -35,7 +35,8 @@ several round trips)."""
 OPENERS = 8
 """Threads at most that open connections."""
 
-_CLASSES: dict[str, Any] = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}
+CLASSES: dict[str, Any] = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}
+"""redis-py's connections, by the scheme of the URL."""
 
 
 def connection_arguments(address: Address) -> dict[str, Any]:
@@ -45,6 +46,20 @@ def connection_arguments(address: Address) -> dict[str, Any]:
     if address.scheme != "unix":
         arguments.setdefault("socket_keepalive", True)
     return arguments
+
+
+def connecting_ends(timeout: float | None) -> float | None:
+    """Return when a connection that is opened from now on must be there, in monotonic seconds; None: at any time."""
+    return None if timeout is None else monotonic() + max(timeout, CONNECT_SECONDS)
+
+
+def connected(kind: Any, arguments: Mapping[str, Any], ends: float | None) -> Any:
+    """Return a connection of redis-py's class `kind`, connected before `ends`."""
+    seconds = _left(ends)
+    connection = kind(**arguments, socket_timeout=seconds, socket_connect_timeout=seconds)
+    connection.ends = ends
+    connection.connect()
+    return connection
 
 
 class Connections:
@@ -57,7 +72,7 @@ class Connections:
     """
 
     def __init__(self, address: Address, limit: int, timeout: Callable[[], float | None]) -> None:
-        self._class = _CLASSES[address.scheme]
+        self._class = CLASSES[address.scheme]
         self._arguments = {**connection_arguments(address), "retry": Retry(NoBackoff(), 0)}
         self._class(**self._arguments)  # an option that redis-py refuses should be refused now
         self._limit = limit
@@ -97,6 +112,10 @@ class Connections:
             return replies + [failure] * (len(commands) - len(replies))
         raise failure  # outside of `except`: what redis-py raised may quote a password
 
+    def open_apart(self) -> Any:
+        """Return a new connection that counts for nothing here, in RESP2; whoever asked for it closes it."""
+        return self._connect(protocol=2)
+
     def close(self) -> None:
         """Close the idle connections now, and those in use when they are given back."""
         self._closed = True
@@ -108,7 +127,7 @@ class Connections:
         try:
             if connection is not None:
                 try:
-                    _talk(connection, commands, ends, replies, probe=not repeatable)
+                    talk(connection, commands, ends, replies, probe=not repeatable)
                 except RedisConnectionError as error:
                     if replies or not (repeatable or isinstance(error, NotSent)):
                         raise
@@ -117,7 +136,7 @@ class Connections:
                     self.drop_idle()  # the server restarted, most likely
             if connection is None:
                 connection = self._open_one(ends)
-                _talk(connection, commands, ends, replies)
+                talk(connection, commands, ends, replies)
         except BaseException:
             # An exchange that was interrupted leaves a reply in the socket: nobody may find it there.
             if connection is not None:
@@ -177,13 +196,8 @@ class Connections:
                 opening.add_done_callback(self._adopt)
             raise
 
-    def _connect(self) -> Any:
-        timeout = self._timeout()
-        seconds = None if timeout is None else max(timeout, CONNECT_SECONDS)
-        connection = self._class(**self._arguments, socket_timeout=seconds, socket_connect_timeout=seconds)
-        connection.ends = None if seconds is None else monotonic() + seconds
-        connection.connect()
-        return connection
+    def _connect(self, **options: Any) -> Any:
+        return connected(self._class, {**self._arguments, **options}, connecting_ends(self._timeout()))
 
     def _adopt(self, opening: Future[Any]) -> None:
         if opening.exception() is None:
@@ -192,9 +206,10 @@ class Connections:
             self._forget(1)
 
 
-def _talk(
+def talk(
     connection: Any, commands: list[Command], ends: float | None, replies: list[Reply], *, probe: bool = False
 ) -> None:
+    """Send the commands together and append their replies; after an exception the connection may only be closed."""
     connection.wire.ends = ends
     if probe and not is_silent(connection.wire):
         raise NotSent
@@ -209,7 +224,7 @@ def _read(connection: Any) -> Reply:
     except LEADS_ELSEWHERE:
         raise
     except ResponseError as error:
-        return mapped(error)
+        return answered(error)
 
 
 def _left(ends: float | None) -> float | None:

@@ -34,9 +34,16 @@ _REFUSED = (
     theirs.AuthenticationWrongNumberOfArgsError,
 )
 _OTHER_NODE = (theirs.AskError, theirs.ClusterCrossSlotError)  # MOVED is an AskError there
+_NOT_SERVED = (theirs.ClusterDownError, theirs.TryAgainError)
+# redis-py 5 makes plain errors of what a cluster answers.
+_REDIRECTION = re.compile(r"(MOVED|ASK) (\d+) (.*):(\d+)")
 _FORBIDDEN_COMMAND = re.compile(r"'([A-Za-z|]{1,40})' command")
 _CODE = re.compile(r"[A-Z]{2,20}\b")
 
+_CLUSTER = (
+    "the server is a node of a Redis Cluster that does not hold the key: "
+    "write redis+cluster://… (rediss+cluster:// for TLS) in place of redis://"
+)
 _FOR_NOW = {
     "OOM": "is out of memory and refuses writes: raise maxmemory or set an eviction policy",
     "READONLY": "is a read-only replica: connect to the primary",
@@ -61,6 +68,38 @@ class NotSent(theirs.ConnectionError):
     """An idle connection was found dead before anything was sent on it."""
 
 
+class Redirected(ConfigurationError):
+    """A node of a cluster answered that another one has the key; nothing was done.
+
+    Attributes:
+        slot: the hash slot of the key.
+        node: host (empty: the one that answered) and port of the other node.
+        once: whether this holds for this command only (ASK), as the slot is on its way there.
+    """
+
+    def __init__(self, slot: int, node: tuple[str, int], *, once: bool) -> None:
+        super().__init__(_CLUSTER)
+        self.slot, self.node, self.once = slot, node, once
+
+
+class NotServed(BackendUnavailable):
+    """The server did nothing, as it cannot serve this for now; another one may."""
+
+
+def answered(error: theirs.ResponseError) -> TiercacheError:
+    """Return `mapped(error)` of an error that came as a reply; a cluster's own answers tell more."""
+    text = str(error)
+    if isinstance(error, theirs.AskError):
+        return Redirected(error.slot_id, (error.host, error.port), once=not isinstance(error, theirs.MovedError))
+    if elsewhere := _REDIRECTION.fullmatch(text):
+        code, slot, host, port = elsewhere.groups()
+        return Redirected(int(slot), (host, int(port)), once=code == "ASK")
+    ours = mapped(error)
+    if isinstance(error, _NOT_SERVED) or text.startswith(("CLUSTERDOWN ", "TRYAGAIN ")):
+        return NotServed(str(ours))
+    return ours
+
+
 def mapped(error: BaseException) -> TiercacheError:
     """Return the error of `tiercache.errors` that tells a caller what to do about `error`."""
     if isinstance(error, _REFUSED):
@@ -70,10 +109,7 @@ def mapped(error: BaseException) -> TiercacheError:
     if isinstance(error, (theirs.TimeoutError, TimeoutError)):
         return BackendTimeout("Redis did not answer within the deadline")
     if isinstance(error, _OTHER_NODE):
-        return ConfigurationError(
-            "the server is a node of a Redis Cluster that does not hold the key: "
-            "connect to a server without cluster mode, or to a proxy"
-        )
+        return ConfigurationError(_CLUSTER)
     if isinstance(error, theirs.InvalidResponse):
         return BackendUnavailable("the answer is not Redis protocol: check that the URL points to a Redis server")
     if isinstance(error, (theirs.ResponseError, theirs.BusyLoadingError)):
@@ -91,6 +127,11 @@ def _forbidden(text: str) -> TiercacheError:
     command = _FORBIDDEN_COMMAND.search(text)
     if command is not None:
         return AccessDenied(f"the Redis user may not run {command[1].upper()}: allow it with ACL SETUSER")
+    if "channel" in text:
+        return AccessDenied(
+            "the Redis user may not use the channel of the notices: allow it with ACL SETUSER (&prefix*), "
+            "or make the chain with coherent=False"
+        )
     return AccessDenied("the Redis user may not touch keys with this prefix: allow them with ACL SETUSER (~prefix*)")
 
 
@@ -106,10 +147,16 @@ def _answered(error: BaseException) -> TiercacheError:
         return _forbidden(text)
     if code == "DENIED":
         return AccessDenied("Redis is in protected mode and takes local connections only: set a password there")
+    if code in ("MOVED", "ASK", "CROSSSLOT"):
+        return ConfigurationError(_CLUSTER)
     if code in _FOR_NOW:
         return BackendUnavailable(f"Redis {_FOR_NOW[code]}", tier_wide=code not in _ONLY_WRITES)
     if "DB index" in text or "Invalid Database" in text:
         return ConfigurationError("the server has no database of the number in the URL: use a smaller one, such as 0")
+    if "cluster support disabled" in text:
+        return ConfigurationError(
+            "the server is no node of a Redis Cluster: write redis:// in place of redis+cluster://"
+        )
     if "unknown command" in text.lower():
         return ConfigurationError("the server lacks a command that is needed: use Redis 5 or later, or Valkey")
     return BackendUnavailable(f"Redis answered with an error ({code}); its log may say more")

@@ -40,6 +40,10 @@ class Layout:
     def __init__(self, prefix: str, clock: Clock) -> None:
         self._prefix = prefix.encode()
         self.clock = clock
+        self.lease = self._prefix + b"!lease:"
+        """What the names of leases begin with; no entry is called so."""
+        self.notices = self._prefix + b"!notices"
+        """The channel of the notices of all who use this prefix, whatever their database."""
         self.envelope: Envelope = PLAIN
 
     def name(self, key: str) -> bytes:
@@ -48,6 +52,8 @@ class Layout:
 
     def key(self, name: bytes) -> str:
         """Return the key of a Redis key; empty for one that no key has."""
+        if name.startswith(self.lease):
+            return ""
         try:
             return name[len(self._prefix) :].decode()
         except UnicodeDecodeError:

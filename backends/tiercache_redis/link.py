@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from .errors import LEADS_ELSEWHERE, NotSent, mapped
+from .errors import LEADS_ELSEWHERE, NotSent, answered
 from .layout import Command, Reply, pack
 from .timed import is_silent
 
@@ -86,7 +86,7 @@ class Link:
         except LEADS_ELSEWHERE:
             raise
         except ResponseError as error:
-            return mapped(error)
+            return answered(error)
 
     def _is_silent(self) -> bool:
         reader, writer = self._connection._reader, self._connection._writer

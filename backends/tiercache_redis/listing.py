@@ -43,7 +43,7 @@ def read(layout: Layout, cursor: bytes, prefix: str, seen: set[bytes]) -> Steps[
     for group, reply in zip(groups, replies, strict=True):
         for key, data in zip(map(layout.key, group), value(reply), strict=True):
             try:
-                entry = layout.entry(key, data)
+                entry = layout.entry(key, value(data))
             except CorruptEntry:
                 continue
             if entry is not None:

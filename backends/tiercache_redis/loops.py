@@ -10,7 +10,7 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -21,16 +21,30 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from .address import Address
-from .connections import CONNECT_SECONDS, OPENERS, connection_arguments
+from .connections import OPENERS, connecting_ends, connection_arguments
 from .errors import VENDOR_ERRORS, NotSent, all_busy, mapped
 from .layout import Command, Reply
 from .link import Link
 
-_CLASSES: dict[str, Any] = {
+CLASSES: dict[str, Any] = {
     "redis": aredis.Connection,
     "rediss": aredis.SSLConnection,
     "unix": aredis.UnixDomainSocketConnection,
 }
+"""redis-py's connections, by the scheme of the URL."""
+
+
+async def linked(kind: Any, arguments: Mapping[str, Any], ends: float | None) -> Link:
+    """Return a connection of redis-py's class `kind`, connected before `ends`."""
+    # Link watches the time: redis-py would make a task for each write and a timer for each read.
+    connection = kind(**arguments, socket_timeout=None, socket_connect_timeout=None)
+    try:
+        async with asyncio.timeout(None if ends is None else ends - monotonic()):
+            await connection.connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return Link(connection)
 
 
 class Loops:
@@ -43,7 +57,8 @@ class Loops:
     """
 
     def __init__(self, address: Address, limit: int, timeout: Callable[[], float | None]) -> None:
-        self._class = _CLASSES[address.scheme]
+        self._class = CLASSES[address.scheme]
+        self._kind = LoopConnections
         self._arguments = {**connection_arguments(address), "retry": Retry(NoBackoff(), 0)}
         self._class(**self._arguments)  # an option that redis-py refuses should be refused now
         self._limit = limit
@@ -58,7 +73,7 @@ class Loops:
         if known is None:
             for other in [other for other in list(self._known) if other.is_closed()]:
                 self._known.pop(other, None)
-            known = self._known[loop] = LoopConnections(self._open, self._limit)
+            known = self._known[loop] = self._kind(self._open, self._limit)
             await known.end_with_loop()
         return known
 
@@ -83,16 +98,7 @@ class Loops:
                 loop.call_soon_threadsafe(connections.close_soon)
 
     async def _open(self) -> Link:
-        timeout = self._timeout()
-        # Link watches the time: redis-py would make a task for each write and a timer for each read.
-        connection = self._class(**self._arguments, socket_timeout=None, socket_connect_timeout=None)
-        try:
-            async with asyncio.timeout(None if timeout is None else max(timeout, CONNECT_SECONDS)):
-                await connection.connect()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        return Link(connection)
+        return await linked(self._class, self._arguments, connecting_ends(self._timeout()))
 
 
 class LoopConnections:

@@ -17,10 +17,12 @@ from tiercache.errors import (
     BackendUnavailable,
     CorruptEntry,
     PartialFailure,
+    TiercacheError,
     UnknownFormat,
 )
+from tiercache.notice import Letter
 
-from .layout import TOMB_BYTES, Command, Layout, Steps, value
+from .layout import TOMB_BYTES, Command, Layout, Reply, Steps, value
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ def read_many(
             for group, reply in zip(groups, replies, strict=True):
                 for key, data in zip(group, value(reply), strict=True):
                     try:
-                        one = parse(layout, key, data)
+                        one = parse(layout, key, value(data))  # of a cluster, one node may have failed
                     except BackendError as error:
                         failed[key] = error
                     else:
@@ -168,6 +170,52 @@ def ping() -> Steps[None]:
     """Have the server answer."""
     (reply,) = yield [(b"PING",)]
     value(reply)
+
+
+def announce(channel: bytes, messages: Sequence[bytes]) -> Steps[None]:
+    """Publish messages, all in one round trip."""
+    for reply in (yield [(b"PUBLISH", channel, message) for message in messages]):
+        value(reply)
+
+
+def announcing(steps: Steps[T], channel: bytes, letter: Letter, *, together: bool = True) -> Steps[T]:
+    """Perform an operation and publish what tells of it.
+
+    Args:
+        steps: the operation.
+        channel: where to publish.
+        letter: what to publish.
+        together: in each round trip, behind its commands (in a cluster these go to several nodes: afterwards then).
+    """
+    publish: list[Command] = [(b"PUBLISH", channel, message) for message in letter.messages]
+    if not together:
+        result = yield from steps
+        try:
+            replies = yield publish
+        except TiercacheError as error:
+            replies = [error]
+        _report(letter, replies)
+        return result
+    try:
+        commands = next(steps)
+        while True:
+            try:
+                replies = yield commands + publish
+            except TiercacheError as error:
+                commands = steps.throw(error)
+            else:
+                _report(letter, replies[len(commands) :])
+                commands = steps.send(replies[: len(commands)])
+    except StopIteration as stop:
+        done: T = stop.value
+        return done
+
+
+def _report(letter: Letter, replies: Sequence[Reply]) -> None:
+    for reply in replies:
+        if isinstance(reply, TiercacheError):
+            letter.failed(reply)
+            return
 
 
 def split(items: Sequence[T], size: int) -> list[Sequence[T]]:

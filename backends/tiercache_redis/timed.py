@@ -5,6 +5,7 @@ A socket's own timeout starts again with each byte that arrives; a peer that dri
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - connecting imports it in a thread; a fork at that moment left the child without it
 import select
 from time import monotonic
 from typing import Any

@@ -59,6 +59,7 @@ WITH_A_KEY = {
     "metadata": lambda cache, key: cache.metadata(key),
     "touch": lambda cache, key: cache.touch(key, 60),
     "get_many": lambda cache, key: cache.get_many(["key", key]),
+    "get_or_set_many": lambda cache, key: cache.get_or_set_many(["key", key], lambda missing: unused()),
     "lookup_many": lambda cache, key: cache.lookup_many(["key", key]),
     "delete_many": lambda cache, key: cache.delete_many(["key", key]),
     "warm": lambda cache, key: cache.warm(["key", key]),
@@ -71,6 +72,7 @@ WITH_A_KEY = {
     "ametadata": lambda cache, key: cache.ametadata(key),
     "atouch": lambda cache, key: cache.atouch(key, 60),
     "aget_many": lambda cache, key: cache.aget_many(["key", key]),
+    "aget_or_set_many": lambda cache, key: cache.aget_or_set_many(["key", key], lambda missing: unused()),
     "alookup_many": lambda cache, key: cache.alookup_many(["key", key]),
     "adelete_many": lambda cache, key: cache.adelete_many(["key", key]),
     "awarm": lambda cache, key: cache.awarm(["key", key]),
@@ -85,10 +87,14 @@ WITH_OPTIONS = {
     "set": lambda cache, **options: cache.set("key", 1, **options),
     "set_many": lambda cache, **options: cache.set_many({"key": 1, "new": 1}, **options),
     "get_or_set": lambda cache, **options: cache.get_or_set("absent", unused, **options),
+    "get_or_set_many": lambda cache, **options: cache.get_or_set_many(["absent"], lambda missing: unused(), **options),
     "cached": lambda cache, **options: cache.cached(**options)(unused)(),
     "aset": lambda cache, **options: cache.aset("key", 1, **options),
     "aset_many": lambda cache, **options: cache.aset_many({"key": 1, "new": 1}, **options),
     "aget_or_set": lambda cache, **options: cache.aget_or_set("absent", unused, **options),
+    "aget_or_set_many": lambda cache, **options: cache.aget_or_set_many(
+        ["absent"], lambda missing: unused(), **options
+    ),
 }
 
 
@@ -503,6 +509,7 @@ def broken(clock, error, *, strict):
     cache = Cache(TierChain(MemoryBackend(clock=clock), remote, strict=strict, clock=clock))
     cache.set("key", 1)
     remote.break_down(error)
+    remote.marks_faults = remote.faults
     return cache
 
 

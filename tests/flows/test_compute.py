@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.conftest import FakeClock
+from tests.flows.test_compute_waits import start, waiters_of
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.errors import ReentrantComputation
@@ -136,6 +138,27 @@ def test_a_failure_reaches_all_waiters_and_is_not_repeated(cache: Cache) -> None
     assert {repr(error) for error in asyncio.run(main())} == {"ValueError('no answer')"}
     assert slow.calls == 1
     assert cache.get("k") is None
+
+
+def test_threads_and_loops_get_one_error_object_of_one_call(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(ValueError("no answer"))
+    waiters = waiters_of(monkeypatch, "find")
+
+    async def main() -> list[object]:
+        calls = (cache.aget_or_set("k", slow.awaited) for _ in range(10))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    leader = start(cache.get_or_set, "k", slow)
+    assert slow.started.wait(WAIT)
+    threads = [start(cache.get_or_set, "k", slow) for _ in range(5)]
+    loops = [start(lambda: asyncio.run(main())) for _ in range(2)]
+    while len(waiters) < 25:
+        time.sleep(0.001)
+    slow.go_on.set()
+    errors = [thread.exception(WAIT) for thread in [leader, *threads]]
+    errors += [error for loop in loops for error in loop.result(WAIT)]
+    assert {id(error) for error in errors} == {id(slow.value)}
+    assert slow.calls == 1
 
 
 def test_a_failure_is_not_remembered(cache: Cache) -> None:

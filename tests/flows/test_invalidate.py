@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import FakeClock
-from tests.support import RemoteBackend
+from tests.support import RemoteBackend, etag_of
 from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain
 from tiercache.errors import AccessDenied, BackendUnavailable, ConfigurationError, CorruptEntry, UnknownFormat
-from tiercache.marks import Marks, from_bytes, key_of
+from tiercache.marks import Marks, Written, from_bytes, key_of, to_entry
 
 WAIT = 10
 
@@ -125,7 +125,7 @@ def test_invalidating_no_tag_does_nothing(setting: Setting) -> None:
         setting.cache.invalidate_tags("doc:7")
 
 
-@pytest.mark.parametrize("number", [1, 1000])
+@pytest.mark.parametrize("number", [1, 300])
 @each_invalidation
 def test_it_takes_two_requests_a_tier_however_many_entries_there_are(
     setting: Setting, number: int, invalidate: Invalidate
@@ -296,6 +296,25 @@ def test_what_was_being_computed_is_returned_to_its_caller_alone(
     assert setting.cache.get("k") == "of after"
 
 
+def test_marks_of_long_ago_part_nobody_from_the_computation_that_reads_them_first(setting: Setting) -> None:
+    setting.cache.clear()
+    setting.clock.advance(60)
+    setting.start()
+    started, go_on = threading.Event(), threading.Event()
+
+    def factory() -> str:
+        started.set()
+        assert go_on.wait(WAIT)
+        return "once"
+
+    first = setting.threads.submit(setting.cache.get_or_set, "k", factory)
+    assert started.wait(WAIT)
+    flights = setting.cache.chain.flights
+    assert flights.join("n:k")[1] is False, "whoever comes now waits for it"
+    go_on.set()
+    assert first.result(WAIT) == "once"
+
+
 def test_an_invalidated_tag_spoils_no_computation_without_it(setting: Setting) -> None:
     started, go_on = threading.Event(), threading.Event()
 
@@ -379,6 +398,26 @@ def test_a_tier_that_is_back_gets_what_it_missed_without_being_asked(clock: Fake
         threading.Event().wait(0.01)
     assert told(setting.upper) == told(setting.lower) != Marks()
     setting.cache.close()
+
+
+def test_a_tier_that_recovers_gets_what_it_missed_at_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiercache.refresher.RETRY_EVERY", 3600.0)
+    setting.upper.marks_faults["put"] = BackendUnavailable("down")
+    upper = Tier(setting.upper, name="upper")
+    hooks: list[Callable[[], Any]] = []
+    upper.on_recovery = hooks  # type: ignore[attr-defined,unused-ignore]
+    chain = TierChain(upper, Tier(setting.lower, name="lower"), clock=setting.clock)
+    Cache(chain, namespace="n").clear()
+    setting.upper.marks_faults.clear()
+    assert hooks
+    for hook in hooks:
+        hook()
+    for _ in range(1000):
+        if setting.upper.marks:
+            break
+        threading.Event().wait(0.01)
+    assert told(setting.upper) == told(setting.lower) != Marks()
+    chain.close()
 
 
 def test_closing_brings_the_tiers_what_they_missed(setting: Setting) -> None:
@@ -482,6 +521,32 @@ def test_a_store_without_conditional_puts_is_written_all_the_same(clock: FakeClo
     cache.invalidate_tags(["b"])
     again = Cache(TierChain(Tier(store, name="store"), clock=clock), namespace="n")
     assert again.get_many(["k", "j"]) == {}
+
+
+class Overtaken(RemoteBackend):
+    """A store in which another process is faster, once."""
+
+    faster: Marks | None = None
+
+    def put(self, key: str, entry: Any, **conditions: Any) -> bool:
+        if self.faster is not None:
+            theirs = to_entry("n", Written(self.faster))
+            self.marks[key] = theirs.with_metadata(etag=etag_of(theirs))
+            self.faster = None
+        return super().put(key, entry, **conditions)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_marks_that_another_process_writes_meanwhile_are_merged(clock: FakeClock, before: bool) -> None:
+    store = Overtaken(clock)
+    cache = Cache(TierChain(Tier(store, name="store"), clock=clock), namespace="n")
+    if before:
+        cache.invalidate_tags(["before"])
+    store.marks_trace.clear()
+    store.faster = Marks(tags={"theirs": clock.now})
+    cache.invalidate_tags(["ours"])
+    assert store.marks_trace == ["get", "put", "get", "put"]
+    assert told(store).tags.keys() == {"ours", "theirs"} | ({"before"} if before else set())
 
 
 def test_two_processes_that_invalidate_at_once_lose_neither(setting: Setting) -> None:
@@ -681,3 +746,15 @@ def test_marks_too_large_for_a_tier_are_shortened(clock: FakeClock) -> None:
     again = Cache(TierChain(Tier(store, name="store"), clock=clock), namespace="n")
     assert (again.get("k"), again.get("new")) == (None, 1)
     assert isinstance(again.chain.epochs.space("n").marks, Marks)
+
+
+@each_invalidation
+def test_what_was_invalidated_is_not_served_stale_either(setting: Setting, invalidate: Invalidate) -> None:
+    setting.cache.set("k", "old", ttl=10, stale_for=1000, tags=["doc:7"])
+    setting.clock.advance(20)
+    invalidate(setting.cache)
+    for _ in range(2):
+        assert not setting.cache.lookup("k").hit
+        with pytest.raises(ZeroDivisionError):
+            setting.cache.get_or_set("k", lambda: 1 / 0, stale_for=1000, stale_if_error=1000, tags=["doc:7"])
+        setting.start()

@@ -252,6 +252,29 @@ def test_what_was_deleted_is_not_served_stale(cache: Cache, clock: FakeClock, ch
     assert cache.get("k") == "after"
 
 
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_what_was_deleted_just_before_its_refresh_began_is_not_served_again(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, has_memory: bool
+) -> None:
+    tiers = [MemoryBackend(clock=clock)] if has_memory else []
+    cache = Cache(TierChain(*tiers, Tier(RemoteBackend(clock)), clock=clock), namespace="n")
+    grow_stale(cache, clock)
+    begin = cache.chain.flights.start
+
+    def deleted_first(key: str) -> Any:
+        cache.delete("k")
+        return begin(key)
+
+    monkeypatch.setattr(cache.chain.flights, "start", deleted_first)
+    factory = Factory(held=True)
+    assert cache.get_or_set("k", factory, stale_for=100) == "old"
+    assert factory.started.wait(WAIT)
+    monkeypatch.undo()
+    after = start(lambda: cache.get_or_set("k", factory, stale_for=100))
+    factory.go_on.set()
+    assert after.result(WAIT) == "new"
+
+
 def test_a_refresh_whose_loop_ends_is_abandoned_and_the_next_caller_starts_another(
     cache: Cache, clock: FakeClock
 ) -> None:

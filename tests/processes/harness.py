@@ -79,7 +79,7 @@ def run(
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
+    assert ended.stderr == "", ended.stderr
     return ended
 
 

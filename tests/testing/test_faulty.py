@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,7 +20,9 @@ from tiercache.errors import (
     CorruptEntry,
     PartialFailure,
 )
+from tiercache.guard import Guard
 from tiercache.testing import FakeClock, Fault, FaultyBackend, Rule
+from tiercache_redis import RedisBackend
 
 KEYS = [f"key-{number}" for number in range(10)]
 
@@ -386,3 +389,47 @@ def test_a_chain_goes_on_without_a_faulty_tier(clock):
         for number in range(50):
             assert cache.get_or_set(f"key-{number % 5}", lambda number=number: number % 5) == number % 5
         assert 0 < cache.stats().tiers["memory-2"].errors["BackendUnavailable"] == faulty.injected["unavailable"]
+
+
+class TestOnASharedFence:
+    """On Redis a chain asks other questions; they go wrong as the plain operations do."""
+
+    @pytest.fixture
+    def shared(self, redis_url):
+        backend = FaultyBackend(RedisBackend(redis_url, prefix=f"{uuid.uuid4().hex}:", timeout=30))
+        yield backend
+        backend.clear()
+        backend.close()
+
+    def test_it_is_one_as_the_inner_backend_is(self, shared, faulty):
+        assert isinstance(shared, Guard)
+        assert not isinstance(faulty, Guard)
+
+    @pytest.mark.parametrize("fault", ["unavailable", "timeout", "denied", "corrupt", "foreign", "truncate"])
+    def test_reads_of_a_chain_meet_the_fault(self, shared, fault):
+        cache = Cache(shared)
+        cache.set_many(dict.fromkeys(KEYS, "stored"))
+        with shared.broken(Rule(fault)):
+            assert cache.get(KEYS[0]) is None
+            assert len(cache.get_many(KEYS)) < len(KEYS)
+        assert shared.injected[fault] >= 1
+        assert shared.calls["get"] >= 1
+
+    @pytest.mark.parametrize("fault", ["unavailable", "lost_answer", "late"])
+    async def test_writes_of_a_chain_meet_the_fault(self, shared, fault):
+        cache = Cache(shared)
+        await cache.aset("key", "before")
+        with shared.broken(Rule(fault)):
+            await cache.aset("key", "after")
+            await cache.adelete("other")
+        assert shared.injected[fault] >= 1
+        shared.land()
+        assert await cache.aget("key") in ("after", None)
+
+    def test_a_stale_read_shows_what_was_there_before(self, shared):
+        shared.put("key", entry("key", b"first", time.time))
+        shared.put("key", entry("key", b"second", time.time))
+        with shared.broken(Rule("stale")):
+            assert shared.get_seen("key").entry.payload == b"first"
+            assert shared.get_many_seen(["key"])["key"].entry.payload == b"first"
+        assert shared.get_seen("key").entry.payload == b"second"

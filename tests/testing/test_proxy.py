@@ -43,6 +43,21 @@ def connect(proxy):
         peer.close()
 
 
+def test_a_client_that_leaves_before_it_has_read_its_answer_leaves_nothing_behind(proxy, connect):
+    peer = connect()
+    peer.sendall(b"abc")
+    assert peer.recv(1, socket.MSG_PEEK) == b"A"
+    peer.close()  # with an answer unread: a reset
+    until(lambda: proxy.open_connections == 0)
+
+
+def until(condition):
+    guard = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < guard
+        time.sleep(0.005)
+
+
 def ask(peer, text=b"abcdef"):
     """Send it, and return what comes back until it is as long or the stream ends."""
     peer.sendall(text)

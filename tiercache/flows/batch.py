@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..agreement import believe
+from ..coherence import Join
 from ..entry import Entry
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather, running_loop
 from ..guard import Seen
 from ..memory import MemoryBackend
+from ..notice import began
 from ..tier import FAILURES, Tier
 from . import change, guarded
+from .announce import announce
 from .read import Found, is_barred, is_believed, promote_local, raise_if_strict, refused
-from .write import begin, end, gather, raise_failures, settle, writable
+from .write import begin, end, gather, keep_alone, raise_failures, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -40,6 +43,8 @@ async def read_many(
         warming: no deadlines, promote whatever the tiers' rules say, and wait for it.
         loads: the intervals that this read is part of; left out, it opens its own.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     missing = list(dict.fromkeys(keys))
     if loads is not None:
         return await _read_many(chain, missing, loads, allow_stale, warming)
@@ -108,7 +113,7 @@ async def _ask(
             waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry) else one.entry
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
-    if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
+    if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, keys[0], failed):
         found, shut = {}, set(asked)
     found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry)}
     found |= {key: entry for key, entry in waiting.items() if entry is not None}
@@ -189,7 +194,7 @@ async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_onl
     tiers = [tier for tier in writable(chain) if not (fast_only and len(chain.tiers) > 1 and tier is chain.tiers[-1])]
     mutations = begin(chain, list(entries))
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         await put_all(chain, tiers, entries)
     finally:
         await end(chain, mutations)
@@ -220,14 +225,19 @@ async def put_all(
     tokens = dict(claimed or {})
     results: list[Any] = []
     unclaimed = {key: entry for key, entry in entries.items() if key not in tokens}
-    if unclaimed and chain.guard in tiers:  # first, as in `put_everywhere`
-        results = await Gather([guarded.put(chain, unclaimed)], chain.side_by_side)
-        tokens |= results[0] if isinstance(results[0], dict) else {}
-    tokens = {key: token for key, token in tokens.items() if token}
-    flows = [_put_many(chain, tier, entries, tokens) for tier in tiers if not tier.local and tier is not chain.guard]
-    results += await Gather(flows, chain.side_by_side)
-    raise_failures(chain, results)
-    await guarded.verify(chain, tokens)
+    changes = {key: began(entry) for key, entry in entries.items()}
+    with chain.teller.changing(changes):
+        if unclaimed and chain.guard in tiers:  # first, as in `put_everywhere`
+            results = await Gather([guarded.put(chain, unclaimed)], chain.side_by_side)
+            tokens |= results[0] if isinstance(results[0], dict) else {}
+        tokens = {key: token for key, token in tokens.items() if token}
+        others = [tier for tier in tiers if not tier.local and tier is not chain.guard]
+        results += await Gather([_put_many(chain, tier, entries, tokens) for tier in others], chain.side_by_side)
+        raise_failures(chain, results)
+        await guarded.verify(chain, tokens)
+        if not claimed:
+            await keep_alone(chain, entries, results)
+    await announce(chain, changes, results)
 
 
 async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str, str]) -> None:
@@ -250,14 +260,16 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
     unique = list(dict.fromkeys(keys))
     mutations = begin(chain, unique)
     try:
-        await settle(mutations)
-        burial = await guarded.bury(chain, unique)
-        tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
-        try:
-            results = await gather(chain, [_delete_many(chain, tier, unique) for tier in tiers])
-        finally:
-            await guarded.close(chain, burial)
-        guarded.raise_if_strict(chain, burial)
+        await settle(chain, mutations)
+        with chain.teller.changing(dict.fromkeys(unique)):
+            burial = await guarded.bury(chain, unique)
+            tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
+            try:
+                results = await gather(chain, [_delete_many(chain, tier, unique) for tier in tiers])
+            finally:
+                await guarded.close(chain, burial)
+            guarded.raise_if_strict(chain, burial)
+        await announce(chain, dict.fromkeys(unique), results)
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         if burial is not None:
             remaining.append(set(unique) if burial.error is not None else set())

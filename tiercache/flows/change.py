@@ -33,7 +33,7 @@ async def put(tier: Tier, key: str, entry: Entry, token: str = "") -> None:
         await _queue(tier, key, entry, token)
         return
     try:
-        await tier.put(key, entry)
+        await tier.put(key, entry, **tier.stored({key: entry}))
     except EntryTooLarge:
         raise
     except BaseException as error:
@@ -52,7 +52,8 @@ async def delete(tier: Tier, key: str) -> bool:
         tier.behind(key, None)
         return change is not None and change.entry is not None
     try:
-        removed = bool(await tier.remove_many([key])) if tier.is_fence else await tier.delete(key)
+        fenced = tier.is_fence
+        removed = bool(await tier.remove_many([key])) if fenced else await tier.delete(key, **tier.removed([key]))
     except BaseException:
         tier.missed([key])
         raise
@@ -74,7 +75,7 @@ async def put_many(tier: Tier, entries: Mapping[str, Entry], tokens: Mapping[str
         return []
     failed: dict[str, BackendError] = {}
     try:
-        await tier.put_many(entries)
+        await tier.put_many(entries, **tier.stored(entries))
     except PartialFailure as partial:
         failed = partial.failed
     except BaseException as error:
@@ -107,7 +108,7 @@ async def delete_many(tier: Tier, keys: Sequence[str]) -> dict[str, BackendError
         return {}
     failed: dict[str, BackendError] = {}
     try:
-        answer = await tier.remove_many(keys)
+        answer = await tier.remove_many(keys, **tier.removed(keys))
         absent = answer if isinstance(answer, int) else len(keys)
     except PartialFailure as partial:
         failed = partial.failed

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..computing import TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
+from ..coherence import Join
+from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
 from ..entry import Entry
 from ..errors import ComputeTimeout
 from ..fence import Load
 from ..flow import running_loop
 from ..memory import MemoryBackend
 from ..singleflight import Flight, Kind, Outcome
-from . import guarded
+from . import guarded, leased
 from .job import Job
-from .read import Found, promote_local, read
+from .read import Found, outlives, promote_local, read
 from .write import finish, put_everywhere, settle
 
 if TYPE_CHECKING:
@@ -48,29 +50,29 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
         ComputeTimeout: the caller's patience ended first, and there is nothing else to serve.
         Exception: what the factory raised, for every caller that waited.
     """
-    version = chain.flights.version(key)
     if kind == "find" and (held := in_memory(chain, key, job)) is not None:
-        return await _serve(chain, key, job, held, version)
+        return await _serve(chain, key, job, held)
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     patience = job.patience()
     while True:
-        version = chain.flights.version(key)
         flight, leads = chain.flights.join(key, kind)
-        if not leads and flight.spare is not None and job.at_once(key, flight.spare):
-            return await _serve(chain, key, job, flight.spare, version)
         if leads:
             worker = chain.factories if patience.is_bounded else None
             await Lead([flight], compute(chain, flight, job, kind), worker)
-        outcome = await follow(flight, job, patience, landing=leads)
+        outcome = await follow(flight, job, patience, leads=leads)
+        if outcome is SPARE_WILL_DO and flight.spare is not None:
+            return await _serve(chain, key, job, flight.spare)
         if outcome is WOULD_HANG:  # somebody waits for this very caller, or its loop: it computes for itself
             flight, leads = Flight(key, chain.flights, kind), True
             await Lead([flight], compute(chain, flight, job, kind))
-            outcome = await follow(flight, job, patience, landing=True)
+            outcome = await follow(flight, job, patience, leads=True)
         if outcome is TIME_IS_UP or outcome.error is not None:
             return Answer(stand_in(flight, job, outcome))
         if outcome.tier is not None and outcome.entry is not None:
             found = Found(outcome.entry, outcome.tier)
             if job.at_once(key, found):
-                return await _serve(chain, key, job, found, version)
+                return await _serve(chain, key, job, found)
             continue  # a stale one that the leader took and this caller does not
         if outcome.abandoned or ((outcome.absent or outcome.overtaken) and not leads):
             continue
@@ -83,9 +85,14 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
         return Answer(outcome, leads)
 
 
-def follow(flight: Flight, job: Job, patience: Patience, *, landing: bool) -> Follow:
-    """Wait for a computation as long as the job says."""
-    return Follow(flight, patience, lambda: job.may_serve(flight.spare), landing=landing)
+def follow(flight: Flight, job: Job, patience: Patience, *, leads: bool) -> Follow:
+    """Wait for a computation as long as the job says; who leads waits for the slower tiers as well."""
+
+    def at_once() -> bool:
+        return flight.spare is not None and job.at_once(flight.key, flight.spare)
+
+    watches = not leads and (flight.refreshes or job.takes_stale)
+    return Follow(flight, patience, lambda: job.may_serve(flight.spare), at_once if watches else None, landing=leads)
 
 
 def stand_in(flight: Flight, job: Job, outcome: Outcome) -> Outcome:
@@ -119,37 +126,52 @@ def in_memory(chain: TierChain, key: str, job: Job) -> Found | None:
     return found
 
 
-async def _serve(chain: TierChain, key: str, job: Job, found: Found, version: tuple[int, int]) -> Answer:
+async def _serve(chain: TierChain, key: str, job: Job, found: Found) -> Answer:
     job.count_stale(found)
-    await refresh(chain, key, job, found, version)
+    await refresh(chain, key, job, found)
     return Answer(Outcome(found.entry, found.tier))
 
 
-async def refresh(chain: TierChain, key: str, job: Job, found: Found, version: tuple[int, int]) -> None:
-    """Look for something newer in the background, and compute it if there is nothing, exactly once.
-
-    Not where the key was changed since it had this version: those who come after that must not be served what was found
-    before.
-    """
+async def refresh(chain: TierChain, key: str, job: Job, found: Found) -> None:
+    """Look for something newer in the background, and compute it if there is nothing, exactly once."""
     if not job.wants_newer(found) or chain.pauses.holds(key, chain.clock()):
         return
-    flight = chain.flights.start(key, version)
+    flight = chain.flights.start(key)
     if flight is None:
         return
-    flight.spare = found
-    if await Spawn([flight], compute(chain, flight, job, refreshing=True), chain.refreshes):
+    flight.spare = held_now(chain, key)
+    than = found.entry.metadata.expires_at
+    if await Spawn([flight], compute(chain, flight, job, newer_than=than), chain.refreshes):
         job.counters.refreshes += 1
     else:
         flight.abandon()
         job.counters.refreshes_dropped += 1
 
 
-async def compute(chain: TierChain, flight: Flight, job: Job, kind: Kind = "find", *, refreshing: bool = False) -> None:
-    """Look once more, compute, store and tell those who wait; what a flight carries out."""
+def held_now(chain: TierChain, key: str) -> Found | None:
+    """Return what memory holds now that a flight is in the table: found earlier, it may have been deleted since."""
+    memory = chain.memory
+    entry = None if memory is None else memory.get(key)
+    return None if entry is None or not entry.metadata.is_usable(chain.clock()) else Found(entry, chain.tiers[0])
+
+
+async def compute(
+    chain: TierChain, flight: Flight, job: Job, kind: Kind = "find", *, newer_than: float | None = None
+) -> None:
+    """Look once more, compute, store and tell those who wait; what a flight carries out.
+
+    With `newer_than` it refreshes: what expires at that moment or earlier is not what is looked for.
+    """
     load = chain.fence.begin(flight.key)
+    lease: leased.Turn = None
     try:
-        if kind == "find" and await _is_found(chain, flight, job, load, refreshing):
-            return
+        if kind == "find":
+            if await _is_found(chain, flight, job, load, newer_than):
+                return
+            look = partial(_is_found, chain, flight, job, load, newer_than)
+            lease = await leased.turn(chain, flight.key, look, patient=newer_than is None)
+            if lease == "elsewhere":
+                return
         made = job.build(flight.key, await Factory(job.factory, chain.factories), load.began)
         if made.entry is None:
             flight.resolve(Outcome(value=made.value, uncacheable=True))
@@ -162,6 +184,7 @@ async def compute(chain: TierChain, flight: Flight, job: Job, kind: Kind = "find
         note_failure(chain, flight, job)
         flight.resolve(Outcome(error=error, traceback=error.__traceback__))
     finally:
+        chain.leases.give_back(lease)
         chain.fence.release(load)
         flight.abandon()  # interrupted from outside, unless it was resolved before
 
@@ -173,20 +196,19 @@ def note_failure(chain: TierChain, flight: Flight, job: Job) -> None:
         chain.pauses.begin(flight.key, chain.clock(), job.pause(flight.spare))
 
 
-async def _is_found(chain: TierChain, flight: Flight, job: Job, load: Load, refreshing: bool) -> bool:
-    newer_than = None
-    if refreshing and flight.spare is not None:
-        newer_than = flight.spare.entry.metadata.expires_at
-    takes_stale = job.takes_stale and not refreshing
-    found = await read(chain, flight.key, allow_stale=takes_stale, load=load, newer_than=newer_than)
+async def _is_found(chain: TierChain, flight: Flight, job: Job, load: Load, newer_than: float | None) -> bool:
+    refreshing = newer_than is not None
+    takes_older = refreshing or job.takes_stale
+    found = await read(chain, flight.key, allow_stale=takes_older, load=load, newer_than=newer_than)
     if found is None:
         return False
-    if not found.entry.metadata.is_stale(chain.clock()):
+    metadata = found.entry.metadata
+    if not metadata.is_stale(chain.clock()) and outlives(metadata, newer_than):
         flight.resolve(Outcome(found.entry, found.tier))
         return True
     flight.spare = found
     keep(chain, found, load)
-    if job.at_once(flight.key, found):
+    if not refreshing and job.at_once(flight.key, found):
         flight.resolve(Outcome(found.entry, found.tier))
         return True
     uncount(found)
@@ -216,7 +238,7 @@ async def _store(chain: TierChain, flight: Flight, job: Job, entry: Entry, load:
         return
     job.counters.puts += 1
     try:
-        await settle([mutation])
+        await settle(chain, [mutation])
         claimed = await guarded.claim(chain, load, entry)
         if claimed is False:  # another process changed it, maybe before those came who wait
             chain.flights.leave(flight)
@@ -225,7 +247,7 @@ async def _store(chain: TierChain, flight: Flight, job: Job, entry: Entry, load:
         # Followers leave as soon as memory can answer those who come after them. In a strict chain all of them wait
         # for all tiers: one that fails is an error of this computation.
         early = None if chain.strict else lambda: flight.resolve(outcome)
-        await put_everywhere(chain, flight.key, entry, early, claimed=claimed)
+        await put_everywhere(chain, flight.key, entry, early, claimed=claimed or None)
         flight.resolve(outcome)
     finally:
         await finish(chain, [mutation])

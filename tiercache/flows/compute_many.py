@@ -12,13 +12,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..computing import TIME_IS_UP, WOULD_HANG, Factory, Lead, Patience, Spawn
+from ..coherence import Join
+from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Lead, Patience, Spawn
 from ..entry import Entry
 from ..fence import Load
 from ..flow import running_loop
 from ..singleflight import Flight, Kind, Outcome
 from . import batch, guarded
-from .compute import Answer, follow, in_memory, keep, note_failure, stand_in
+from .compute import Answer, follow, held_now, in_memory, keep, note_failure, stand_in
 from .job import Job
 from .read import Found
 from .write import finish, settle, writable
@@ -39,14 +40,14 @@ async def obtain_many(chain: TierChain, keys: Sequence[str], job: Job, kind: Kin
     Raises:
         ReentrantComputation: the factory asked for one of its own keys.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     patience = job.patience()
     answers: dict[str, Answer] = {}
     stale: dict[str, Found] = {}
-    versions = {key: chain.flights.version(key) for key in keys}
     if kind == "find":
         _take_from_memory(chain, keys, job, answers, stale)
     while waiting := [key for key in keys if key not in answers]:
-        versions |= {key: chain.flights.version(key) for key in waiting}
         led, followed = chain.flights.join_many(waiting, kind)
         if led:
             worker = chain.factories if patience.is_bounded else None
@@ -54,19 +55,18 @@ async def obtain_many(chain: TierChain, keys: Sequence[str], job: Job, kind: Kin
         stuck: list[str] = []
         for key, flight in [*led.items(), *followed.items()]:
             leads = key in led
-            if not leads and flight.spare is not None and job.at_once(key, flight.spare):
-                found: Found | None = flight.spare
-            else:
-                outcome = await follow(flight, job, patience, landing=leads)
-                if outcome is WOULD_HANG:
-                    stuck.append(key)
-                    continue
+            outcome = await follow(flight, job, patience, leads=leads)
+            if outcome is WOULD_HANG:
+                stuck.append(key)
+                continue
+            found = flight.spare
+            if outcome is not SPARE_WILL_DO:
                 found = _settled(key, flight, job, outcome, leads, answers)
             if found is not None and job.at_once(key, found):
                 _serve(key, job, found, answers, stale)
         if stuck:
             await _alone(chain, stuck, job, kind, patience, answers)
-    await refresh_many(chain, stale, job, versions)
+    await refresh_many(chain, stale, job)
     return answers
 
 
@@ -123,25 +123,20 @@ async def _alone(
     flights = {key: Flight(key, chain.flights, kind) for key in keys}
     await Lead(list(flights.values()), _compute(chain, flights, job, kind))
     for key, flight in flights.items():
-        outcome = await follow(flight, job, patience, landing=True)
+        outcome = await follow(flight, job, patience, leads=True)
         found = _settled(key, flight, job, outcome, True, answers)
         if found is not None:
             job.count_stale(found)
             answers[key] = Answer(Outcome(found.entry, found.tier))
 
 
-async def refresh_many(
-    chain: TierChain, stale: Mapping[str, Found], job: Job, versions: Mapping[str, tuple[int, int]]
-) -> None:
+async def refresh_many(chain: TierChain, stale: Mapping[str, Found], job: Job) -> None:
     """Compute stale values anew in the background: one call of the factory for those that nobody refreshes yet."""
     now = chain.clock()
     flights: dict[str, Flight] = {}
-    for key, found in stale.items():
-        if chain.pauses.holds(key, now):
-            continue
-        flight = chain.flights.start(key, versions[key])
-        if flight is not None:
-            flight.spare = found
+    for key in stale:
+        if not chain.pauses.holds(key, now) and (flight := chain.flights.start(key)) is not None:
+            flight.spare = held_now(chain, key)
             flights[key] = flight
     if not flights:
         return
@@ -183,7 +178,7 @@ async def _compute(
 async def _find(
     chain: TierChain, flights: Mapping[str, Flight], job: Job, loads: Mapping[str, Load], refreshing: bool
 ) -> None:
-    takes_stale = job.takes_stale and not refreshing
+    takes_stale = refreshing or job.takes_stale
     found = await batch.read_many(chain, flights, allow_stale=takes_stale, loads=loads)
     now = chain.clock()
     for key, one in found.items():
@@ -191,7 +186,7 @@ async def _find(
         if one.entry.metadata.is_stale(now):
             flight.spare = one
             keep(chain, one, loads[key])
-            if not job.at_once(key, one):
+            if refreshing or not job.at_once(key, one):
                 continue
             one.tier.counters.hits += 1  # a batch counts a stale one as a miss
             one.tier.counters.misses -= 1
@@ -272,7 +267,7 @@ async def _store(
     stored = len(mutations)
     job.counters.puts += stored
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         kept = {mutation.key: entries[mutation.key][0] for mutation in mutations}
         claimed, changed = await guarded.claim_many(chain, loads, kept)
         for key in changed:  # by another process, maybe before those came who wait

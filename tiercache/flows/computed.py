@@ -63,10 +63,7 @@ class ComputedFlows(ValueFlows):
 
     async def refresh_early(self, full: str, slot: Slot, job: Job) -> None:
         """Look in the background for a newer value than one that memory served in the last part of its life."""
-        version = self.chain.flights.version(full)
-        held = self.chain.memory and self.chain.memory.get(full)
-        if held and held.payload is slot.payload:  # else the key was changed since
-            await refresh(self.chain, full, job, Found(held, self.chain.tiers[0]), version)
+        await refresh(self.chain, full, job, Found(Entry(slot.payload, slot.metadata(full)), self.chain.tiers[0]))
 
     async def get_or_set_many(
         self, fulls: list[str], job: Job, type: type[Any] | None, errors: Errors

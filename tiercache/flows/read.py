@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..agreement import believe
+from ..agreement import read as read_marks
+from ..coherence import Join
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
-from ..flow import Background
+from ..flow import Background, Gather
 from ..hearsay import ask
 from ..journal import loaded_at
 from ..memory import MemoryBackend
@@ -47,6 +49,8 @@ async def read(
         load: the interval that this read is part of; left out, it opens one of its own.
         newer_than: an entry that expires at this moment or earlier is as if it was not there.
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     own = chain.fence.begin(key) if load is None else load
     try:
         return await _read(chain, key, allow_stale, own, newer_than)
@@ -105,7 +109,8 @@ async def _read(
                 if space.unread:
                     silent = await believe(chain, space, tier, silent)
                 entry = await _ask(chain, tier, key, load)
-                if entry is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier, failed):
+                doubtful = entry is not None and tier in chain.missed.doubtful
+                if doubtful and not await is_believed(chain, tier, key, failed):
                     tier.counters.misses += 1
                     continue
         except FAILURES as error:
@@ -119,7 +124,7 @@ async def _read(
             continue
         now = chain.clock()
         if entry is not None and entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
-            if not entry.metadata.is_stale(now) and _outlives(entry.metadata, newer_than):
+            if not entry.metadata.is_stale(now) and outlives(entry.metadata, newer_than):
                 tier.counters.hits += 1
                 for upper in lacking:
                     if upper.admits(key):
@@ -135,11 +140,12 @@ async def _read(
     return None
 
 
-def _outlives(metadata: Metadata, moment: float | None) -> bool:
+def outlives(metadata: Metadata, moment: float | None) -> bool:
+    """Whether an entry expires after that moment; None: whenever it does."""
     return moment is None or metadata.expires_at is None or metadata.expires_at > moment
 
 
-async def is_believed(chain: TierChain, tier: Tier, failed: Collection[Tier] = ()) -> bool:
+async def is_believed(chain: TierChain, tier: Tier, key: str, failed: Collection[Tier] = ()) -> bool:
     """Whether what a slower tier holds may be used: no other process knows of changes that it missed.
 
     Those that `failed` in this call are not asked again.
@@ -147,6 +153,10 @@ async def is_believed(chain: TierChain, tier: Tier, failed: Collection[Tier] = (
     missed = chain.missed
     if tier in missed.doubted:
         chain.hearsay.begin()
+        if tier in missed.away:  # and so of namespaces and tags that were invalidated meanwhile
+            others = [other for other in chain.epochs.tiers if other is not tier and other not in failed]
+            space = chain.epochs.of(key)
+            await Gather([read_marks(chain.epochs, space, other) for other in others], chain.side_by_side)
         await ask(missed, chain.side_by_side, tier, failed)
     return tier not in missed.distrusted
 
@@ -173,9 +183,8 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
     else:
         metadata = await tier.head(load.key)
         metadata = None if metadata is not None and refused(tier, load, metadata) else metadata
-    if metadata is not None and tier in chain.missed.doubtful and not await is_believed(chain, tier):
-        return None
-    return metadata
+    doubtful = metadata is not None and tier in chain.missed.doubtful
+    return None if doubtful and not await is_believed(chain, tier, load.key) else metadata
 
 
 def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:

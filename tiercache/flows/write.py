@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..coherence import Join
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..hearsay import tell
+from ..missed import KEY
+from ..notice import began
 from ..tier import FAILURES, Tier
 from . import change, guarded
+from .announce import announce
 from .read import Found, raise_if_strict, read
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ async def write(chain: TierChain, key: str, entry: Entry) -> None:
     """Store the entry in all tiers, each within its deadline."""
     mutations = begin(chain, [key])
     try:
-        await settle(mutations)
+        await settle(chain, mutations)
         await put_everywhere(chain, key, entry)
     finally:
         await end(chain, mutations)
@@ -38,14 +42,16 @@ async def delete(chain: TierChain, key: str) -> bool:
     """Remove the entry from all tiers and return whether any had one."""
     mutations = begin(chain, [key])
     try:
-        await settle(mutations)
-        burial = await guarded.bury(chain, [key])
-        tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
-        try:
-            removed = await gather(chain, [change.delete(tier, key) for tier in tiers])
-        finally:
-            await guarded.close(chain, burial)
-        guarded.raise_if_strict(chain, burial)
+        await settle(chain, mutations)
+        with chain.teller.changing({key: None}):
+            burial = await guarded.bury(chain, [key])
+            tiers = [tier for tier in writable(chain) if burial is None or tier is not chain.guard]
+            try:
+                removed = await gather(chain, [change.delete(tier, key) for tier in tiers])
+            finally:
+                await guarded.close(chain, burial)
+            guarded.raise_if_strict(chain, burial)
+        await announce(chain, {key: None}, removed)
         return any(result is True for result in removed) or (burial is not None and key in burial.had)
     finally:
         await end(chain, mutations)
@@ -57,6 +63,8 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
     How long it is kept beyond its end, stale, stays as it was, and so does its storage class in each object store
     (which costs a HEAD there, unless the entry was read from it and the answer told the class).
     """
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     for _ in range(TOUCHES):
         load = chain.fence.begin(key)
         try:
@@ -71,7 +79,7 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
             if mutation is None:  # somebody changed the key meanwhile: look again
                 continue
             try:
-                await settle([mutation])
+                await settle(chain, [mutation])
                 touched = _with_end(entry, expires_at)
                 claimed = await guarded.claim(chain, load, touched)
                 if claimed is False:  # another process did
@@ -113,19 +121,33 @@ async def put_everywhere(
         after_memory()
     results: list[Any] = []
     token = claimed or ""
-    if claimed is None and chain.guard is not None:  # first: of two writes that cross, the later there is later below
-        results = await Gather([guarded.put(chain, {key: entry})], chain.side_by_side)
-        token = results[0].get(key, "") if isinstance(results[0], dict) else ""
-    results += await Gather(
-        [
-            _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry, token)
-            for tier in tiers
-            if not tier.local
-        ],
-        chain.side_by_side,
-    )
-    raise_failures(chain, results)
-    await guarded.verify(chain, {key: token} if token else {})
+    with chain.teller.changing({key: began(entry)}):
+        if claimed is None and chain.guard is not None:  # first: of two that cross, the later there is later below
+            results = await Gather([guarded.put(chain, {key: entry})], chain.side_by_side)
+            token = results[0].get(key, "") if isinstance(results[0], dict) else ""
+        results += await Gather(
+            [
+                _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry, token)
+                for tier in tiers
+                if not tier.local
+            ],
+            chain.side_by_side,
+        )
+        raise_failures(chain, results)
+        await guarded.verify(chain, {key: token} if token else {})
+        if claimed is None:
+            await keep_alone(chain, {key: entry}, results)
+    await announce(chain, {key: began(entry)}, results)
+
+
+async def keep_alone(chain: TierChain, entries: Mapping[str, Entry], results: Sequence[object]) -> None:
+    """Where memory is blind, keep for their whole life the entries that no other tier took: nobody else has them."""
+    if chain.coherence.blind and results and all(isinstance(result, BaseException) for result in results):
+        now = chain.clock()
+        for tier in writable(chain):
+            if tier.local:
+                kept = {key: taken for key, one in entries.items() if (taken := tier.takes(one, now, capped=False))}
+                await tier.put_many(kept)
 
 
 def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
@@ -135,8 +157,10 @@ def begin(chain: TierChain, keys: Sequence[str]) -> list[Mutation]:
     return chain.fence.mutate(keys, running_loop())
 
 
-async def settle(mutations: Sequence[Mutation]) -> None:
+async def settle(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Wait, with a bound, until it is the mutations' turn; what is overtaken removes what it wrote."""
+    if not chain.coherence.joined:
+        await Join(chain.coherence)
     before = [write for mutation in mutations for write in mutation.before]
     if before:
         overtake(await Settled(before, TURN_TIMEOUT))
@@ -158,8 +182,8 @@ async def end(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
     """Close mutations; of those that were overtaken nothing stays: a miss is better than the older value."""
     try:
-        if chain.missed.unsaid:
-            await tell(chain.missed, chain.side_by_side)
+        if chain.missed.unsaid and await tell(chain.missed, chain.side_by_side):
+            await announce(chain, {KEY: None}, ())
         for mutation in mutations:
             if mutation.overtaken:
                 for tier in writable(chain):

@@ -70,7 +70,8 @@ class BucketUpkeep(Backend):
 
         Args:
             expire_after: how long after its writing an object goes, rounded up to days: the longest ttl, and
-                stale_for, or more. GCS deletes by each entry's own expiry without it.
+                stale_for, or more. GCS deletes by each entry's own expiry without it. (What `clear` and
+                `invalidate_tags` leave is written again every 6 hours while a process uses the cache.)
             dry_run: say what would change, and change nothing.
             deadline: seconds of `time.monotonic`; None: each request has `timeout`.
 

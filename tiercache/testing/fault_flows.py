@@ -7,13 +7,17 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
+
+from msgspec import structs
 
 from .. import envelope
 from ..backend import Backend
 from ..entry import Entry
 from ..errors import AccessDenied, BackendError, BackendTimeout, BackendUnavailable, CorruptEntry, PartialFailure
 from ..flow import Operation
+from ..guard import Seen
 from .faults import Fault, Rule, draw
 
 _TICK = 0.005
@@ -144,7 +148,15 @@ async def _hang(call: Struck) -> Any:
 
 
 async def _lose(call: Struck) -> Any:
-    return {"put_many": None, "delete_many": len(call.args[0]), "clear": 0}.get(call.method, True)
+    several: dict[str, Callable[[], Any]] = {
+        "put_many": lambda: None,
+        "put_many_seen": lambda: set(call.keys),
+        "delete_many": lambda: len(call.keys),
+        "bury": set,
+        "close_tombs": lambda: len(call.keys),
+        "clear": lambda: 0,
+    }
+    return several.get(call.method, lambda: True)()
 
 
 async def _lost_answer(call: Struck) -> Any:
@@ -169,14 +181,14 @@ async def _foreign(call: Struck) -> Any:
 
 async def _spoil(call: Struck, spoil: Callable[[str, Entry], Entry]) -> Any:
     found = await call.ask()
-    if call.method == "get":
-        return None if found is None else spoil(call.args[0], found)
-    good: dict[str, Entry] = {}
+    if call.method in ("get", "get_seen"):
+        return _with_entry(found, lambda entry: spoil(call.args[0], entry))
+    good: dict[str, Any] = {}
     failed: dict[str, BackendError] = {}
     spoilt = set(call.drawn())
-    for key, entry in found.items():
+    for key, one in found.items():
         try:
-            good[key] = spoil(key, entry) if key in spoilt else entry
+            good[key] = _with_entry(one, partial(spoil, key)) if key in spoilt else one
         except CorruptEntry as error:
             failed[key] = error
     if failed:
@@ -184,10 +196,21 @@ async def _spoil(call: Struck, spoil: Callable[[str, Entry], Entry]) -> Any:
     return good
 
 
+def _with_entry(found: Any, change: Callable[[Entry], Entry]) -> Any:
+    """Change the entry that was found, or was seen by a shared fence, if there is one."""
+    if isinstance(found, Seen):
+        return found if found.entry is None else structs.replace(found, entry=change(found.entry))
+    return None if found is None else change(found)
+
+
 async def _stale(call: Struck) -> Any:
     found = await call.ask()
+    if call.method == "get_seen":
+        return structs.replace(found, entry=call.before.get(call.args[0], found.entry))
     if call.method == "get":
         return call.before.get(call.args[0], found)
+    if call.method == "get_many_seen":
+        return {key: structs.replace(seen, entry=call.before.get(key, seen.entry)) for key, seen in found.items()}
     now = {key: call.before.get(key, found.get(key)) for key in call.keys}
     return {key: entry for key, entry in now.items() if entry is not None}
 
@@ -201,7 +224,7 @@ async def _partial(call: Struck) -> Any:
         rest: Any = {key: entry for key, entry in batch.items() if key not in failed}
     else:
         rest = [key for key in batch if key not in failed]
-    raise PartialFailure(failed, await Ask(call.backend, call.method, (rest,), call.options))
+    raise PartialFailure(failed, await Ask(call.backend, call.method, (rest, *call.args[1:]), call.options))
 
 
 def _flip(data: bytes) -> bytes:

@@ -18,6 +18,16 @@ from ..units import Duration, parse_duration
 WRITES = frozenset({"put", "put_many", "delete", "delete_many", "clear"})
 OPERATIONS = frozenset({"get", "get_many", "head", "scan", "ping"}) | WRITES
 _LOOKS = frozenset({"get", "get_many"})
+LIKE = {
+    "get_seen": "get",
+    "get_many_seen": "get_many",
+    "put_seen": "put",
+    "put_many_seen": "put_many",
+    "bury": "delete_many",
+    "close_tombs": "delete_many",
+    "overtaken": "head",
+}
+"""What a shared fence (`tiercache.guard`) is asked in place of these operations, which is what rules call them."""
 
 
 class Fault(StrEnum):

@@ -13,8 +13,9 @@ from ..backend import Backend
 from ..entry import Entry, Metadata
 from ..errors import TiercacheError
 from ..flow import adrive, drive
+from ..guard import Guard
 from .fault_flows import Ask, Struck, strike
-from .faults import Rule
+from .faults import LIKE, Rule
 
 
 class _Active:
@@ -41,7 +42,18 @@ class FaultyBackend(Backend):
         injected: faults so far, by name.
 
     `inject` and `heal` change the rules at any time, from any thread. All other attributes are the inner backend's.
+    What a chain asks a shared fence (Redis) counts, and is struck, as the operation that it stands for. Options that
+    only the inner backend knows are passed on to it.
     """
+
+    keeps_deadlines = False  # it may hang
+
+    def __new__(cls, inner: Backend, **options: Any) -> FaultyBackend:
+        """Return one that is a shared fence if the inner backend is."""
+        from .faulty_guard import FaultyGuard
+
+        made: type[FaultyBackend] = FaultyGuard if cls is FaultyBackend and isinstance(inner, Guard) else cls
+        return object.__new__(made)
 
     def __init__(self, inner: Backend, *, seed: int = 0, rules: Iterable[Rule] = ()) -> None:
         self.inner = inner
@@ -109,14 +121,15 @@ class FaultyBackend(Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        **options: Any,
     ) -> bool:
         """`put` of the inner backend, or a fault."""
-        options = {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
+        options |= {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
         return bool(drive(self._call("put", key, entry, **options)))
 
-    def delete(self, key: str, *, deadline: float | None = None) -> bool:
+    def delete(self, key: str, *, deadline: float | None = None, **options: Any) -> bool:
         """`delete` of the inner backend, or a fault."""
-        return bool(drive(self._call("delete", key, deadline=deadline)))
+        return bool(drive(self._call("delete", key, deadline=deadline, **options)))
 
     def scan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -141,17 +154,21 @@ class FaultyBackend(Backend):
         found: dict[str, Entry] = drive(self._call("get_many", keys, deadline=deadline))
         return found
 
-    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None, **options: Any) -> None:
         """`put_many` of the inner backend, or a fault."""
-        drive(self._call("put_many", entries, deadline=deadline))
+        drive(self._call("put_many", entries, deadline=deadline, **options))
 
-    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None, **options: Any) -> int:
         """`delete_many` of the inner backend, or a fault."""
-        return int(drive(self._call("delete_many", keys, deadline=deadline)))
+        return int(drive(self._call("delete_many", keys, deadline=deadline, **options)))
 
     def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
         """`clear` of the inner backend, or a fault."""
         return int(drive(self._call("clear", prefix, deadline=deadline)))
+
+    def rebuild(self) -> None:
+        """`rebuild` of the inner backend."""
+        self.inner.rebuild()
 
     def close(self) -> None:
         """End all rules, forget late writes, and close the inner backend."""
@@ -172,14 +189,15 @@ class FaultyBackend(Backend):
         if_absent: bool = False,
         if_match: str | None = None,
         deadline: float | None = None,
+        **options: Any,
     ) -> bool:
         """`put`, awaited."""
-        options = {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
+        options |= {"if_absent": if_absent, "if_match": if_match, "deadline": deadline}
         return bool(await adrive(self._call("put", key, entry, **options)))
 
-    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+    async def adelete(self, key: str, *, deadline: float | None = None, **options: Any) -> bool:
         """`delete`, awaited."""
-        return bool(await adrive(self._call("delete", key, deadline=deadline)))
+        return bool(await adrive(self._call("delete", key, deadline=deadline, **options)))
 
     async def ascan(
         self, prefix: str = "", *, full: bool = False, deadline: float | None = None
@@ -205,13 +223,13 @@ class FaultyBackend(Backend):
         found: dict[str, Entry] = await adrive(self._call("get_many", keys, deadline=deadline))
         return found
 
-    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
+    async def aput_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None, **options: Any) -> None:
         """`put_many`, awaited."""
-        await adrive(self._call("put_many", entries, deadline=deadline))
+        await adrive(self._call("put_many", entries, deadline=deadline, **options))
 
-    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
+    async def adelete_many(self, keys: Sequence[str], *, deadline: float | None = None, **options: Any) -> int:
         """`delete_many`, awaited."""
-        return int(await adrive(self._call("delete_many", keys, deadline=deadline)))
+        return int(await adrive(self._call("delete_many", keys, deadline=deadline, **options)))
 
     async def aclear(self, prefix: str = "", *, deadline: float | None = None) -> int:
         """`clear`, awaited."""
@@ -249,11 +267,11 @@ class FaultyBackend(Backend):
 
     def _begin(self, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Struck | None:
         """Count the call; return it if a rule strikes it."""
-        struck = None
+        struck, operation = None, LIKE.get(method, method)
         with self._lock:
-            self.calls[method] += 1
+            self.calls[operation] += 1
             for active in self._active:
-                if active.rule.matches(method):
+                if active.rule.matches(operation):
                     active.matched += 1
                     if struck is None and active.rule.strikes(self.seed, active.place, active.matched):
                         struck = active
@@ -267,11 +285,11 @@ class FaultyBackend(Backend):
 
     def _remember(self, method: str, args: tuple[Any, ...], answer: Any) -> None:
         """Keep what the keys held before this change, for stale reads."""
-        if method == "put" and answer:
+        if method in ("put", "put_seen") and answer:
             changed: dict[str, Entry | None] = {args[0]: args[1]}
-        elif method == "put_many":
-            changed = dict(args[0])
-        elif method in ("delete", "delete_many"):
+        elif method in ("put_many", "put_many_seen"):
+            changed = {key: entry for key, entry in args[0].items() if answer is None or key in answer}
+        elif method in ("delete", "delete_many", "bury"):
             changed = dict.fromkeys([args[0]] if method == "delete" else args[0])
         else:
             return

