@@ -218,3 +218,19 @@ def test_who_joins_a_computation_after_another_process_changed_the_key_gets_what
     go_on.set()
     assert leading.result(WAIT) == "computed before"
     assert joining.result(WAIT) == "newer"
+
+
+def test_a_redis_that_returns_another_key_s_entry_in_a_batch_is_a_miss(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shared.process()
+    here.set_many({"k": "mine", "other": "another's"})
+    redis = redis_of(here)
+    ask = redis.get_many_seen
+
+    def mixed_up(keys: Any, **options: Any) -> Any:
+        seen = ask(keys, **options)
+        return {**seen, "n:k": seen["n:other"]}
+
+    monkeypatch.setattr(redis, "get_many_seen", mixed_up)
+    assert here.get_many(["k", "other"]) == {"k": "mine", "other": "another's"}
