@@ -418,7 +418,8 @@ class Tier:
         return None if self.timeout is None else self.timeout * max(1, math.ceil(keys / self.backend.concurrency))
 
     def _count(self, error: TiercacheError) -> None:
-        kind = type(error).__name__
+        # A backend may have classes of its own; people look for those of `tiercache.errors`.
+        kind = next(each.__name__ for each in type(error).__mro__ if each.__module__ == TiercacheError.__module__)
         self.counters.errors[kind] += 1
         now = time.monotonic()
         with self._lock:
