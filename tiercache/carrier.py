@@ -26,7 +26,11 @@ class Listener(Protocol):
 
 @runtime_checkable
 class NoticeCarrier(Protocol):
-    """A backend that carries short messages between the processes that use it."""
+    """A backend that carries short messages between the processes that use it.
+
+    One whose `put`, `put_many`, `delete` and `delete_many`, and their a-twins, take the keyword `letter` (a
+    `tiercache.notice.Letter`, or None) sends its messages together with the write.
+    """
 
     def announce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
         """Send messages to everybody who listens, this process among them."""

@@ -102,8 +102,11 @@ class TierChain:
         self.refreshes = DaemonPool(16, "tiercache-refresh", max_queue=0)  # one that finds no thread is dropped
         self.pauses = Pauses()
         self.missed = Missed(self.tiers, clock)
+        self.missed.lacks_marks = self.epochs.is_behind
         self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
+        if self.guard is not None:
+            self.guard.is_fence = True
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
         if keys is not None:

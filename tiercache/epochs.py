@@ -225,17 +225,21 @@ class Epochs:
                 return
             space.marks, space.newest = merged, max(merged.newest, *space.floors.values(), NEVER)
             space.version += 1
+            for memory in self._memories:
+                memory.invalidate(space.name, merged)
             # Nobody joins what began before; what is stored from now on is compared with these marks.
             if space.newest >= space.opened:
                 self._flights.forget_prefix(space.prefix)
-            for memory in self._memories:
-                memory.invalidate(space.name, merged)
 
     def heard(self, namespace: str, marks: Marks) -> None:
         """Another process invalidated something: it holds here from now on, or is learnt when the namespace is used."""
         space = self._spaces.get(namespace)
         if space is not None:
             self.merge(space, marks)
+
+    def is_behind(self, tier: Tier) -> bool:
+        """Whether a tier has yet to take a mark that is known here."""
+        return tier in self.writable and any(space.lacks(tier) for space in self.spaces)
 
     def doubt(self) -> None:
         """Something may not have been heard: no tier is believed until all were asked for their marks again."""

@@ -6,6 +6,7 @@ tiers take the change, too, it is told of again when they have.
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from . import fork, notice
+from .backend import Backend
 from .call import Call
 from .carrier import NoticeCarrier
 from .entry import Clock
@@ -71,6 +73,7 @@ class Teller:
         others = [tier for tier in tiers if not tier.local and tier is not self.carrier and tier.write != "never"]
         self.counters = NoticeCounters()
         self._is_only = not others
+        self._takes_letters = self.carrier is not None and _takes_letters(self.carrier.backend)
         self._clock = clock
         self._pool = pool
         self._ticking = False
@@ -225,4 +228,13 @@ class Teller:
     def _ride(self) -> None:
         """Have the carrier send notices together with its writes, if it can."""
         if self.carrier is not None and self.carrier.write == "through":
-            self.carrier.tells = self.letter if getattr(self.carrier.backend, "takes_letters", False) else None
+            self.carrier.tells = self.letter if self._takes_letters else None
+
+
+def _takes_letters(backend: Backend) -> bool:
+    """Whether the backend sends notices with its writes: by its signatures, as one that wraps another may not."""
+    methods = [getattr(backend, prefix + name) for prefix in ("", "a") for name in _WRITES]
+    return all("letter" in inspect.signature(method).parameters for method in methods)
+
+
+_WRITES = ("put", "put_many", "delete", "delete_many")

@@ -67,7 +67,6 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
 
     scheme: ClassVar[str] = "redis"
     persistent = True
-    takes_letters = True
     keeps_deadlines = True
     concurrency = 1000  # a batch is one round trip up to here
 
@@ -322,6 +321,7 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
             failure = ConfigurationError("redis-py refuses an option in the URL's query: see its Connection class")
         else:
             self._subscription = Subscription(self._connections.open_apart, self._layout.notices)
+            # In a cluster the channel may be another node's, which may be faster than the key's.
             self._is_one_server = address.kind != "cluster"
             return
         raise failure

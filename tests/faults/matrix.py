@@ -13,7 +13,6 @@ KNOWN = {
     "11-gcs-get-": "a 404 for a missing bucket is taken for one about the object",
     "11-gcs-get_many-": "a 404 for a missing bucket is taken for one about the object",
     "11-gcs-delete-": "a 404 for a missing bucket is taken for one about the object",
-    "11-azure-": "counted as NoContainer, a class of the Azure backend's own, in place of ConfigurationError",
 }
 """Cells that fail because the product is wrong, by the start of `id-face`, each with the reason."""
 

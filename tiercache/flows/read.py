@@ -98,7 +98,8 @@ async def _read(
     for tier in chain.tiers:
         try:
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
-                if pending.entry is None:  # what it holds is old, and no copy may be put there before it is deleted
+                # What it holds is old, and no copy may be put there before it is deleted; or what waits is, by now.
+                if pending.entry is None or is_barred(load, pending.entry):
                     tier.counters.misses += 1
                     continue
                 entry: Entry | None = pending.entry
@@ -150,6 +151,7 @@ async def is_believed(chain: TierChain, tier: Tier, key: str, failed: Collection
     Those that `failed` in this call are not asked again.
     """
     missed = chain.missed
+    before = tier in missed.distrusted
     if tier in missed.doubted:
         chain.hearsay.begin()
         if tier in missed.away:  # and so of namespaces and tags that were invalidated meanwhile
@@ -157,7 +159,7 @@ async def is_believed(chain: TierChain, tier: Tier, key: str, failed: Collection
             space = chain.epochs.of(key)
             await Gather([read_marks(chain.epochs, space, other) for other in others], chain.side_by_side)
         await ask(missed, chain.side_by_side, tier, failed)
-    return tier not in missed.distrusted
+    return not before and tier not in missed.distrusted
 
 
 async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | None:
@@ -175,7 +177,7 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
     """`_ask` for the metadata, what waits to be written included."""
     pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
     if pending is not None:
-        return None if pending.entry is None else pending.entry.metadata
+        return None if pending.entry is None or is_barred(load, pending.entry) else pending.entry.metadata
     if tier is chain.guard:
         entry = await _ask(chain, tier, load.key, load)
         metadata = None if entry is None else entry.metadata
@@ -188,9 +190,12 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
 
 def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:
     """Whether an entry that a tier holds was deleted, or replaced, as far as is known here."""
-    if load.barred != -math.inf and loaded_at(entry) <= load.barred:
-        return True
-    return tier.journal.refuses(load.key, entry)
+    return is_barred(load, entry) or tier.journal.refuses(load.key, entry)
+
+
+def is_barred(load: Load, entry: Entry | Metadata) -> bool:
+    """Whether an entry is older than a delete of which the guard told."""
+    return load.barred != -math.inf and loaded_at(entry) <= load.barred
 
 
 async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load, now: float) -> None:
