@@ -340,7 +340,8 @@ def test_what_an_interrupted_write_still_writes_comes_before_the_next(clock: Fak
         assert reached.wait(WAIT)
         upper.faults.clear()
         following = threads.submit(cache.set, "k", "v2")
-        time.sleep(0.05)
+        time.sleep(0.1)
+        assert not interrupted.done()
         go_on.set()
         with pytest.raises(KeyboardInterrupt):
             interrupted.result(WAIT)
