@@ -267,7 +267,8 @@ def test_a_chain_that_heard_something_and_was_forgotten_leaves_no_thread_and_no_
     other = make()
     assert cache.get("k") is None
     other.set("k", 1)
-    eventually(lambda: cache.chain.coherence.counters.heard)
+    counters = cache.chain.coherence.counters
+    eventually(lambda: counters.heard)
     assert listening() == before + 2
     del cache
     gc.collect()

@@ -20,7 +20,6 @@ from concurrent.futures import Future
 
 from . import fork
 
-
 STANDSTILL = 1.0
 """Seconds after which nobody waits any longer for an event loop that does not run."""
 
