@@ -349,10 +349,14 @@ def test_who_is_interrupted_leaves_when_what_runs_beside_is_over() -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
+    def store() -> None:
+        time.sleep(0.3)
+        done.append("written")
+
     async def call(function: Callable[[], object]) -> None:
         await Do(function)
 
-    flows = [call(interrupt), call(lambda: (time.sleep(0.3), done.append("written")))]
+    flows = [call(interrupt), call(store)]
     with pytest.raises(KeyboardInterrupt):
         Gather(flows, DaemonPool(2)).perform()
     assert done == ["written"]  # else it would come over what the caller writes next
