@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .backend import Backend
 from .coherence import Coherence
 from .drainer import Drainer
-from .entry import Clock
+from .entry import Clock, check_clock
 from .epochs import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
@@ -72,8 +72,8 @@ class TierChain:
             its value, such as `"30s"`: those that waited so long compute for themselves. None: each computes.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice,
-            `epoch_refresh` is no duration, or a backend cannot seal its entries and there are keys.
+        ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a backend
+            stands in it twice, or a backend cannot seal its entries and there are keys.
     """
 
     def __init__(
@@ -86,6 +86,10 @@ class TierChain:
         coherent: bool = True,
         lease: Duration | None = None,
     ) -> None:
+        for name, flag in (("strict", strict), ("coherent", coherent)):
+            if not isinstance(flag, bool):
+                raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
+        check_clock(clock)
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
@@ -127,8 +131,8 @@ class TierChain:
     ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
-        The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
-        `max_entry_bytes`, `name`).
+        The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`,
+        `queue_entries`, `queue_bytes`, `when_full`, `max_ttl`, `max_entry_bytes`, `breaker`, `name`).
 
         Raises:
             ConfigurationError: an unknown scheme or option, an extra that is not installed, or no URL at all.
