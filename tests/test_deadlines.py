@@ -22,7 +22,7 @@ import pytest
 from tests.far import STORES, cache_on
 from tests.peers import silence
 from tiercache import Backend, Cache, pool
-from tiercache_redis import connections, loops
+from tiercache_redis import connections
 
 TIMEOUT = 0.3
 GUARD = 30.0
@@ -77,8 +77,7 @@ def get_or_set(request) -> Callable[[Cache, str], object]:
 
 @pytest.fixture
 def _connecting_ends_soon(monkeypatch):
-    for module in (connections, loops):
-        monkeypatch.setattr(module, "CONNECT_SECONDS", TIMEOUT)
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", TIMEOUT)
 
 
 @pytest.mark.usefixtures("_connecting_ends_soon")

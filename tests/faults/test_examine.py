@@ -104,7 +104,7 @@ def test_an_error_that_reaches_the_caller_is_one_too_many(monkeypatch):
 
 def test_a_strict_chain_that_swallows_is_not_strict(monkeypatch):
     monkeypatch.setattr(Scene, "cache_on", lambda self, backend, **options: cache_on(self, backend))
-    with pytest.raises(AssertionError, match="E: a strict chain raised .*nothing"):
+    with pytest.raises(AssertionError, match=r"E: a strict chain raised .*nothing"):
         run(fault(broken(Rule("unavailable"))), "get")
 
 
