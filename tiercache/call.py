@@ -227,8 +227,16 @@ def _seen(args: tuple[Any, ...], answer: Any) -> Seen:
 def _many_seen(args: tuple[Any, ...], answer: Any) -> dict[str, Seen]:
     if not isinstance(answer, dict) or not all(isinstance(seen, Seen) for seen in answer.values()):
         raise TypeError("get_many_seen returned no dict of what was seen")
-    _entries(args, {key: seen.entry for key, seen in answer.items() if seen.entry is not None})
-    return answer
+    asked = set(args[0])
+    good = {
+        key: seen
+        for key, seen in answer.items()
+        if key in asked and (seen.entry is None or seen.entry.metadata.key == key)
+    }
+    if len(good) < len(answer):
+        wrong = {key: CorruptEntry("the store returned another key's entry") for key in answer if key not in good}
+        raise PartialFailure(wrong, good)
+    return good
 
 
 def _keys(args: tuple[Any, ...], answer: Any) -> set[str]:
@@ -259,6 +267,7 @@ _CHECKS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
     "put_seen": _truth,
     "put_many_seen": _keys,
     "bury": _keys,
+    "displace": _keys,
     "close_tombs": _number,
     "overtaken": _keys,
 }

@@ -108,6 +108,8 @@ class TierChain:
         self.missed = Missed(self.tiers, clock)
         self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
+        if self.guard is not None:
+            self.guard.is_fence = True
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
         if keys is not None:

@@ -26,6 +26,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds after a failure, doubled with each further one, until a tier is tried again."""
 RETRY_AT_END = 0.2
 """Seconds between the attempts of a tier while somebody waits for it."""
+LAST_DELETES = 0.5
+"""Seconds at the end for deleting what entries that were not written were to replace."""
 
 logger = logging.getLogger("tiercache")
 
@@ -103,15 +105,26 @@ class Drainer:
         return True
 
     def close(self) -> None:
-        """Give up what is pending; entries that were not written are counted, and said once for each tier."""
-        with self._changed:
-            self._closed = True
+        """Give up what is pending; entries that were not written are counted, and said once for each tier.
+
+        What they were to replace is deleted if the tier can do that at once.
+        """
         ticker.stop(self.tick)
-        self._pool.close()
+        losing: list[Tier] = []
         for tier in self._tiers:
             lost = tier.journal.abandon()
             if lost:
+                losing.append(tier)
                 logger.warning("tier %s: %d entries were not written before the end (see stats)", tier.label, lost)
+        ends = time.monotonic() + LAST_DELETES
+        with self._changed:
+            for tier in losing:
+                if tier not in self._running and not self._closed:
+                    self._start(tier)
+            while not self._running.isdisjoint(losing) and (left := ends - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._closed = True
+        self._pool.close()
 
     def _start(self, tier: Tier) -> None:
         try:
@@ -158,7 +171,7 @@ async def take_pending(tier: Tier, guard: Tier | None = None) -> bool:
 async def _delete(tier: Tier, changes: dict[str, Change]) -> bool:
     failed: dict[str, BackendError] = {}
     try:
-        await tier.delete_many(list(changes))
+        await tier.remove_many(list(changes))
     except PartialFailure as partial:
         failed = partial.failed
     except (BackendError, ConfigurationError):
@@ -202,4 +215,4 @@ async def _verify(tier: Tier, guard: Tier, tokens: dict[str, str]) -> None:
     except (BackendError, ConfigurationError):
         return  # counted; it is as without a guard
     if lost:
-        tier.journal.missed_change(lost)
+        tier.journal.missed_change(lost, unless_pending=True)  # what waits is newer

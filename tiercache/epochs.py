@@ -225,11 +225,11 @@ class Epochs:
                 return
             space.marks, space.newest = merged, max(merged.newest, *space.floors.values(), NEVER)
             space.version += 1
+            for memory in self._memories:
+                memory.invalidate(space.name, merged)
             # Nobody joins what began before; what is stored from now on is compared with these marks.
             if space.newest >= space.opened:
                 self._flights.forget_prefix(space.prefix)
-            for memory in self._memories:
-                memory.invalidate(space.name, merged)
 
     def heard(self, namespace: str, marks: Marks) -> None:
         """Another process invalidated something: it holds here from now on, or is learnt when the namespace is used."""

@@ -65,6 +65,28 @@ class Guard(Protocol):
         """Leave open tombstones, named by 16 bytes of their maker; return the keys that had entries."""
         ...
 
+    def displace(
+        self,
+        keys: Mapping[str, float],
+        state: bytes,
+        seen: Mapping[str, str] | None = None,
+        gap: bool = False,
+        *,
+        deadline: float | None = None,
+    ) -> set[str]:
+        """Leave closed tombstones in place of entries that this store does not take; return where that was done.
+
+        Loads that began before store nothing then.
+
+        Args:
+            keys: whose, and until which moment (Unix seconds) entries in slower stores are refused.
+            state: 16 random bytes; in hex they are the token.
+            seen: only where that which was seen is still there; None: everywhere.
+            gap: `overtaken` takes it for nothing: the store had missed changes, and loses what it holds.
+            deadline: as everywhere.
+        """
+        ...
+
     def close_tombs(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> int:
         """Close those of these tombstones that still stand; return how many."""
         ...

@@ -53,17 +53,16 @@ async def ask(missed: Missed, pool: DaemonPool, tier: Tier, failed: Collection[T
         return
     reports: list[Report] = []
     doubts, dead = missed.doubts, False
+    others = [other for other in missed.tiers if other is not tier]
     try:
-        answers = await Gather(
-            [_read(other) for other in missed.tiers if other is not tier and other not in failed], pool
-        )
+        answers = await Gather([_read(other) for other in others if other not in failed], pool)
         for answer in answers:
             if isinstance(answer, tuple):
                 reports.append(answer[0])
             elif isinstance(answer, BaseException) and not isinstance(answer, FAILURES):
                 raise answer
     finally:
-        dead = missed.end_asking(tier, write, reports, doubts)
+        dead = missed.end_asking(tier, write, reports, doubts, complete=len(reports) == len(others))
     if dead:
         await _bury(missed, pool, tier)
 
@@ -152,7 +151,7 @@ class Hearsay:
     def tick(self) -> None:
         """Start a round if there is something to tell, or it is time to ask."""
         missed = self._missed
-        due = missed.distrusted if time.monotonic() - self._asked < EVERY else missed.tiers
+        due = missed.distrusted | missed.unsure if time.monotonic() - self._asked < EVERY else missed.tiers
         if due or missed.unsaid or missed.outdated:
             with self._lock:
                 if self._closed or (self._running is not None and not self._running.done()):
@@ -164,9 +163,9 @@ class Hearsay:
 
     def close(self) -> None:
         """End; what is pending is nobody's any more, and after a while the others take this process for dead."""
-        self._closed = True
+        closed, self._closed = self._closed, True
         ticker.stop(self.tick)
-        if self._missed.outdated:
+        if self._missed.outdated or (self._missed.unsaid and not closed):
             self._round(())
         self._pool.close()
 

@@ -81,9 +81,17 @@ class Journal:
         fork.register(self)
 
     def after_fork(self) -> None:
-        """Leave the entries that wait to the parent, which writes them; what was missed stays missed."""
+        """Leave the entries that wait to the parent, which writes them; what was missed stays missed.
+
+        Until the parent has written them, what they replace is not to be read here.
+        """
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
+        for key, change in self.pending.items():
+            if change.entry is not None:
+                before, late = math.nextafter(loaded_at(change.entry), -math.inf), self._late.get(key)
+                as_of = before if late is None else max(before, late.as_of)
+                self._late[key] = _Late(as_of, time.monotonic() + LATE)
         self.pending = {key: change for key, change in self.pending.items() if change.entry is None}
         self._queued, self._bytes, self._deletes = 0, 0, len(self.pending)
 
@@ -113,13 +121,14 @@ class Journal:
 
     # Writing
 
-    def missed_change(self, keys: Iterable[str]) -> None:
-        """The tier did not take a change of these keys: it has to delete them."""
+    def missed_change(self, keys: Iterable[str], *, unless_pending: bool = False) -> None:
+        """The tier did not take a change of these keys: it has to delete them, `unless` a change of them is pending."""
         for key in keys:
             while key not in self.pending and self._deletes >= self.limit:
                 self._overflow()
             with self._lock:
-                self._replace(key, Change(None))
+                if not (unless_pending and key in self.pending):
+                    self._replace(key, Change(None))
 
     def given_up(self, entries: Mapping[str, Entry]) -> None:
         """Writes of these entries were given up, and may land later."""
@@ -198,13 +207,12 @@ class Journal:
                 self._replace(key, Change(None))
 
     def abandon(self) -> int:
-        """Give up the entries that wait (the process ends); return how many."""
+        """Give up the entries that wait (the process ends), but not what they were to replace; return how many."""
         with self._lock:
             lost = self._queued
             self.dropped += lost
-            self.pending = {key: change for key, change in self.pending.items() if change.entry is None}
-            self._queued = self._bytes = 0
-            self._room.notify_all()
+            for key in [key for key, change in self.pending.items() if change.entry is not None]:
+                self._replace(key, Change(None))
         return lost
 
     def _replace(self, key: str, change: Change) -> None:
@@ -236,14 +244,16 @@ class Journal:
         """Forget the names of the missed keys of one namespace; first nothing old in it may be believed any more."""
         with self._lock:
             oldest = next((key for key, change in self.pending.items() if change.entry is None), None)
-        if oldest is None:
-            return
-        start = oldest.partition(":")[0] + ":"
+            if oldest is None:
+                return
+            start = oldest.partition(":")[0] + ":"
+            known = {key: one for key, one in self.pending.items() if one.entry is None and key.startswith(start)}
         for tell in self.on_overflow:
             tell(start[:-1])
         with self._lock:
-            for key in [key for key, one in self.pending.items() if one.entry is None and key.startswith(start)]:
-                self._drop(key)
+            for key, change in known.items():
+                if self.pending.get(key) is change:  # else it was changed after the mark, which says nothing of that
+                    self._drop(key)
 
     def _forget_late(self, now: float) -> None:
         """Make room among the late writes: those that are over, else the oldest, by refusing all as old as it."""

@@ -32,7 +32,7 @@ _OWNER = "tiercache 2026-11 envelope v1 owner of a ciphertext"
 _CIPHER = "tiercache 2026-11 envelope v1 AES-256-GCM keys"
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")  # too short to be a secret by mistake
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")  # and this, in hex or base64
 _SEPARATORS = re.compile(r"[\s,]+")
 _FEWEST_DIFFERENT = 12  # of 32 random bytes; fewer come up once in 10^24 draws
 

@@ -90,6 +90,7 @@ class Missed:
         doubted: tiers of which it is not known whether they missed changes: the others are asked when one has an entry.
         away: those of them that failed since: they may have missed invalidations, too.
         distrusted: tiers of which another process holds missed changes.
+        unsure: tiers of which not all others could be asked; what was heard of them before holds.
         said: tiers of which this process has said that they miss changes, and when (monotonic seconds).
     """
 
@@ -99,6 +100,7 @@ class Missed:
         self.clock = clock
         self._heard: dict[tuple[str, str], tuple[float, float]] = {}
         self.distrusted: frozenset[Tier] = frozenset()
+        self.unsure: frozenset[Tier] = frozenset()
         self.doubted: frozenset[Tier] = frozenset(self.tiers)
         self.away: frozenset[Tier] = frozenset()
         self._doubts = 0
@@ -167,14 +169,22 @@ class Missed:
         """How often there was one."""
         return self._doubts
 
-    def end_asking(self, tier: Tier, write: Write, reports: Sequence[Report], doubts: int) -> bool:
-        """Take over what the others told of a tier; whether a process that missed its changes is taken for dead."""
+    def end_asking(
+        self, tier: Tier, write: Write, reports: Sequence[Report], doubts: int, *, complete: bool = True
+    ) -> bool:
+        """Take over what the others told of a tier, all of them if it is `complete`.
+
+        Returns:
+            Whether a process that missed its changes is taken for dead.
+        """
         with self._lock:
             floor = max((report.floors.get(tier.label, 0.0) for report in reports), default=0.0)
             tier.journal.floor = max(tier.journal.floor, floor)
             processes = {name: at for report in reports for name, at in report.missing.get(tier.label, {}).items()}
             processes.pop(self.process, None)
-            self.distrusted = self.distrusted | {tier} if processes else self.distrusted - {tier}
+            if processes or complete:
+                self.distrusted = self.distrusted | {tier} if processes else self.distrusted - {tier}
+            self.unsure = self.unsure - {tier} if complete else self.unsure | {tier}
             if self._doubts == doubts:  # else one was away meanwhile
                 self.doubted -= {tier}
                 self.away -= {tier}

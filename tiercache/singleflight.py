@@ -43,6 +43,7 @@ class Outcome:
         value: what no codec stores.
         uncacheable: whether `value` is the result.
         absent: the factory of a batch was asked for this key and left it out.
+        overtaken: another process changed the key meanwhile: who did not make it looks again.
         error: what the factory raised.
         traceback: the error's, as it was when it was caught.
     """
@@ -52,6 +53,7 @@ class Outcome:
     value: Any = None
     uncacheable: bool = False
     absent: bool = False
+    overtaken: bool = False
     error: BaseException | None = None
     traceback: TracebackType | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import os
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -73,6 +74,7 @@ class Tier:
             a `BreakerPolicy` for other figures. False: each call asks it, and nothing is tried again. Memory has none.
 
     Attributes:
+        is_fence: whether it is the chain's guard (see `tiercache.guard`).
         on_recovery: functions that are called, and must be quick, when the breaker closes after it was open.
         classes: the backend's storage classes, by name; None when it has none.
         tells: makes the letter that tells other processes of changes, where the backend sends it with its writes.
@@ -128,6 +130,7 @@ class Tier:
             raise ConfigurationError('write="behind" is for slower stores; memory is written at once')
         self.when_full: WhenFull = when_full
         self.guards = isinstance(backend, Guard)
+        self.is_fence = False
         self.queue_entries = queue_entries
         self.queue_bytes = parse_size(queue_bytes, "queue_bytes")
         self.journal = Journal(max_entries=queue_entries, max_bytes=self.queue_bytes)
@@ -228,6 +231,18 @@ class Tier:
     def bury(self, keys: Sequence[str], mark: bytes) -> Call[set[str]]:
         """Ask a guard to leave open tombstones in place of entries."""
         return Call(self, "bury", (keys, mark), self._batch_timeout(len(keys)))
+
+    def displace(
+        self, keys: Mapping[str, float], state: bytes, seen: Mapping[str, str] | None = None, *, gap: bool = False
+    ) -> Call[set[str]]:
+        """Ask a guard to lose entries in such a way that loads which began before store nothing."""
+        return Call(self, "displace", (keys, state, seen, gap), self._batch_timeout(len(keys)))
+
+    def remove_many(self, keys: Sequence[str], **options: Any) -> Call[Any]:
+        """Ask to remove entries, in the way that the tier's part in the chain asks for."""
+        if self.is_fence:
+            return self.displace(dict.fromkeys(keys, -math.inf), os.urandom(16), gap=True)
+        return self.delete_many(keys, **options)
 
     def close_tombs(self, keys: Sequence[str], mark: bytes) -> Call[int]:
         """Ask a guard to close them."""

@@ -5,7 +5,7 @@
     mark         16 random bytes, of whoever left it
 
 A token is the first half of the last 32 bytes of what is stored, in hex: half the tag of an envelope, or the state of a
-tombstone.
+closed tombstone; of an open one zeros, which nothing has, so that no load which saw it stores anything.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from . import operations
 from .layout import TOMB, Layout, Steps, is_tombstone, value
 
 _HEAD = struct.Struct(">4sBd")
+_NOBODY = bytes(16)
+"""The mark of tombstones that stand for nothing but a gap in this store; and a token that is no one's."""
 
 # ARGV: the tombstone, milliseconds that it stands. Whether an entry was there.
 BURY = b"""
@@ -88,6 +90,26 @@ def bury(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[set[str]]:
     return had
 
 
+def displace(
+    layout: Layout, keys: Mapping[str, float], state: bytes, seen: Mapping[str, str] | None, *, gap: bool
+) -> Steps[set[str]]:
+    """Leave closed tombstones, where that lies which was seen; return where they were left."""
+    end = state + (_NOBODY if gap else state)
+    tombs = {key: _HEAD.pack(TOMB, 0, moment) + end for key, moment in keys.items()}
+    left: set[str] = set()
+    stands = int(STANDS * 1000)
+    for page in operations.split(list(keys), operations.PAGE):
+        if seen is None:
+            replies = yield [(b"SET", layout.name(key), tombs[key], b"PX", stands) for key in page]
+        else:
+            replies = yield [
+                (b"EVAL", operations.REPLACE, 1, layout.name(key), bytes.fromhex(seen[key]), stands, tombs[key])
+                for key in page
+            ]
+        left |= {key for key, reply in zip(page, replies, strict=True) if value(reply)}
+    return left
+
+
 def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
     """Close the tombstones that are still those of this mark."""
     closed, state = 0, os.urandom(16)
@@ -98,13 +120,14 @@ def close_tombs(layout: Layout, keys: Sequence[str], mark: bytes) -> Steps[int]:
 
 
 def overtaken(layout: Layout, tokens: Mapping[str, str]) -> Steps[set[str]]:
-    """Which keys hold something else than these tokens stand for (not: nothing, as after an eviction)."""
+    """Which keys hold something else than these tokens stand for (not: nothing, as after an eviction, or a gap)."""
     changed: set[str] = set()
     for page in operations.split(list(tokens), operations.PAGE):
-        replies = yield [(b"GETRANGE", layout.name(key), -TAG_BYTES, -TAG_BYTES // 2 - 1) for key in page]
-        changed |= {
-            key for key, reply in zip(page, replies, strict=True) if value(reply).hex() not in ("", tokens[key])
-        }
+        replies = yield [(b"GETRANGE", layout.name(key), -TAG_BYTES, -1) for key in page]
+        for key, reply in zip(page, replies, strict=True):
+            tail = value(reply)
+            if tail[: TAG_BYTES // 2].hex() not in ("", tokens[key]) and tail[TAG_BYTES // 2 :] != _NOBODY:
+                changed.add(key)
     return changed
 
 
@@ -113,7 +136,8 @@ def _seen(layout: Layout, key: str, data: bytes | None) -> Seen:
         return Seen()
     token = data[-TAG_BYTES : -TAG_BYTES // 2].hex()
     if is_tombstone(data):
-        return Seen(token, None, _HEAD.unpack_from(data)[2])
+        _, is_open, deleted_at = _HEAD.unpack_from(data)
+        return Seen(_NOBODY.hex() if is_open else token, None, deleted_at)
     return Seen(token, layout.entry(key, data))
 
 
@@ -177,6 +201,41 @@ class Tombstones:
         """`bury`, awaited."""
         had: set[str] = await self._arun(bury(self._layout, keys, mark), deadline, repeatable=False)
         return had
+
+    def displace(
+        self,
+        keys: Mapping[str, float],
+        state: bytes,
+        seen: Mapping[str, str] | None = None,
+        gap: bool = False,
+        *,
+        deadline: float | None = None,
+    ) -> set[str]:
+        """Leave tombstones with this state in place of entries that only this store loses; return where that was done.
+
+        Args:
+            keys: whose, and until which moment (Unix seconds) entries below are barred.
+            state: 16 random bytes; in hex they are the token.
+            seen: only where that which was seen is still there.
+            gap: it is no change of the keys, only this store has to lose what it holds.
+            deadline: as everywhere.
+        """
+        left: set[str] = self._run(displace(self._layout, keys, state, seen, gap=gap), deadline, repeatable=False)
+        return left
+
+    async def adisplace(
+        self,
+        keys: Mapping[str, float],
+        state: bytes,
+        seen: Mapping[str, str] | None = None,
+        gap: bool = False,
+        *,
+        deadline: float | None = None,
+    ) -> set[str]:
+        """`displace`, awaited."""
+        steps = displace(self._layout, keys, state, seen, gap=gap)
+        left: set[str] = await self._arun(steps, deadline, repeatable=False)
+        return left
 
     def close_tombs(self, keys: Sequence[str], mark: bytes, *, deadline: float | None = None) -> int:
         """Close those of these tombstones that still stand; return how many."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..agreement import believe
 from ..coherence import Join
 from ..entry import Entry
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
-from ..flow import Background, running_loop
+from ..flow import Background, Gather, running_loop
 from ..guard import Seen
 from ..memory import MemoryBackend
 from ..notice import began
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .announce import announce
-from .read import Found, is_believed, promote_local, raise_if_strict, refused
-from .write import begin, end, gather, keep_alone, settle, writable
+from .read import Found, is_barred, is_believed, promote_local, raise_if_strict, refused
+from .write import begin, end, gather, keep_alone, raise_failures, settle, writable
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -106,7 +106,11 @@ async def _ask(
 ) -> tuple[dict[str, Entry], set[str]]:
     """Return the tier's entries and the keys for which it failed: those take no promotion in this call."""
     pending = tier.journal.pending
-    waiting = {key: one.entry for key in keys if (one := pending.get(key)) is not None} if pending else {}
+    waiting: dict[str, Entry | None] = {}
+    if pending:
+        changes = {key: one for key in keys if (one := pending.get(key)) is not None}
+        for key, one in changes.items():
+            waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry) else one.entry
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
     if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, keys[0], failed):
@@ -218,21 +222,20 @@ async def put_all(
             await _put_many(chain, tier, entries, {})
     if after_memory is not None:
         after_memory()
-    done = claimed or {}
-    in_guard = {key: entry for key, entry in entries.items() if key not in done}
-    held = guarded.prepared_many(chain, tiers, in_guard)
-    tokens = {**done, **{key: token for key, (_, token) in held.items()}}
-    in_guard |= {key: entry for key, (entry, _) in held.items()}
-    flows = [
-        _put_many(chain, tier, in_guard if tier is chain.guard else entries, tokens)
-        for tier in tiers
-        if not tier.local and (in_guard or tier is not chain.guard)
-    ]
+    tokens = dict(claimed or {})
+    results: list[Any] = []
+    unclaimed = {key: entry for key, entry in entries.items() if key not in tokens}
     changes = {key: began(entry) for key, entry in entries.items()}
     with chain.teller.changing(changes):
-        results = await gather(chain, flows)
+        if unclaimed and chain.guard in tiers:  # first, as in `put_everywhere`
+            results = await Gather([guarded.put(chain, unclaimed)], chain.side_by_side)
+            tokens |= results[0] if isinstance(results[0], dict) else {}
+        tokens = {key: token for key, token in tokens.items() if token}
+        others = [tier for tier in tiers if not tier.local and tier is not chain.guard]
+        results += await Gather([_put_many(chain, tier, entries, tokens) for tier in others], chain.side_by_side)
+        raise_failures(chain, results)
         await guarded.verify(chain, tokens)
-        if not done:
+        if not claimed:
             await keep_alone(chain, entries, results)
     await announce(chain, changes, results)
 

@@ -52,7 +52,8 @@ async def delete(tier: Tier, key: str) -> bool:
         tier.behind(key, None)
         return change is not None and change.entry is not None
     try:
-        removed = await tier.delete(key, **tier.removed([key]))
+        fenced = tier.is_fence
+        removed = bool(await tier.remove_many([key])) if fenced else await tier.delete(key, **tier.removed([key]))
     except BaseException:
         tier.missed([key])
         raise
@@ -107,7 +108,8 @@ async def delete_many(tier: Tier, keys: Sequence[str]) -> dict[str, BackendError
         return {}
     failed: dict[str, BackendError] = {}
     try:
-        absent = await tier.delete_many(keys, **tier.removed(keys))
+        answer = await tier.remove_many(keys, **tier.removed(keys))
+        absent = answer if isinstance(answer, int) else len(keys)
     except PartialFailure as partial:
         failed = partial.failed
         absent = len(keys) - len(failed)

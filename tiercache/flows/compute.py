@@ -74,7 +74,7 @@ async def obtain(chain: TierChain, key: str, job: Job, kind: Kind = "find") -> A
             if job.at_once(key, found):
                 return await _serve(chain, key, job, found)
             continue  # a stale one that the leader took and this caller does not
-        if outcome.abandoned or (outcome.absent and not leads):
+        if outcome.abandoned or ((outcome.absent or outcome.overtaken) and not leads):
             continue
         if outcome.uncacheable and not leads:
             try:
@@ -240,8 +240,9 @@ async def _store(chain: TierChain, flight: Flight, job: Job, entry: Entry, load:
     try:
         await settle(chain, [mutation])
         claimed = await guarded.claim(chain, load, entry)
-        if claimed is False:  # another process changed it
-            flight.resolve(outcome)
+        if claimed is False:  # another process changed it, maybe before those came who wait
+            chain.flights.leave(flight)
+            flight.resolve(replace(outcome, overtaken=True))
             return
         # Followers leave as soon as memory can answer those who come after them. In a strict chain all of them wait
         # for all tiers: one that fails is an error of this computation.

@@ -104,7 +104,7 @@ def _settled(
             answers[key] = Answer(Outcome(error=error, traceback=error.__traceback__))
     elif outcome.tier is not None and outcome.entry is not None:
         return Found(outcome.entry, outcome.tier)
-    elif outcome.abandoned or (outcome.absent and not leads):
+    elif outcome.abandoned or ((outcome.absent or outcome.overtaken) and not leads):
         pass  # asked again, with this caller's own factory
     elif outcome.uncacheable and not leads:
         try:
@@ -270,7 +270,9 @@ async def _store(
         await settle(chain, mutations)
         kept = {mutation.key: entries[mutation.key][0] for mutation in mutations}
         claimed, changed = await guarded.claim_many(chain, loads, kept)
-        kept = {key: entry for key, entry in kept.items() if key not in changed}  # by another process
+        for key in changed:  # by another process, maybe before those came who wait
+            chain.flights.leave(flights[key])
+            flights[key].resolve(Outcome(kept.pop(key), overtaken=True))
         # As for one key: in a strict chain a tier that fails is an error of this computation.
         await batch.put_all(chain, writable(chain), kept, None if chain.strict else resolve, claimed=claimed)
         resolve()

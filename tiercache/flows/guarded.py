@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,7 @@ from .. import envelope
 from ..entry import Entry
 from ..errors import EntryTooLarge, PartialFailure
 from ..fence import Load
-from ..journal import may_land
+from ..journal import loaded_at, may_land
 from ..tier import FAILURES, Tier
 from . import change
 
@@ -85,68 +86,159 @@ def prepared_many(
     return {key: one for key, one in held.items() if one is not None}
 
 
+async def put(chain: TierChain, entries: Mapping[str, Entry]) -> dict[str, str]:
+    """Store entries in the guard, whatever it holds; those that it does not take displace what they replace.
+
+    Returns:
+        The tokens of those with which it went well.
+    """
+    guard = chain.guard
+    if guard is None:
+        return {}
+    held = prepared_many(chain, [guard], entries)
+    tokens = await _displace(guard, {key: entry for key, entry in entries.items() if key not in held})
+    if len(held) == 1:
+        (key,) = held
+        await change.put(guard, key, held[key][0])
+    elif held:
+        try:
+            failed = await change.put_many(guard, {key: entry for key, (entry, _) in held.items()}, {})
+        except PartialFailure as partial:
+            if chain.strict:
+                raise next(iter(partial.failed.values())) from None
+            failed = [*partial.failed, *partial.results]
+        held = {key: one for key, one in held.items() if key not in failed}
+    return tokens | {key: token for key, (_, token) in held.items()}
+
+
 async def claim(chain: TierChain, load: Load, entry: Entry) -> str | Literal[False] | None:
     """Store what a load made in the guard, if nothing was changed since.
 
     Returns:
-        Its token: it is there. False: another process changed the key, so it may be stored nowhere. None: the guard
-        does not know, and is to be written as all tiers are.
+        False: another process changed the key, so it may be stored nowhere. Else the guard is done with: its token, or
+        an empty one if the guard failed, and its journal knows. None: there is no guard.
     """
-    guard = chain.guard
-    if guard is None or load.seen is None:
-        return None
-    kept = prepared(guard, entry, chain.clock())
-    if kept is None:
-        return None
-    try:
-        stored = await guard.put_seen(load.key, kept[0], load.seen)
-    except FAILURES as error:
-        if may_land(error):
-            guard.journal.given_up({load.key: entry})
-        guard.missed([load.key])
-        return None
-    if not stored:
-        return False
-    guard.journal.took(load.key, kept[0])
-    guard.counters.puts += 1
-    return kept[1]
+    claimed, changed = await claim_many(chain, {load.key: load}, {load.key: entry})
+    return False if changed else claimed.get(load.key)
 
 
 async def claim_many(
     chain: TierChain, loads: Mapping[str, Load], entries: Mapping[str, Entry]
 ) -> tuple[dict[str, str], set[str]]:
-    """`claim` for several: the tokens of those that the guard holds now, and the keys that others have changed."""
+    """`claim` for several: the tokens of those with which the guard is done, and the keys that others have changed."""
     guard = chain.guard
     if guard is None:
         return {}, set()
-    now = chain.clock()
-    kept: dict[str, tuple[Entry, str]] = {}
-    seen: dict[str, str] = {}
-    for key, entry in entries.items():
-        token = loads[key].seen
-        if token is not None and (one := prepared(guard, entry, now)) is not None:
-            kept[key], seen[key] = one, token
-    if not kept:
-        return {}, set()
-    asked = {key: entry for key, (entry, _) in kept.items()}
+    unseen = {key: loads[key] for key in entries if loads[key].seen is None}
+    failed, changed = await _look_again(guard, unseen) if unseen else (set[str](), set[str]())
+    done = dict.fromkeys(failed, "")
+    held = prepared_many(chain, [guard], entries)
+    asked = [key for key in entries if key not in changed and key not in failed]
+    taken = {key: held[key] for key in asked if key in held}
+    if taken:
+        stored, unknown = await _put_seen(guard, taken, loads)
+        done |= dict.fromkeys(unknown, "") | {key: taken[key][1] for key in stored}
+        changed |= taken.keys() - stored - unknown
+    others = {key: entries[key] for key in asked if key not in held}
+    if others:
+        try:
+            displaced = await _displace(guard, others, {key: loads[key].seen or "" for key in others})
+        except FAILURES:
+            done |= dict.fromkeys(others, "")  # counted
+        else:
+            done |= displaced
+            changed |= set(others) - set(displaced)
+    return done, changed
+
+
+async def _displace(guard: Tier, entries: Mapping[str, Entry], seen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Have the guard lose what entries replace that it does not take, and bar older ones; return the tokens."""
+    if not entries:
+        return {}
+    state = os.urandom(16)
     try:
-        stored = await guard.put_many_seen(asked, seen)
+        before = {key: math.nextafter(loaded_at(entry), -math.inf) for key, entry in entries.items()}
+        displaced = await guard.displace(before, state, seen)
+    except BaseException:
+        guard.missed(list(entries))
+        raise
+    for key in displaced:
+        guard.journal.took(key, None)
+    return dict.fromkeys(displaced, state.hex())
+
+
+async def _look_again(guard: Tier, loads: Mapping[str, Load]) -> tuple[set[str], set[str]]:
+    """Ask about loads that did not see what the guard held.
+
+    Returns:
+        The keys of which it does not tell, and those that were changed since the load began.
+    """
+    try:
+        found = await guard.get_many_seen(list(loads))
     except PartialFailure as partial:
-        stored = set(partial.results or ())
-        unknown = set(partial.failed)
-        guard.journal.given_up({key: asked[key] for key, error in partial.failed.items() if may_land(error)})
-        guard.missed(list(unknown))
+        found = partial.results or {}
+    except FAILURES:
+        found = {}
+    changed: set[str] = set()
+    for key, seen in found.items():
+        load = loads[key]
+        load.saw(seen.token, seen.deleted_at)
+        if max(load.barred, -math.inf if seen.entry is None else loaded_at(seen.entry)) > load.began:
+            changed.add(key)
+    silent = set(loads) - set(found)
+    if silent:
+        guard.missed(list(silent))
+    return silent, changed
+
+
+async def _put_seen(
+    guard: Tier, held: Mapping[str, tuple[Entry, str]], loads: Mapping[str, Load]
+) -> tuple[set[str], set[str]]:
+    """Store entries where nothing changed; return the keys that were stored, and those of which that is not known."""
+    entries = {key: entry for key, (entry, _) in held.items()}
+    seen = {key: loads[key].seen or "" for key in held}
+    unknown: dict[str, Exception] = {}
+    stored: set[str] = set()
+    try:
+        if len(entries) == 1:
+            (key,) = entries
+            stored = {key} if await guard.put_seen(key, entries[key], seen[key]) else stored
+        else:
+            stored = await guard.put_many_seen(entries, seen)
+    except PartialFailure as partial:
+        stored, unknown = set(partial.results or ()), dict(partial.failed)
     except FAILURES as error:
-        if may_land(error):
-            guard.journal.given_up(asked)
-        guard.missed(list(asked))
-        return {}, set()
-    else:
-        unknown = set()
+        unknown = dict.fromkeys(entries, error)
+    if unknown:
+        guard.journal.given_up({key: entries[key] for key, error in unknown.items() if may_land(error)})
+        guard.missed(list(unknown))
     for key in stored:
-        guard.journal.took(key, asked[key])
+        guard.journal.took(key, entries[key])
     guard.counters.add(puts=len(stored))
-    return {key: kept[key][1] for key in stored}, set(asked) - stored - unknown
+    return stored, set(unknown)
+
+
+async def newest(chain: TierChain, load: Load, entry: Entry) -> Entry | None:
+    """Return the entry that is to be changed: this one, or what the guard holds if that is newer; None: neither."""
+    guard = chain.guard
+    if guard is None or load.seen is not None or load.key in guard.journal.pending:
+        return entry
+    try:
+        seen = await guard.get_seen(load.key)
+    except FAILURES:
+        return entry  # counted; it is as without a guard
+    load.saw(seen.token, seen.deleted_at)
+    if loaded_at(entry) <= load.barred:
+        return None
+    held, now = seen.entry, chain.clock()
+    if (
+        held is None
+        or loaded_at(held) <= loaded_at(entry)
+        or guard.journal.refuses(load.key, held)
+        or not chain.epochs.of(load.key).accepts(held.metadata, guard, now)
+    ):
+        return entry
+    return None if held.metadata.is_stale(now) else held
 
 
 async def verify(chain: TierChain, tokens: Mapping[str, str]) -> None:

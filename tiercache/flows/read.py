@@ -98,7 +98,8 @@ async def _read(
     for tier in chain.tiers:
         try:
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
-                if pending.entry is None:  # what it holds is old, and no copy may be put there before it is deleted
+                # What it holds is old, and no copy may be put there before it is deleted; or what waits is, by now.
+                if pending.entry is None or is_barred(load, pending.entry):
                     tier.counters.misses += 1
                     continue
                 entry: Entry | None = pending.entry
@@ -175,7 +176,7 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
     """`_ask` for the metadata, what waits to be written included."""
     pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
     if pending is not None:
-        return None if pending.entry is None else pending.entry.metadata
+        return None if pending.entry is None or is_barred(load, pending.entry) else pending.entry.metadata
     if tier is chain.guard:
         entry = await _ask(chain, tier, load.key, load)
         metadata = None if entry is None else entry.metadata
@@ -188,9 +189,12 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
 
 def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:
     """Whether an entry that a tier holds was deleted, or replaced, as far as is known here."""
-    if load.barred != -math.inf and loaded_at(entry) <= load.barred:
-        return True
-    return tier.journal.refuses(load.key, entry)
+    return is_barred(load, entry) or tier.journal.refuses(load.key, entry)
+
+
+def is_barred(load: Load, entry: Entry | Metadata) -> bool:
+    """Whether an entry is older than a delete of which the guard told."""
+    return load.barred != -math.inf and loaded_at(entry) <= load.barred
 
 
 async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load, now: float) -> None:

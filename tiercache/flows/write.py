@@ -71,13 +71,20 @@ async def touch(chain: TierChain, key: str, expires_at: float | None) -> bool:
             found = await read(chain, key, load=load)
             if found is None:
                 return False
-            classes = await _classes_held(chain, key, found)
+            entry = await guarded.newest(chain, load, found.entry)
+            if entry is None:
+                return False
+            classes = await _classes_held(chain, key, found if entry is found.entry else Found(entry, chain.tiers[0]))
             mutation = chain.fence.mutate_with(load, running_loop())
             if mutation is None:  # somebody changed the key meanwhile: look again
                 continue
             try:
                 await settle(chain, [mutation])
-                await put_everywhere(chain, key, _with_end(found.entry, expires_at), classes=classes)
+                touched = _with_end(entry, expires_at)
+                claimed = await guarded.claim(chain, load, touched)
+                if claimed is False:  # another process did
+                    continue
+                await put_everywhere(chain, key, touched, classes=classes, claimed=claimed)
             finally:
                 await end(chain, [mutation])
             return True
@@ -106,22 +113,27 @@ async def put_everywhere(
         claimed: the token under which the guard holds it already.
     """
     placed = classes or {}
-    tiers = [tier for tier in writable(chain) if claimed is None or tier is not chain.guard]
+    tiers = [tier for tier in writable(chain) if tier is not chain.guard]
     for tier in tiers:
         if tier.local:
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
-    held = guarded.prepared_many(chain, tiers, {key: entry})
-    as_held, token = held.get(key, (entry, claimed or ""))
-
-    def entry_for(tier: Tier) -> Entry:
-        return as_held if tier is chain.guard else entry.in_class(placed[tier]) if tier in placed else entry
-
+    results: list[Any] = []
+    token = claimed or ""
     with chain.teller.changing({key: began(entry)}):
-        results = await gather(
-            chain, [_put(chain, tier, key, entry_for(tier), token) for tier in tiers if not tier.local]
+        if claimed is None and chain.guard is not None:  # first: of two that cross, the later there is later below
+            results = await Gather([guarded.put(chain, {key: entry})], chain.side_by_side)
+            token = results[0].get(key, "") if isinstance(results[0], dict) else ""
+        results += await Gather(
+            [
+                _put(chain, tier, key, entry.in_class(placed[tier]) if tier in placed else entry, token)
+                for tier in tiers
+                if not tier.local
+            ],
+            chain.side_by_side,
         )
+        raise_failures(chain, results)
         await guarded.verify(chain, {key: token} if token else {})
         if claimed is None:
             await keep_alone(chain, {key: entry}, results)
@@ -184,10 +196,15 @@ async def finish(chain: TierChain, mutations: Sequence[Mutation]) -> None:
 async def gather(chain: TierChain, flows: Sequence[Flow[Any]]) -> list[Any]:
     """Run one flow a tier, side by side; the failure of a tier is a result, unless the chain is strict."""
     results = await Gather(flows, chain.side_by_side)
+    raise_failures(chain, results)
+    return results
+
+
+def raise_failures(chain: TierChain, results: Sequence[Any]) -> None:
+    """Raise what no tier may fail with, and in a strict chain the failure of a tier."""
     for result in results:
         if isinstance(result, BaseException) and (chain.strict or not isinstance(result, FAILURES)):
             raise result
-    return results
 
 
 def writable(chain: TierChain) -> list[Tier]:
