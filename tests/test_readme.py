@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.faults.catalogue import CATALOGUE
+from tests.faults.matrix import parameters
+
 ROOT = Path(__file__).parent.parent
 SERVER = "redis://localhost:6379/0"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -70,6 +73,16 @@ def test_links_to_files_hold() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_fault_matrix_is_counted_as_it_is() -> None:
+    every = [*parameters("sync"), *parameters("async")]
+    known = [one for one in every if any(mark.name == "xfail" for mark in one.marks)]
+    quick = [one for one in every if all(mark.name != "slow" for mark in one.marks)]
+    said = f"{len(CATALOGUE)} faults, {len(every):,} cells that apply, {len(known)} of them known to fail"
+    text = " ".join((ROOT / "docs/reliability.md").read_text(encoding="utf-8").split())
+    assert said in text
+    assert f"`make test` runs {len(quick)} of them" in text
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
