@@ -106,6 +106,7 @@ class TierChain:
         self.refreshes = DaemonPool(16, "tiercache-refresh", max_queue=0)  # one that finds no thread is dropped
         self.pauses = Pauses()
         self.missed = Missed(self.tiers, clock)
+        self.missed.lacks_marks = self.epochs.is_behind
         self.hearsay = Hearsay(self.missed, self.side_by_side)
         self.guard = self._guard()
         if self.guard is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import fork
 from .errors import BackendError, BackendUnavailable, CacheClosed, ConfigurationError, EntryTooLarge, PartialFailure
 from .flow import drive
+from .guard import STANDS
 from .journal import may_land
 from .pool import DaemonPool
 from .ticker import ticker
@@ -161,9 +162,9 @@ async def take_pending(tier: Tier, guard: Tier | None = None) -> bool:
             return False
         if puts and not await _put(tier, puts):
             return False
-        tokens = {key: change.token for key, change in puts.items() if change.token}
-        if guard is not None and tokens:
-            await _verify(tier, guard, tokens)
+        guarded = {key: change for key, change in puts.items() if change.token}
+        if guard is not None and guarded:
+            await _verify(tier, guard, guarded)
         tier.on_taken(batch)  # until now others may have read there what was older
     return True
 
@@ -208,10 +209,17 @@ async def _put(tier: Tier, changes: dict[str, Change]) -> bool:
     return all(isinstance(refusal, EntryTooLarge) for refusal in failed.values())
 
 
-async def _verify(tier: Tier, guard: Tier, tokens: dict[str, str]) -> None:
-    """What another process changed since it was queued may be older than what it wrote here: it is deleted."""
+async def _verify(tier: Tier, guard: Tier, changes: dict[str, Change]) -> None:
+    """What another process changed since it was queued may be older than what it wrote here: it is deleted.
+
+    Of what has waited for so long that a tombstone may be gone, only what the guard still holds is kept.
+    """
     try:
-        lost = await guard.overtaken(tokens)
+        lost = await guard.overtaken({key: change.token for key, change in changes.items()})
+        late = [key for key, change in changes.items() if time.monotonic() - change.since > STANDS / 2]
+        if late:
+            seen = await guard.get_many_seen(late)
+            lost |= {key for key in late if key not in seen or seen[key].token != changes[key].token}
     except (BackendError, ConfigurationError):
         return  # counted; it is as without a guard
     if lost:

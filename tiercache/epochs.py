@@ -237,6 +237,10 @@ class Epochs:
         if space is not None:
             self.merge(space, marks)
 
+    def is_behind(self, tier: Tier) -> bool:
+        """Whether a tier has yet to take a mark that is known here."""
+        return tier in self.writable and any(space.lacks(tier) for space in self.spaces)
+
     def doubt(self) -> None:
         """Something may not have been heard: no tier is believed until all were asked for their marks again."""
         with self._lock:

@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import fork
 from .entry import Entry, Metadata
@@ -34,6 +34,7 @@ class Change:
 
     entry: Entry | None
     token: str = ""
+    since: float = field(default_factory=time.monotonic)
 
     @property
     def size(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -91,6 +91,7 @@ class Missed:
         away: those of them that failed since: they may have missed invalidations, too.
         distrusted: tiers of which another process holds missed changes.
         unsure: tiers of which not all others could be asked; what was heard of them before holds.
+        lacks_marks: whether a tier has yet to hear of an invalidation; while it has, it is not said to be well.
         said: tiers of which this process has said that they miss changes, and when (monotonic seconds).
     """
 
@@ -98,6 +99,7 @@ class Missed:
         persistent = [tier for tier in tiers if not tier.local and getattr(tier.backend, "persistent", True)]
         self.tiers = tuple(persistent if len(persistent) > 1 else [])
         self.clock = clock
+        self.lacks_marks: Callable[[Tier], bool] = lambda tier: False
         self._heard: dict[tuple[str, str], tuple[float, float]] = {}
         self.distrusted: frozenset[Tier] = frozenset()
         self.unsure: frozenset[Tier] = frozenset()
@@ -132,7 +134,7 @@ class Missed:
     @property
     def outdated(self) -> list[Tier]:
         """Tiers of which we said that they miss changes, and that have taken them since."""
-        return [tier for tier in list(self.said) if not tier.journal.missed]
+        return [tier for tier in list(self.said) if not tier.journal.missed and not self.lacks_marks(tier)]
 
     def doubt(self, tier: Tier) -> None:
         """A tier was away: ask before it is believed again."""
@@ -182,12 +184,16 @@ class Missed:
             tier.journal.floor = max(tier.journal.floor, floor)
             processes = {name: at for report in reports for name, at in report.missing.get(tier.label, {}).items()}
             processes.pop(self.process, None)
+            well_again = tier in self.distrusted and complete and not processes
             if processes or complete:
                 self.distrusted = self.distrusted | {tier} if processes else self.distrusted - {tier}
             self.unsure = self.unsure - {tier} if complete else self.unsure | {tier}
             if self._doubts == doubts:  # else one was away meanwhile
                 self.doubted -= {tier}
                 self.away -= {tier}
+            if well_again:  # and what it missed may have been invalidations: they are read before it is believed
+                self.doubted |= {tier}
+                self.away |= {tier}
             if self._asking.get(tier) is write:
                 del self._asking[tier]
             dead = [name for name, at in processes.items() if self._is_dead(tier.label, name, at)]

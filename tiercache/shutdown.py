@@ -105,6 +105,7 @@ def _at_exit() -> None:
     drain_all(EXIT_SECONDS)
     for chain in list(_chains):
         chain.drainer.close()
+        chain.hearsay.close()
 
 
 atexit.register(_at_exit)

@@ -9,8 +9,11 @@ import pytest
 from tests.conftest import FakeClock
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.entry import Entry
+from tiercache.drainer import take_pending
+from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendUnavailable, ConfigurationError, EntryTooLarge, PartialFailure
+from tiercache.flow import drive
+from tiercache.guard import STANDS, Seen
 
 WAIT = 10
 
@@ -211,3 +214,27 @@ def test_the_order_of_writes_is_that_of_the_calls(setting: Setting) -> None:
         setting.cache.set(f"k{number}", str(number))
     assert setting.cache.drain(WAIT)
     assert [value for batch in seen for value in batch] == [str(number) for number in range(50)]
+
+
+def test_what_waited_too_long_is_kept_only_if_the_guard_still_holds_it(clock: FakeClock) -> None:
+    class Remembering(RemoteBackend):
+        """A guard that says what it holds; a tombstone that it had is gone."""
+
+        def overtaken(self, tokens: dict[str, str], *, deadline: float | None = None) -> set[str]:
+            return set()
+
+        def get_many_seen(self, keys: list[str], *, deadline: float | None = None) -> dict[str, Seen]:
+            return {key: Seen() for key in keys}
+
+    async def entry_of(value: bytes) -> None:
+        tier.journal.queue("n:k", Entry(value, Metadata(key="n:k", created_at=clock())), "token")
+
+    tier = Tier(RemoteBackend(clock), write="behind")
+    guard = Tier(Remembering(clock), name="guard")
+    drive(entry_of(b"fresh"))
+    assert drive(take_pending(tier, guard))
+    assert set(tier.backend.entries) == {"n:k"}  # type: ignore[attr-defined]
+    drive(entry_of(b"late"))
+    tier.journal.pending["n:k"].since -= STANDS
+    assert drive(take_pending(tier, guard))
+    assert tier.backend.entries == {}  # type: ignore[attr-defined]

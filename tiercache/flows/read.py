@@ -151,6 +151,7 @@ async def is_believed(chain: TierChain, tier: Tier, key: str, failed: Collection
     Those that `failed` in this call are not asked again.
     """
     missed = chain.missed
+    before = tier in missed.distrusted
     if tier in missed.doubted:
         chain.hearsay.begin()
         if tier in missed.away:  # and so of namespaces and tags that were invalidated meanwhile
@@ -158,7 +159,7 @@ async def is_believed(chain: TierChain, tier: Tier, key: str, failed: Collection
             space = chain.epochs.of(key)
             await Gather([read_marks(chain.epochs, space, other) for other in others], chain.side_by_side)
         await ask(missed, chain.side_by_side, tier, failed)
-    return tier not in missed.distrusted
+    return not before and tier not in missed.distrusted
 
 
 async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | None:
