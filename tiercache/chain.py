@@ -69,7 +69,8 @@ class TierChain:
         coherent: tell other processes of changes, and drop from memory what they change, through a tier that carries
             notices (Redis). False: other processes' changes are seen when an entry leaves memory.
         lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
-            its value, such as `"30s"`: those that waited so long compute for themselves. None: each computes.
+            its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the chain:
+            each computes.
 
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a backend
@@ -200,18 +201,23 @@ class TierChain:
         """Whether something waits to be written behind, or to be deleted where a change was missed."""
         return any(tier.journal.pending for tier in self.tiers)
 
-    def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
+    def drain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """Wait for what is still to be written: promotions, refreshes, writes behind, changes that a tier missed.
 
         Returns:
             Whether all of it was, within `timeout` seconds.
+
+        Raises:
+            ConfigurationError: `timeout` is no duration.
         """
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            timeout = parse_duration(timeout, "timeout")
         ends = time.monotonic() + timeout
         refreshed = self.refreshes.drain(timeout)
         promoted = self.background.drain(max(0.0, ends - time.monotonic()))
         return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted and refreshed
 
-    async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
+    async def adrain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
         return await asyncio.to_thread(self.drain, timeout)
 

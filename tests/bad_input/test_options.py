@@ -92,3 +92,10 @@ def test_faults_that_are_none() -> None:
 def test_no_signature_shows_the_environment(made_from: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY_OF_THE_ENVIRONMENT", "1")
     assert "CANARY" not in str(inspect.signature(made_from.from_env))
+
+
+@pytest.mark.parametrize("timeout", ["soon", None, True])
+def test_a_drain_without_a_duration(timeout: Any) -> None:
+    with pytest.raises(ConfigurationError, match="timeout"):
+        Cache(MemoryBackend()).drain(timeout)
+    assert Cache(MemoryBackend()).drain("1s")
