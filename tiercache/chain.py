@@ -69,12 +69,12 @@ class TierChain:
         coherent: tell other processes of changes, and drop from memory what they change, through a tier that carries
             notices (Redis). False: other processes' changes are seen when an entry leaves memory.
         lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
-            its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the chain:
-            each computes.
+            its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the
+            chain: each computes.
 
     Raises:
-        ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a backend
-            stands in it twice, or a backend cannot seal its entries and there are keys.
+        ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
+            backend stands in it twice, or one cannot seal its entries and there are keys.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class CacheUpkeep:
         await self.chain.acheck()
 
     def drain(self, timeout: Duration = 5.0) -> bool:
-        """Wait for what is under way in the background: copies, refreshes, writes behind; return whether all is over."""
+        """Wait for what is under way in the background: copies, refreshes, writes behind. Return whether it is over."""
         return self.chain.drain(timeout)
 
     async def adrain(self, timeout: Duration = 5.0) -> bool:
