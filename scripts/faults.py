@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     outcomes = Outcomes()
     options = ["tests/faults", "-q", "--no-header", "-n", "2", "--dist", "loadfile", "--timeout", "300"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # this script has imported the package already
     code = int(pytest.main([*options, *arguments], plugins=[outcomes]))
     show(outcomes, Console())
     return code

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.faults.catalogue import CATALOGUE
+from tests.faults.matrix import parameters
+
 ROOT = Path(__file__).parent.parent
+SERVER = "redis://localhost:6379/0"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -39,7 +45,7 @@ def test_the_readme_has_a_block_for_each_promise() -> None:
 def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any) -> None:
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in blocks(ROOT / "README.md"):
-        code = block.replace("redis://localhost:6379/0", redis_url)
+        code = block.replace(SERVER, redis_url)
         exec(compile(code, "README.md", "exec"), namespace)
 
     vectors = bucket.list_objects_v2(Bucket="my-bucket", Prefix="tiercache/search:embed:")["Contents"]
@@ -55,7 +61,7 @@ def test_the_app_of_the_readme_answers(redis_url: str, bucket: Any) -> None:
     (block,) = [block for block in blocks(ROOT / "README.md") if "FastAPI" in block]
     namespace: dict[str, Any] = {"__name__": "readme"}
     # FastAPI resolves annotations in the module's globals.
-    exec(compile(block.replace("redis://localhost:6379/0", redis_url), "README.md", "exec"), namespace)
+    exec(compile(block.replace(SERVER, redis_url), "README.md", "exec"), namespace)
     with TestClient(namespace["app"]) as client:
         for _ in range(2):
             assert client.get("/ask", params={"question": "why?"}).json() == {"answer": "WHY?"}
@@ -69,12 +75,39 @@ def test_links_to_files_hold() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_fault_matrix_is_counted_as_it_is() -> None:
+    every = [*parameters("sync"), *parameters("async")]
+    known = [one for one in every if any(mark.name == "xfail" for mark in one.marks)]
+    quick = [one for one in every if all(mark.name != "slow" for mark in one.marks)]
+    said = f"{len(CATALOGUE)} faults, {len(every):,} cells that apply, {len(known)} of them known to fail"
+    text = " ".join((ROOT / "docs/reliability.md").read_text(encoding="utf-8").split())
+    assert said in text
+    assert f"`make test` runs {len(quick)} of them" in text
+
+
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
-def test_the_blocks_of_the_documentation_run(page: Path) -> None:
+def test_the_tests_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path, name in re.findall(r"`(tests/[\w/]+(?:\.py)?)/?(?:::(\w+))?`", text):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+        if name:
+            tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+            assert name in {
+                node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.FixtureRequest) -> None:
+    text = blocks(page)
+    if any(SERVER in block for block in text):
+        text = [block.replace(SERVER, request.getfixturevalue("redis_url")) for block in text]
+    before = signal.getsignal(signal.SIGTERM)
     # A module, because dataclasses look up the one they are defined in.
     module = sys.modules["docs_page"] = ModuleType("docs_page")
     try:
-        for block in blocks(page):
+        for block in text:
             exec(compile(block, page.name, "exec"), vars(module))
     finally:
+        signal.signal(signal.SIGTERM, before)
         del sys.modules["docs_page"]

@@ -101,6 +101,12 @@ async def test_a_service_that_the_sentinels_do_not_know_is_a_configuration_error
         assert CANARY not in f"{error!r}"
 
 
+async def test_a_server_that_is_no_sentinel_is_a_configuration_error(make, redis_url):
+    for error in await both(make(f"redis+sentinel://{urlsplit(redis_url).netloc}/main"), "get", "key"):
+        assert isinstance(error, ConfigurationError)
+        assert "is no sentinel" in str(error)
+
+
 async def test_a_sentinel_that_knows_the_service_is_believed_more_than_one_that_does_not(make, serve, redis_sentinels):
     hosts = f"{sentinel(serve, None)},{sentinel(serve, redis_sentinels.primary)}"
     assert await both(make(f"redis+sentinel://{hosts}/main"), "get", "key") == [None, None]

@@ -51,6 +51,9 @@ class BreakerPolicy:
         longest: seconds beyond which that does not grow.
         rebuild_after: seconds open after which the backend is told to drop its connections and to look up names and
             credentials anew.
+
+    Raises:
+        ConfigurationError: a figure that is none, or out of its range.
     """
 
     failures: int = 5
@@ -59,6 +62,22 @@ class BreakerPolicy:
     open_seconds: float = 2.0
     longest: float = 30.0
     rebuild_after: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("failures", "window"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ConfigurationError(f"{name} of a BreakerPolicy must be a whole number from 1 on")
+        if not _is_number(self.share) or not 0 < self.share <= 1:
+            raise ConfigurationError("share of a BreakerPolicy must be a number above 0 and up to 1, such as 0.5")
+        for name in ("open_seconds", "longest", "rebuild_after"):
+            seconds = getattr(self, name)
+            if not _is_number(seconds) or not 0 <= seconds < math.inf:
+                raise ConfigurationError(f"{name} of a BreakerPolicy must be a finite number of seconds from 0 on")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Verdict(Enum):

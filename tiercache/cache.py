@@ -17,7 +17,7 @@ from .backend import Backend
 from .chain import TierChain
 from .codec import decode
 from .disk import DiskBackend
-from .entry import AttributeValue, Clock, Metadata
+from .entry import AttributeValue, Clock, Metadata, check_clock
 from .errors import CorruptEntry
 from .factories import CacheOfFactories
 from .flow import adrive, drive
@@ -73,7 +73,7 @@ class Cache(CacheOfFactories):
         jitter: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
-        now: Clock = clock or time.time
+        now: Clock = time.time if clock is None else check_clock(clock)
         if os.environ.get("TIERCACHE_DISABLED", "") not in ("", "0"):
             chain = TierChain(clock=now)
         elif chain is None:

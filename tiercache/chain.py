@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .backend import Backend
 from .coherence import Coherence
 from .drainer import Drainer
-from .entry import Clock
+from .entry import Clock, check_clock
 from .epochs import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
@@ -69,11 +69,12 @@ class TierChain:
         coherent: tell other processes of changes, and drop from memory what they change, through a tier that carries
             notices (Redis). False: other processes' changes are seen when an entry leaves memory.
         lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
-            its value, such as `"30s"`: those that waited so long compute for themselves. None: each computes.
+            its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the
+            chain: each computes.
 
     Raises:
-        ConfigurationError: something is no backend, two tiers have one name, a backend stands in it twice,
-            `epoch_refresh` is no duration, or a backend cannot seal its entries and there are keys.
+        ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
+            backend stands in it twice, or one cannot seal its entries and there are keys.
     """
 
     def __init__(
@@ -86,6 +87,10 @@ class TierChain:
         coherent: bool = True,
         lease: Duration | None = None,
     ) -> None:
+        for name, flag in (("strict", strict), ("coherent", coherent)):
+            if not isinstance(flag, bool):
+                raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
+        check_clock(clock)
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
         self.strict = strict
         self.clock = clock
@@ -130,8 +135,8 @@ class TierChain:
     ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
-        The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`, `max_ttl`,
-        `max_entry_bytes`, `name`).
+        The query holds the options of the backend and of its tier (`timeout`, `promote`, `write`,
+        `queue_entries`, `queue_bytes`, `when_full`, `max_ttl`, `max_entry_bytes`, `breaker`, `name`).
 
         Raises:
             ConfigurationError: an unknown scheme or option, an extra that is not installed, or no URL at all.
@@ -196,18 +201,23 @@ class TierChain:
         """Whether something waits to be written behind, or to be deleted where a change was missed."""
         return any(tier.journal.pending for tier in self.tiers)
 
-    def drain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
+    def drain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """Wait for what is still to be written: promotions, refreshes, writes behind, changes that a tier missed.
 
         Returns:
             Whether all of it was, within `timeout` seconds.
+
+        Raises:
+            ConfigurationError: `timeout` is no duration.
         """
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            timeout = parse_duration(timeout, "timeout")
         ends = time.monotonic() + timeout
         refreshed = self.refreshes.drain(timeout)
         promoted = self.background.drain(max(0.0, ends - time.monotonic()))
         return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted and refreshed
 
-    async def adrain(self, timeout: float = DRAIN_TIMEOUT) -> bool:
+    async def adrain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
         return await asyncio.to_thread(self.drain, timeout)
 

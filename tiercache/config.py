@@ -125,6 +125,9 @@ def _converted(target: type, options: Mapping[str, str], taken: Set[str] = froze
         try:
             converted[name] = _value(text, usable[name])
         except msgspec.ValidationError as error:
+            choices = [part for hint in usable[name] if _is_literal(hint) for part in get_args(hint)]
+            if choices:
+                raise ConfigurationError(f"{name}={text!r} must be one of {', '.join(choices)}") from None
             raise ConfigurationError(f"{name}={text!r} of {target.__name__}: {error}") from None
     return converted
 

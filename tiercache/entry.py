@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from .errors import ConfigurationError
+
 Clock = Callable[[], float]
 """Returns Unix seconds, as `time.time` does."""
 
@@ -15,6 +17,15 @@ AttributeValue = str | int | float | bool | None
 
 CLOCK_SKEW = 300.0
 """Seconds that another machine's clock may be ahead before its entries are not believed."""
+
+
+def check_clock(clock: Clock) -> Clock:
+    """Return the clock, which must be a function."""
+    if not callable(clock):
+        raise ConfigurationError(
+            f"clock must be a function that returns Unix seconds, not of type {type(clock).__name__}"
+        )
+    return clock
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):

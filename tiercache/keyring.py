@@ -115,6 +115,10 @@ class KeyRing:
         accept_unencrypted: bool = False,
         accept_plain: bool = False,
     ) -> None:
+        flags = {"encrypt": encrypt, "accept_unencrypted": accept_unencrypted, "accept_plain": accept_plain}
+        for name, flag in flags.items():
+            if not isinstance(flag, bool):  # the text "false" counts as true
+                raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
         if not isinstance(keys, Mapping) or not keys:
             raise ConfigurationError('keys must be a mapping of ids to secrets, such as {"2026-11": secret}')
         self._keys = {_checked_id(id): Key(id, _checked_secret(secret)) for id, secret in keys.items()}
@@ -129,13 +133,13 @@ class KeyRing:
             _aes_gcm()
 
     @classmethod
-    def from_env(cls, name: str = "TIERCACHE_KEYS", *, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
+    def from_env(cls, name: str = "TIERCACHE_KEYS", *, env: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Return the ring in an environment variable.
 
         Args:
             name: of the variable. It holds `id:secret` for each key, the secrets in base64, with spaces, commas or
                 line ends in between; the first one writes unless `active` says otherwise.
-            env: where to look.
+            env: where to look; None: the environment of this process.
             options: as for the constructor.
 
         Raises:
@@ -143,7 +147,7 @@ class KeyRing:
         """
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
             raise ConfigurationError("name must be the name of an environment variable, not what it holds")
-        text = env.get(name, "")
+        text = (os.environ if env is None else env).get(name, "")  # as a default it would stand in help()
         if not text.strip():
             raise ConfigurationError(f"{name} is not set; it must hold id:secret, with the secret in base64")
         return cls(_parsed(text, name), **options)

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError
+from .units import Duration, parse_duration
 
 if TYPE_CHECKING:
     from .chain import TierChain
@@ -35,22 +36,24 @@ def drain_all(timeout: float) -> bool:
     return all(done)
 
 
-def drain_on_sigterm(timeout: float = 5.0) -> None:
-    """On SIGTERM, write what waits in all chains, for `timeout` seconds at most; then do what was done before.
+def drain_on_sigterm(timeout: Duration = 5.0) -> None:
+    """On SIGTERM, write what waits in all chains, for `timeout` at most; then do what was done before.
 
     Without it a SIGTERM ends the process at once, and what was to be written behind is lost. Call it once, in the main
     thread, after frameworks have installed their own handlers: the handler that stands is called afterwards, and if
     there is none, the process ends by the signal.
 
     Raises:
-        ConfigurationError: this is not the main thread, or what stands is not Python's to call.
+        ConfigurationError: this is not the main thread, what stands is not Python's to call, or `timeout` is no
+            duration.
     """
+    seconds = parse_duration(timeout, "timeout")
     if threading.current_thread() is not threading.main_thread():
         raise ConfigurationError("drain_on_sigterm() must be called in the main thread, as all signal handlers")
     before = signal.getsignal(signal.SIGTERM)
     if before is None:
         raise ConfigurationError("the SIGTERM handler was not installed by Python; call chain.drain() in it instead")
-    drainer = _Drainer(timeout)
+    drainer = _Drainer(seconds)
 
     def handle(number: int, frame: FrameType | None) -> None:
         drainer.run()

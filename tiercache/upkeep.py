@@ -17,6 +17,7 @@ from .objectstore import ObjectStoreBackend, SweepReport
 from .objectstore.sweep import check_budget
 from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
+from .units import Duration
 
 
 class CacheUpkeep:
@@ -58,11 +59,11 @@ class CacheUpkeep:
         """`check`, awaited."""
         await self.chain.acheck()
 
-    def drain(self, timeout: float = 5.0) -> bool:
-        """Wait for copies and refreshes that are under way in the background; return whether all are over."""
+    def drain(self, timeout: Duration = 5.0) -> bool:
+        """Wait for what is under way in the background: copies, refreshes, writes behind. Return whether it is over."""
         return self.chain.drain(timeout)
 
-    async def adrain(self, timeout: float = 5.0) -> bool:
+    async def adrain(self, timeout: Duration = 5.0) -> bool:
         """`drain`, awaited."""
         return await self.chain.adrain(timeout)
 

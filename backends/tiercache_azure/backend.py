@@ -177,7 +177,7 @@ class AzureBlobBackend(ObjectStoreBackend):
         return {"container": url.netloc, "prefix": unquote(url.path.lstrip("/"))}
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
+    def from_env(cls, env: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Return a backend made from environment variables.
 
         `TIERCACHE_AZURE_CONTAINER`, `TIERCACHE_AZURE_PREFIX`, `TIERCACHE_AZURE_ACCESS_TIER`; then
@@ -185,12 +185,13 @@ class AzureBlobBackend(ObjectStoreBackend):
         `AZURE_STORAGE_KEY` or `AZURE_STORAGE_SAS_TOKEN`. What is empty counts as not set.
 
         Args:
-            env: the variables.
+            env: the variables; None: those of this process.
             options: arguments of the constructor; they come before the variables.
 
         Raises:
             ConfigurationError: `TIERCACHE_AZURE_CONTAINER` is not set, or where the account is.
         """
+        env = os.environ if env is None else env  # as a default it would stand in help()
         found = {
             "container": env.get("TIERCACHE_AZURE_CONTAINER"),
             "prefix": env.get("TIERCACHE_AZURE_PREFIX"),

@@ -135,19 +135,20 @@ class GCSBackend(ObjectStoreBackend):
         return in_url(url, "endpoint_url and credentials_file", {"credentials_json"})
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
+    def from_env(cls, env: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Return a backend made from environment variables.
 
         `TIERCACHE_GCS_BUCKET`, `TIERCACHE_GCS_PREFIX`, `TIERCACHE_GCS_STORAGE_CLASS`; `GOOGLE_CLOUD_PROJECT`;
         `STORAGE_EMULATOR_HOST`, or else `GOOGLE_APPLICATION_CREDENTIALS`. What is empty counts as not set.
 
         Args:
-            env: the variables.
+            env: the variables; None: those of this process.
             options: arguments of the constructor; they come before the variables.
 
         Raises:
             ConfigurationError: `TIERCACHE_GCS_BUCKET` is not set.
         """
+        env = os.environ if env is None else env  # as a default it would stand in help()
         found: dict[str, Any] = {
             "bucket": env.get("TIERCACHE_GCS_BUCKET"),
             "prefix": env.get("TIERCACHE_GCS_PREFIX"),

@@ -92,13 +92,14 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         self._closed = False
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
+    def from_env(cls, env: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Return a backend on the server that the environment names.
 
         Args:
             env: read for `TIERCACHE_REDIS_URL`, then `REDIS_URL`; with neither it is `redis://localhost:6379/0`.
             options: as for the constructor.
         """
+        env = os.environ if env is None else env  # as a default it would stand in help()
         url = env.get("TIERCACHE_REDIS_URL") or env.get("REDIS_URL")
         return cls(url, **options) if url else cls(**options)
 

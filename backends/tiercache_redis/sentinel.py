@@ -95,6 +95,11 @@ class Sentinels:
         return {**self._arguments, "host": node[0], "port": node[1]}
 
     def _answered(self, node: Node, reply: Reply) -> Node:
+        if isinstance(reply, ConfigurationError):  # it does not know the question
+            raise ConfigurationError(
+                "a server that the URL names is no sentinel: name the sentinels, whose port is mostly 26379, or write "
+                "redis:// for a server of its own"
+            )
         place = value(reply)
         if place is None:
             raise ConfigurationError("the sentinels know no primary of the name in the URL: compare it with theirs")

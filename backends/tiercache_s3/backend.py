@@ -132,7 +132,7 @@ class S3Backend(ObjectStoreBackend):
         return in_url(url, "endpoint_url and profile, and from_env", _SECRETS)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, **options: Any) -> Self:
+    def from_env(cls, env: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Return a backend made from environment variables.
 
         `TIERCACHE_S3_BUCKET`, `TIERCACHE_S3_PREFIX`, `TIERCACHE_S3_STORAGE_CLASS`; `AWS_REGION` or
@@ -140,12 +140,13 @@ class S3Backend(ObjectStoreBackend):
         `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or `AWS_PROFILE`. What is empty counts as not set.
 
         Args:
-            env: the variables.
+            env: the variables; None: those of this process.
             options: arguments of the constructor; they come before the variables.
 
         Raises:
             ConfigurationError: `TIERCACHE_S3_BUCKET` is not set.
         """
+        env = os.environ if env is None else env  # as a default it would stand in help()
         found = {
             "bucket": env.get("TIERCACHE_S3_BUCKET"),
             "prefix": env.get("TIERCACHE_S3_PREFIX"),

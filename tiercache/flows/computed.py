@@ -9,7 +9,7 @@ from .. import codec
 from ..entry import Entry
 from ..errors import CorruptEntry, UncacheableValue, UnknownFormat
 from ..memory import Slot
-from ..options import OWN, Computed, Freshness, Options, checked_attributes, checked_tags
+from ..options import OWN, Computed, ComputeOptions, Freshness, Options, checked_attributes, checked_tags
 from ..singleflight import Kind
 from ..units import Duration
 from .compute import Answer, obtain, refresh
@@ -44,6 +44,9 @@ class ComputedFlows(ValueFlows):
         """
         if not callable(factory):
             raise TypeError(f"the factory must be a function, not a {factory.__class__.__name__}")
+        if unknown := accepted.keys() - ComputeOptions.__annotations__:
+            known = ", ".join(ComputeOptions.__annotations__)
+            raise TypeError(f"there is no option {', '.join(sorted(unknown))} here; there are type, {known}")
         freshness = Freshness(self.defaults, stale_for=stale_for, **accepted)
         options = self.options(ttl, freshness.keeps_for, tags, attributes, storage_class)
         build = self._builder(options, freshness.negative_ttl)

@@ -37,7 +37,7 @@ class ValueFlows:
 
     def fulls(self, keys: Iterable[str]) -> list[str]:
         """Return the stored keys of valid keys, each once, in their order."""
-        if isinstance(keys, (str, bytes)):
+        if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
             raise TypeError(f"keys must be a list of str, not one {type(keys).__name__}")
         return list(dict.fromkeys([self.full(key) for key in keys]))
 

@@ -101,11 +101,15 @@ class Rule:
         if self.probability is not None and (self.calls is not None or not 0 <= self.probability <= 1):
             raise ConfigurationError("probability must be from 0 to 1, and stands in place of calls")
         numbers = (self.calls,) if isinstance(self.calls, int) else self.calls
+        if numbers is not None:
+            numbers = frozenset(numbers)
+            if not all(isinstance(number, int) and number >= 1 for number in numbers):
+                raise ConfigurationError("calls must be numbers of calls; the first is 1")
         seconds = None if self.seconds is None else parse_duration(self.seconds, "seconds")
         for name, value in (
             ("fault", fault),
             ("operations", operations),
-            ("calls", None if numbers is None else frozenset(numbers)),
+            ("calls", numbers),
             ("seconds", seconds),
         ):
             object.__setattr__(self, name, value)

@@ -11,7 +11,7 @@ from typing import Any
 from .. import fork
 from ..backend import Backend
 from ..entry import Entry, Metadata
-from ..errors import TiercacheError
+from ..errors import ConfigurationError, TiercacheError
 from ..flow import adrive, drive
 from ..guard import Guard
 from .fault_flows import Ask, Struck, strike
@@ -56,6 +56,8 @@ class FaultyBackend(Backend):
         return object.__new__(made)
 
     def __init__(self, inner: Backend, *, seed: int = 0, rules: Iterable[Rule] = ()) -> None:
+        if not hasattr(inner, "scheme"):
+            raise ConfigurationError(f"a FaultyBackend wraps a backend, not a {type(inner).__name__}")
         self.inner = inner
         self.seed = seed
         self.calls: Counter[str] = Counter()
@@ -78,6 +80,9 @@ class FaultyBackend(Backend):
 
     def inject(self, *rules: Rule) -> None:
         """Let these rules hold from now on, after those that do."""
+        if strange := [rule for rule in rules if not isinstance(rule, Rule)]:
+            kind = type(strange[0]).__name__
+            raise ConfigurationError(f"a rule must be a Rule, such as Rule('unavailable'), not a {kind}")
         with self._lock:
             for rule in rules:
                 self._active.append(_Active(rule, self._places))
