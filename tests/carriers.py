@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.carrier import Listener
+from tiercache.coherence.carrier import Listener
 from tiercache.entry import Clock, Entry
 from tiercache.errors import BackendUnavailable
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.bounded import THREADS, Bound
 from tiercache.errors import BackendTimeout, BackendUnavailable
+from tiercache.health.bounded import THREADS, Bound
 
 
 class SomebodyElses(RemoteBackend):

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tiercache.breaker import Breaker, BreakerPolicy, Verdict, judge
 from tiercache.errors import (
     AccessDenied,
     BackendTimeout,
@@ -22,6 +21,7 @@ from tiercache.errors import (
     PartialFailure,
     UnknownFormat,
 )
+from tiercache.health.breaker import Breaker, BreakerPolicy, Verdict, judge
 
 DOWN = BackendUnavailable("refused")
 LATE = BackendTimeout("too late")

@@ -16,9 +16,9 @@ import pytest
 
 from tests.support import RemoteBackend, after_first_use
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.breaker import BreakerPolicy
 from tiercache.config import tier_from_url
 from tiercache.errors import BackendTimeout, BackendUnavailable, CircuitOpen, ConfigurationError
+from tiercache.health.breaker import BreakerPolicy
 
 FOR_EVER = BreakerPolicy(open_seconds=3600, longest=3600)
 BRIEFLY = BreakerPolicy(open_seconds=0.05, longest=0.05)

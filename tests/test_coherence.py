@@ -12,7 +12,9 @@ import pytest
 
 from tests.carriers import Carrier, Hub, Process
 from tests.support import RemoteBackend
-from tiercache import Cache, Tier, TierChain, coherence, notice, telling
+from tiercache import Cache, Tier, TierChain
+from tiercache.coherence import listening as coherence
+from tiercache.coherence import notice, telling
 from tiercache.entry import CLOCK_SKEW
 from tiercache.errors import AccessDenied, BackendUnavailable
 

@@ -16,8 +16,8 @@ from tests.conftest import FakeClock
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.entry import Entry, Metadata
+from tiercache.epochs.marks import MAX_TAGS, NEVER, NONE, Marks, Written, after, coarse, from_bytes, to_bytes
 from tiercache.errors import CorruptEntry, UnknownFormat
-from tiercache.marks import MAX_TAGS, NEVER, NONE, Marks, Written, after, coarse, from_bytes, to_bytes
 
 TIMES = st.floats(0, 2e9)
 MARKS = st.builds(Marks, st.just(NEVER) | TIMES, st.dictionaries(st.sampled_from("abcd"), TIMES))

@@ -15,7 +15,7 @@ from moto import mock_aws
 
 from tests.processes.harness import run
 from tiercache import Cache, DiskBackend, MemoryBackend, TierChain
-from tiercache.marks import key_of
+from tiercache.epochs.marks import key_of
 from tiercache.objectstore import ObjectStoreBackend
 from tiercache_redis import RedisBackend
 from tiercache_s3 import S3Backend
@@ -228,7 +228,7 @@ def test_marks_are_written_again_before_a_lifecycle_rule_takes_them(s3: Make, mo
     sent = requests_of(cache)
     cache.chain.refresher.round(every=True)
     assert sent == {"GetObject": 1}
-    monkeypatch.setattr("tiercache.agreement.REWRITE_AFTER", -1.0)
+    monkeypatch.setattr("tiercache.epochs.agreement.REWRITE_AFTER", -1.0)
     cache.chain.refresher.round(every=True)
     assert sent == {"GetObject": 2, "PutObject": 1}
 

@@ -12,8 +12,8 @@ import redis
 
 from tests.other_process import OtherProcess
 from tiercache import Cache, MemoryBackend, TierChain
+from tiercache.coherence.lease import LeaseKeeper
 from tiercache.errors import ConfigurationError
-from tiercache.lease import LeaseKeeper
 from tiercache_redis import RedisBackend
 
 WAIT = 20

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support import RemoteBackend
 from tiercache import Tier
-from tiercache.breaker import BreakerPolicy
 from tiercache.errors import BackendTimeout, CacheClosed
+from tiercache.health.breaker import BreakerPolicy
 from tiercache.objectstore.client import LazyClient
 from tiercache_redis import RedisBackend
 from tiercache_s3 import S3Backend

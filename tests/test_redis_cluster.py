@@ -23,6 +23,7 @@ from tests.peers import silence
 from tests.test_redis import connections, entry, name_of_client, until
 from tests.test_redis_faults import both, takes_at_most
 from tiercache import Cache, MemoryBackend, TierChain
+from tiercache.coherence.notice import Letter
 from tiercache.errors import (
     BackendTimeout,
     BackendUnavailable,
@@ -31,7 +32,6 @@ from tiercache.errors import (
     MissingExtra,
     PartialFailure,
 )
-from tiercache.notice import Letter
 from tiercache.testing.servers import ports
 from tiercache.testing.servers.redis import running
 from tiercache_redis import RedisBackend

@@ -14,7 +14,7 @@ import redis
 from redis import exceptions as theirs
 
 from tiercache import Cache, MemoryBackend, TierChain
-from tiercache.carrier import NoticeCarrier
+from tiercache.coherence.carrier import NoticeCarrier
 from tiercache.errors import AccessDenied, CacheClosed
 from tiercache_redis import RedisBackend
 from tiercache_redis.frames import Frames

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.far import STORES, cache_on
-from tiercache.breaker import Breaker
 from tiercache.errors import BackendUnavailable
+from tiercache.health.breaker import Breaker
+from tiercache.health.retries import BACKOFF, backoff
 from tiercache.objectstore.faults import retry_after
-from tiercache.retries import BACKOFF, backoff
 
 OBJECT_STORES = ["s3", "gcs", "azure"]
 ABSENT = {

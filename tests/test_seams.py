@@ -9,9 +9,9 @@ from tests.support import RemoteBackend
 from tiercache import Cache, Tier, TierChain
 from tiercache.entry import Entry, Metadata
 from tiercache.flow import drive
-from tiercache.hearsay import ask
-from tiercache.journal import Journal
-from tiercache.missed import KEY, Report, entry_of
+from tiercache.journal.hearsay import ask
+from tiercache.journal.journal import Journal
+from tiercache.journal.missed import KEY, Report, entry_of
 
 WAIT = 10
 

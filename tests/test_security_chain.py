@@ -14,7 +14,7 @@ from tests.support import RemoteBackend
 from tiercache import Backend, Cache, KeyRing, MemoryBackend, Tier, TierChain, envelope
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import ConfigurationError
-from tiercache.sealing import SealedEnvelope
+from tiercache.sealing.sealed import SealedEnvelope
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 REMOTE = ["disk", "redis", "s3"]

@@ -13,11 +13,12 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 
 from tests.properties import raw
-from tiercache import KeyRing, envelope, sealing
+from tiercache import KeyRing, envelope
 from tiercache.entry import Entry, Metadata
 from tiercache.envelope import PLAIN
 from tiercache.errors import CorruptEntry, EntryTooLarge, NotSealed, UnknownFormat, UnknownKey
-from tiercache.sealing import SealedEnvelope
+from tiercache.sealing import sealed as sealing
+from tiercache.sealing.sealed import SealedEnvelope
 
 KEY = raw.KEY
 OLD, NEW = os.urandom(32), os.urandom(32)

@@ -11,8 +11,9 @@ import traceback
 
 import pytest
 
-from tiercache import KeyRing, keyring
+from tiercache import KeyRing
 from tiercache.errors import ConfigurationError, MissingExtra, UnknownKey
+from tiercache.sealing import keyring
 
 SECRET = bytes(range(200, 232))
 OTHER = bytes(range(100, 164, 2))[::-1]

@@ -286,7 +286,7 @@ async def test_nothing_shows_of_damaged_entries(
 def bytes_of(damage: str, canaries: Canaries) -> bytes:
     from tiercache import envelope
     from tiercache.entry import Entry, Metadata
-    from tiercache.sealing import SealedEnvelope
+    from tiercache.sealing.sealed import SealedEnvelope
 
     metadata = Metadata(key=f"default:{canaries.key}", created_at=1.7e9, codec="bytes", tags=(canaries.tag,))
     entry = Entry(canaries.value.encode(), metadata)

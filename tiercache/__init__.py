@@ -1,17 +1,17 @@
 """tiercache: a cache for LLM responses and embeddings in tiers: memory, Redis, an object store."""
 
 from .backend import Backend
-from .breaker import BreakerPolicy
 from .cache import Cache
 from .chain import TierChain, TierHealth
 from .disk import DiskBackend
 from .entry import Entry, Metadata
 from .errors import StorageClassWarning, TiercacheError
 from .eviction import EvictionPolicy
-from .keyring import KeyRing
+from .health.breaker import BreakerPolicy
 from .memory import MemoryBackend
 from .options import Computed
 from .result import Result
+from .sealing.keyring import KeyRing
 from .shutdown import drain_on_sigterm
 from .stats import Stats, TierStats
 from .storage_class import StorageClassRule

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import this_call
-from .bounded import in_time, is_derived
-from .breaker import Probe, Verdict, judge
+from .coherence.guard import Seen
 from .entry import Entry, Metadata
 from .errors import BackendUnavailable, CircuitOpen, CorruptEntry, PartialFailure, TiercacheError
 from .flow import Operation
-from .guard import Seen
-from .retries import READS, REPEATABLE, backoff
+from .health import this_call
+from .health.bounded import in_time, is_derived
+from .health.breaker import Probe, Verdict, judge
+from .health.retries import READS, REPEATABLE, backoff
 
 if TYPE_CHECKING:
     from .tier import Tier

@@ -8,27 +8,27 @@ import time
 from dataclasses import dataclass
 
 from .backend import Backend
-from .coherence import Coherence
-from .drainer import Drainer
+from .coherence.lease import Leases
+from .coherence.listening import Coherence
+from .coherence.telling import Teller
+from .computing.pauses import Pauses
+from .computing.singleflight import Flights
 from .entry import Clock, check_clock
-from .epochs import Epochs
+from .epochs.refresher import Refresher
+from .epochs.table import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
-from .hearsay import Hearsay
-from .keyring import KeyRing
-from .lease import Leases
+from .journal.drainer import Drainer
+from .journal.hearsay import Hearsay
+from .journal.missed import KEY as MISSED
+from .journal.missed import Missed
 from .memory import MemoryBackend
-from .missed import KEY as MISSED
-from .missed import Missed
 from .objectstore.classes import choices
-from .pauses import Pauses
 from .pool import DaemonPool
-from .refresher import Refresher
-from .sealing import seal
+from .sealing.keyring import KeyRing
+from .sealing.sealed import seal
 from .shutdown import watch
-from .singleflight import Flights
-from .telling import Teller
 from .tier import Tier
 from .units import Duration, parse_duration
 

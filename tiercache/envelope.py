@@ -5,8 +5,8 @@
     payload      as the header's `encoding` says: as it is, or one zstd frame that declares its size
     tag          BLAKE3, 32 bytes, over all of the above
 
-Numbers are big-endian. Flags and key id length are 0 in the plain envelope of this file; `tiercache.sealing` has the
-others, keyed and encrypted.
+Numbers are big-endian. Flags and key id length are 0 in the plain envelope of this file; `tiercache.sealing.sealed` has
+the others, keyed and encrypted.
 
 Reading trusts nothing: magic and version, lengths, tag, header, key, then a decompression whose size is known
 and bounded before it starts. Whatever fails is a `CorruptEntry`. Bytes of a later version are an `UnknownFormat`:

@@ -101,7 +101,7 @@ class Load:
 
     Attributes:
         began: when it began: later than every mark of an invalidation that was known then.
-        seen: what the guard held when it was asked; None: it was not, or did not answer (see `tiercache.guard`).
+        seen: what the guard (`tiercache.coherence.guard`) held when it was asked; None: it was not, or did not answer.
         barred: entries of slower tiers that began to be loaded until then (Unix seconds) were deleted since.
     """
 

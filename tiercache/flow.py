@@ -17,9 +17,9 @@ from concurrent.futures import Future, wait
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
-from . import this_call
 from .errors import BackendUnavailable
 from .fence import Standstill, Write
+from .health import this_call
 from .pool import DaemonPool
 
 T = TypeVar("T")

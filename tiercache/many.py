@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from .agreement import judged
 from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
-from .epochs import Space
+from .epochs.agreement import judged
+from .epochs.marks import moment_of
+from .epochs.table import Space
 from .flow import Flow, adrive, drive
 from .flows import invalidate
-from .marks import moment_of
 from .objectstore import ObjectStoreBackend
 from .options import OWN, checked_tags
 from .result import Result

@@ -19,9 +19,9 @@ from blake3 import blake3
 from . import fork
 from .backend import Backend
 from .entry import AttributeValue, Clock, Entry, Metadata
+from .epochs.marks import NEVER, NONE, Marks, moment_of
 from .errors import CacheClosed, ConfigurationError, CorruptEntry, EntryTooLarge
 from .eviction import EvictionPolicy, ExpiryIndex, RankHeap
-from .marks import NEVER, NONE, Marks, moment_of
 from .units import Size, parse_size
 
 ENTRY_OVERHEAD = 280

@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 from . import fork
 from .backend import Backend
-from .bounded import Bound
-from .breaker import BreakerPolicy, Probe
 from .call import Call
+from .coherence.guard import Guard, Seen
+from .coherence.notice import Letter, began
 from .entry import Entry, Metadata
 from .errors import (
     BackendError,
@@ -27,11 +27,11 @@ from .errors import (
     PartialFailure,
     TiercacheError,
 )
-from .guard import Guard, Seen
-from .healing import Healer
-from .journal import Journal
+from .health.bounded import Bound
+from .health.breaker import BreakerPolicy, Probe
+from .health.healing import Healer
+from .journal.journal import Journal
 from .memory import MemoryBackend
-from .notice import Letter, began
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
@@ -74,7 +74,7 @@ class Tier:
             a `BreakerPolicy` for other figures. False: each call asks it, and nothing is tried again. Memory has none.
 
     Attributes:
-        is_fence: whether it is the chain's guard (see `tiercache.guard`).
+        is_fence: whether it is the chain's guard (see `tiercache.coherence.guard`).
         on_recovery: functions that are called, and must be quick, when the breaker closes after it was open.
         classes: the backend's storage classes, by name; None when it has none.
         tells: makes the letter that tells other processes of changes, where the backend sends it with its writes.
@@ -211,7 +211,7 @@ class Tier:
         return {} if self.tells is None else {"letter": self.tells(dict.fromkeys(keys))}
 
     def get_seen(self, key: str) -> Call[Seen]:
-        """Ask a guard for an entry, and for what stands in its place (see `tiercache.guard`)."""
+        """Ask a guard for an entry, and for what stands in its place (see `tiercache.coherence.guard`)."""
         return Call(self, "get_seen", (key,), self.timeout)
 
     def get_many_seen(self, keys: Sequence[str], *, bounded: bool = True) -> Call[dict[str, Seen]]:

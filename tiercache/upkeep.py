@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from .agreement import judged
 from .chain import TierChain, TierHealth
-from .epochs import Space
+from .epochs.agreement import judged
+from .epochs.table import Space
 from .errors import PartialFailure
 from .flow import drive
 from .flows.computed import ComputedFlows

@@ -20,8 +20,8 @@ from .leases import KeepsLeases
 from .tombstones import Tombstones
 
 if TYPE_CHECKING:
-    from tiercache.carrier import Listener
-    from tiercache.notice import Letter
+    from tiercache.coherence.carrier import Listener
+    from tiercache.coherence.notice import Letter
 
     from .address import Address
 

@@ -42,7 +42,7 @@ def _name(layout: Layout, key: str) -> bytes:
 
 
 class KeepsLeases:
-    """The part of `RedisBackend` that is a `tiercache.lease.LeaseKeeper`."""
+    """The part of `RedisBackend` that is a `tiercache.coherence.lease.LeaseKeeper`."""
 
     _layout: Layout
     _run: Any

@@ -23,7 +23,7 @@ from .frames import Frames
 from .layout import Command, pack
 
 if TYPE_CHECKING:
-    from tiercache.carrier import Listener
+    from tiercache.coherence.carrier import Listener
 
 logger = logging.getLogger("tiercache")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from tiercache.coherence.notice import Letter
 from tiercache.entry import Entry
 from tiercache.envelope import TAG_BYTES
 from tiercache.errors import (
@@ -20,7 +21,6 @@ from tiercache.errors import (
     TiercacheError,
     UnknownFormat,
 )
-from tiercache.notice import Letter
 
 from .layout import TOMB_BYTES, Command, Layout, Reply, Steps, value
 

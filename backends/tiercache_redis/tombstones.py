@@ -1,4 +1,4 @@
-"""What makes Redis the shared fence (`tiercache.guard`): tombstones under the entries' own names, and tokens.
+"""What makes Redis the shared fence (`tiercache.coherence.guard`): tombstones under the entries' own names, and tokens.
 
     magic "TOMB" | open u8 | deleted at f64 (Unix seconds)    13 bytes
     state        16 random bytes, others when it is closed
@@ -15,10 +15,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tiercache.coherence.guard import OPEN, STANDS, Seen
 from tiercache.entry import Entry
 from tiercache.envelope import TAG_BYTES
 from tiercache.errors import BackendError, PartialFailure
-from tiercache.guard import OPEN, STANDS, Seen
 
 from . import operations
 from .layout import TOMB, Layout, Steps, is_tombstone, value
@@ -142,7 +142,7 @@ def _seen(layout: Layout, key: str, data: bytes | None) -> Seen:
 
 
 class Tombstones:
-    """The part of `RedisBackend` that is a `tiercache.guard.Guard`."""
+    """The part of `RedisBackend` that is a `tiercache.coherence.guard.Guard`."""
 
     _layout: Layout
     _run: Any

@@ -11,7 +11,7 @@ from tests.contract.test_azure_azurite import raw_container
 from tests.contract.test_gcs_fake import raw_bucket
 from tests.contract.test_s3_moto import aws
 from tiercache import KeyRing
-from tiercache.sealing import SealedEnvelope, seal
+from tiercache.sealing.sealed import SealedEnvelope, seal
 
 __all__ = ["aws", "raw_bucket", "raw_container"]  # fixtures
 

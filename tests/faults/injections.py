@@ -14,8 +14,8 @@ import zstandard
 from tests.faults.http_script import LOSE, refusal
 from tests.faults.rigs import another, damaged
 from tests.properties import raw
-from tiercache.keyring import KeyRing
-from tiercache.sealing import SealedEnvelope
+from tiercache.sealing.keyring import KeyRing
+from tiercache.sealing.sealed import SealedEnvelope
 
 
 def network(fault, **options):

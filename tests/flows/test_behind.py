@@ -9,11 +9,11 @@ import pytest
 from tests.conftest import FakeClock
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.drainer import take_pending
+from tiercache.coherence.guard import STANDS, Seen
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendUnavailable, ConfigurationError, EntryTooLarge, PartialFailure
 from tiercache.flow import drive
-from tiercache.guard import STANDS, Seen
+from tiercache.journal.drainer import take_pending
 
 WAIT = 10
 

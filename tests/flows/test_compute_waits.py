@@ -13,10 +13,11 @@ import pytest
 
 from tests.conftest import FakeClock
 from tests.support import RemoteBackend
-from tiercache import Cache, MemoryBackend, Tier, TierChain, codec, computing, pool
-from tiercache.computing import Follow
+from tiercache import Cache, MemoryBackend, Tier, TierChain, codec, pool
+from tiercache.computing import operations as computing
+from tiercache.computing.operations import Follow
+from tiercache.computing.singleflight import Flight, Outcome
 from tiercache.errors import ReentrantComputation, UnknownFormat
-from tiercache.singleflight import Flight, Outcome
 
 WAIT = 30
 

@@ -11,7 +11,7 @@ from tests.conftest import FakeClock
 from tests.support import RemoteBackend
 from tiercache import Cache, Tier, TierChain
 from tiercache.entry import Entry
-from tiercache.missed import KEY, report_in
+from tiercache.journal.missed import KEY, report_in
 
 WAIT = 20
 
@@ -52,7 +52,7 @@ def test_of_many_writes_that_a_tier_misses_at_once_one_tells(
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(cache.set, map(str, range(64)), range(64)))
         assert other.told == 1
-        monkeypatch.setattr("tiercache.missed.RENEW", 0.3)
+        monkeypatch.setattr("tiercache.journal.missed.RENEW", 0.3)
         time.sleep(0.4)
         list(threads.map(cache.set, map(str, range(16)), range(16)))
     assert other.told <= 3
@@ -61,7 +61,7 @@ def test_of_many_writes_that_a_tier_misses_at_once_one_tells(
 def test_a_process_that_only_writes_says_it_again_and_that_it_is_over(
     cache: Cache, away: RemoteBackend, other: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiercache.missed.RENEW", 0.5)
+    monkeypatch.setattr("tiercache.journal.missed.RENEW", 0.5)
     away.break_down()
     cache.set("k", 1)
     assert other.told == 1

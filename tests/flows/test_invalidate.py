@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import FakeClock
 from tests.support import RemoteBackend, etag_of
 from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain
+from tiercache.epochs.marks import Marks, Written, from_bytes, key_of, to_entry
 from tiercache.errors import AccessDenied, BackendUnavailable, ConfigurationError, CorruptEntry, UnknownFormat
-from tiercache.marks import Marks, Written, from_bytes, key_of, to_entry
 
 WAIT = 10
 
@@ -401,7 +401,7 @@ def test_a_tier_that_is_back_gets_what_it_missed_without_being_asked(clock: Fake
 
 
 def test_a_tier_that_recovers_gets_what_it_missed_at_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiercache.refresher.RETRY_EVERY", 3600.0)
+    monkeypatch.setattr("tiercache.epochs.refresher.RETRY_EVERY", 3600.0)
     setting.upper.marks_faults["put"] = BackendUnavailable("down")
     upper = Tier(setting.upper, name="upper")
     hooks: list[Callable[[], Any]] = []

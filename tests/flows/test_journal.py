@@ -13,7 +13,7 @@ from tests.support import RemoteBackend, after_first_use
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import AccessDenied, BackendTimeout, BackendUnavailable, PartialFailure
-from tiercache.journal import Journal
+from tiercache.journal.journal import Journal
 
 
 class Setting:
@@ -67,8 +67,8 @@ each_store = pytest.mark.parametrize("missing", ["upper", "lower"])
 def test_a_store_that_missed_a_change_never_serves_the_old_value(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, missing: str, change: Callable[[Cache], Any], after: Any
 ) -> None:
-    monkeypatch.setattr("tiercache.drainer.FIRST_PAUSE", 3600.0)  # nothing mends it on its own
-    monkeypatch.setattr("tiercache.drainer.LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr("tiercache.journal.drainer.FIRST_PAUSE", 3600.0)  # nothing mends it on its own
+    monkeypatch.setattr("tiercache.journal.drainer.LONGEST_PAUSE", 3600.0)
     store = getattr(setting, missing)
     store.break_down()
     change(setting.cache)

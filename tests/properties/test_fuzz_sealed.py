@@ -17,9 +17,10 @@ import pytest
 from tests.properties import raw, test_fuzz
 from tests.properties.scale import SCALE
 from tests.properties.test_fuzz import ENTRIES, KEYS, MAX_PAYLOAD
-from tiercache import KeyRing, codec, envelope, sealing
+from tiercache import KeyRing, codec, envelope
 from tiercache.errors import CorruptEntry, UnknownFormat
-from tiercache.sealing import SealedEnvelope
+from tiercache.sealing import sealed as sealing
+from tiercache.sealing.sealed import SealedEnvelope
 
 EACH = 5_000 * SCALE
 SECRET = os.urandom(32)

@@ -12,10 +12,11 @@ import pytest
 
 from tests.properties import test_golden
 from tests.properties.values import canonical
-from tiercache import KeyRing, codec, envelope, sealing
+from tiercache import KeyRing, codec, envelope
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import NotSealed, UnknownKey
-from tiercache.sealing import SealedEnvelope
+from tiercache.sealing import sealed as sealing
+from tiercache.sealing.sealed import SealedEnvelope
 
 FILES = test_golden.FILES / "sealed"
 SECRET = bytes(range(7, 256, 8))

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tiercache import Cache, MemoryBackend, Tier, TierChain
+from tiercache.coherence.guard import Guard
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import (
     AccessDenied,
@@ -20,7 +21,6 @@ from tiercache.errors import (
     CorruptEntry,
     PartialFailure,
 )
-from tiercache.guard import Guard
 from tiercache.testing import FakeClock, Fault, FaultyBackend, Rule
 from tiercache_redis import RedisBackend
 

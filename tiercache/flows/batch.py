@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..agreement import believe
-from ..coherence import Join
+from ..coherence.guard import Seen
+from ..coherence.listening import Join
+from ..coherence.notice import began
 from ..entry import Entry
+from ..epochs.agreement import believe
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather, running_loop
-from ..guard import Seen
 from ..memory import MemoryBackend
-from ..notice import began
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .announce import announce

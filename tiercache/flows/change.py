@@ -10,7 +10,7 @@ from ..call import Call
 from ..entry import Entry
 from ..errors import BackendError, EntryTooLarge, PartialFailure
 from ..flow import Operation
-from ..journal import Journal, may_land
+from ..journal.journal import Journal, may_land
 from ..tier import FAILURES, Tier
 
 _LOOK_AGAIN = 0.01

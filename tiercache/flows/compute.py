@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..coherence import Join
-from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
+from ..coherence.listening import Join
+from ..computing.operations import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Follow, Lead, Patience, Spawn
+from ..computing.singleflight import Flight, Kind, Outcome
 from ..entry import Entry
 from ..errors import ComputeTimeout
 from ..fence import Load
 from ..flow import running_loop
 from ..memory import MemoryBackend
-from ..singleflight import Flight, Kind, Outcome
 from . import guarded, leased
 from .job import Job
 from .read import Found, outlives, promote_local, read

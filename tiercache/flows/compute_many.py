@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..coherence import Join
-from ..computing import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Lead, Patience, Spawn
+from ..coherence.listening import Join
+from ..computing.operations import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Lead, Patience, Spawn
+from ..computing.singleflight import Flight, Kind, Outcome
 from ..entry import Entry
 from ..fence import Load
 from ..flow import running_loop
-from ..singleflight import Flight, Kind, Outcome
 from . import batch, guarded
 from .compute import Answer, follow, held_now, in_memory, keep, note_failure, stand_in
 from .job import Job

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from .. import codec
+from ..computing.singleflight import Kind
 from ..entry import Entry
 from ..errors import CorruptEntry, UncacheableValue, UnknownFormat
 from ..memory import Slot
 from ..options import OWN, Computed, ComputeOptions, Freshness, Options, checked_attributes, checked_tags
-from ..singleflight import Kind
 from ..units import Duration
 from .compute import Answer, obtain, refresh
 from .compute_many import obtain_many

@@ -13,7 +13,7 @@ from .. import envelope
 from ..entry import Entry
 from ..errors import EntryTooLarge, PartialFailure
 from ..fence import Load
-from ..journal import loaded_at, may_land
+from ..journal.journal import loaded_at, may_land
 from ..tier import FAILURES, Tier
 from . import change
 

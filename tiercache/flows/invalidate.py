@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..agreement import Held, agree, read
+from ..epochs.agreement import Held, agree, read
 from ..fence import Write
 from ..flow import Gather, Settled
 from ..tier import FAILURES, Tier

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..computing import Patience
+from ..computing.operations import Patience
 from ..entry import Clock, Entry
 from ..options import Freshness
 from ..stats import CacheCounters

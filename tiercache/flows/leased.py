@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..journal import may_land
-from ..lease import Lease, Leases, Nap, looks
+from ..coherence.lease import Lease, Leases, Nap, looks
+from ..journal.journal import may_land
 from ..tier import FAILURES
 
 if TYPE_CHECKING:

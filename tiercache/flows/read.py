@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..agreement import believe
-from ..agreement import read as read_marks
-from ..coherence import Join
+from ..coherence.listening import Join
 from ..entry import Entry, Metadata
+from ..epochs.agreement import believe
+from ..epochs.agreement import read as read_marks
 from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather
-from ..hearsay import ask
-from ..journal import loaded_at
+from ..journal.hearsay import ask
+from ..journal.journal import loaded_at
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..coherence import Join
+from ..coherence.listening import Join
+from ..coherence.notice import began
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
-from ..hearsay import tell
-from ..missed import KEY
-from ..notice import began
+from ..journal.hearsay import tell
+from ..journal.missed import KEY
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .announce import announce

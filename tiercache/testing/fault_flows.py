@@ -14,10 +14,10 @@ from msgspec import structs
 
 from .. import envelope
 from ..backend import Backend
+from ..coherence.guard import Seen
 from ..entry import Entry
 from ..errors import AccessDenied, BackendError, BackendTimeout, BackendUnavailable, CorruptEntry, PartialFailure
 from ..flow import Operation
-from ..guard import Seen
 from .faults import Fault, Rule, draw
 
 _TICK = 0.005

@@ -27,7 +27,7 @@ LIKE = {
     "close_tombs": "delete_many",
     "overtaken": "head",
 }
-"""What a shared fence (`tiercache.guard`) is asked in place of these operations, which is what rules call them."""
+"""What a guard (`tiercache.coherence.guard`) is asked in place of these operations, which is what rules call them."""
 
 
 class Fault(StrEnum):

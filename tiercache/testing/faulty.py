@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import fork
 from ..backend import Backend
+from ..coherence.guard import Guard
 from ..entry import Entry, Metadata
 from ..errors import ConfigurationError, TiercacheError
 from ..flow import adrive, drive
-from ..guard import Guard
 from .fault_flows import Ask, Struck, strike
 from .faults import LIKE, Rule
 

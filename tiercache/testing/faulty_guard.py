@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..coherence.guard import Seen
 from ..entry import Entry
 from ..flow import adrive, drive
-from ..guard import Seen
 from .faulty import FaultyBackend
 
 
 class FaultyGuard(FaultyBackend):
-    """What `FaultyBackend(inner)` returns for an inner backend that is a `tiercache.guard.Guard`."""
+    """What `FaultyBackend(inner)` returns for an inner backend that is a `tiercache.coherence.guard.Guard`."""
 
     def get_seen(self, key: str, *, deadline: float | None = None) -> Seen:
         """`get_seen` of the inner backend, or a fault of `get`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from . import fork
+from .. import fork
 
 REMEMBERED = 10_000
 

@@ -15,17 +15,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
-from . import fork, notice
-from .backend import Backend
-from .call import Call
+from .. import fork
+from ..backend import Backend
+from ..call import Call
+from ..entry import Clock
+from ..epochs.marks import NONE, Marks
+from ..errors import AccessDenied, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
+from ..pool import DaemonPool
+from ..ticker import ticker
+from ..tier import FAILURES, Tier
+from . import notice
 from .carrier import NoticeCarrier
-from .entry import Clock
-from .errors import AccessDenied, BackendUnavailable, CacheClosed, ConfigurationError, TiercacheError
-from .marks import NONE, Marks
 from .notice import Letter
-from .pool import DaemonPool
-from .ticker import ticker
-from .tier import FAILURES, Tier
 
 MAX_OWED = 10_000
 """Changes that could not be told, by name; beyond, everything is said to have changed."""

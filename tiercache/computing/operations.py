@@ -12,10 +12,10 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BackendUnavailable
-from .fence import Standstill
-from .flow import Flow, Operation, adrive, drive, running_loop
-from .pool import DaemonPool, give_way
+from ..errors import BackendUnavailable
+from ..fence import Standstill
+from ..flow import Flow, Operation, adrive, drive, running_loop
+from ..pool import DaemonPool, give_way
 from .singleflight import ABANDONED, Flight, Outcome, computing, part_of
 from .waits import graph
 

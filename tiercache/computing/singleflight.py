@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import fork
-from .entry import Entry
-from .errors import ReentrantComputation
+from .. import fork
+from ..entry import Entry
+from ..errors import ReentrantComputation
 
 if TYPE_CHECKING:
-    from .flows.read import Found
-    from .tier import Tier
+    from ..flows.read import Found
+    from ..tier import Tier
 
 Kind = Literal["find", "renew", "aside"]
 """What a computation does: look first and store; store without looking; neither look nor store."""

@@ -1,8 +1,8 @@
 """`Breaker`: whether a tier is asked. It opens when the store fails, and closes when a probe finds that it answers.
 
 It is pure state with a clock: who asks the store (`tiercache.call`) tells it how that went, and who probes a store
-that nobody asks (`tiercache.healing`) learns here when. What counts is what the backend raised, before anything else
-has seen it.
+that nobody asks (`tiercache.health.healing`) learns here when. What counts is what the backend raised, before anything
+else has seen it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from . import fork
-from .errors import (
+from .. import fork
+from ..errors import (
     AccessDenied,
     BackendTimeout,
     BackendUnavailable,

@@ -16,18 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import cast
 
-from . import fork, notice
+from .. import fork
+from ..computing.singleflight import Flights
+from ..entry import CLOCK_SKEW
+from ..epochs.table import Epochs
+from ..errors import TiercacheError
+from ..fence import Fence
+from ..flow import Operation
+from ..memory import MemoryBackend
+from ..tier import Tier
+from . import notice
 from .carrier import NoticeCarrier
-from .entry import CLOCK_SKEW
-from .epochs import Epochs
-from .errors import TiercacheError
-from .fence import Fence
-from .flow import Operation
 from .lease import Leases
-from .memory import MemoryBackend
-from .singleflight import Flights
 from .telling import Teller
-from .tier import Tier
 
 BLIND_TTL = 1.0
 """Seconds for which memory keeps a copy of what slower tiers hold while no notices arrive."""

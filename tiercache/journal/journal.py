@@ -5,7 +5,7 @@ lost the key, it answers no reads for it. A tier that is written behind takes al
 given up at its deadline may land later, over a newer one or after a `delete`: what it wrote is known by its `as_of`,
 and refused.
 
-This holds within one process; `tiercache.marks` tells the others.
+This holds within one process; `tiercache.epochs.marks` tells the others.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from . import fork
-from .entry import Entry, Metadata
-from .errors import AccessDenied, CircuitOpen, ConfigurationError, EntryTooLarge
+from .. import fork
+from ..entry import Entry, Metadata
+from ..errors import AccessDenied, CircuitOpen, ConfigurationError, EntryTooLarge
 
 LIMIT = 10_000
 """Keys that a journal remembers as missed, and as written late, before it forgets their names."""

@@ -1,4 +1,4 @@
-"""Telling other processes of missed changes, and asking what they missed (see `tiercache.missed`)."""
+"""Telling other processes of missed changes, and asking what they missed (see `tiercache.journal.missed`)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from . import fork
-from .errors import BackendUnavailable, CacheClosed, CorruptEntry, UnknownFormat
-from .fence import Write
-from .flow import Gather, Settled, drive, running_loop
+from .. import fork
+from ..errors import BackendUnavailable, CacheClosed, CorruptEntry, UnknownFormat
+from ..fence import Write
+from ..flow import Gather, Settled, drive, running_loop
+from ..pool import DaemonPool
+from ..ticker import ticker
+from ..tier import FAILURES, Tier
 from .missed import KEY, Missed, Report, entry_of, report_in
-from .pool import DaemonPool
-from .ticker import ticker
-from .tier import FAILURES, Tier
 
 EVERY = 30.0
 """Seconds between two askings of tiers that are believed."""

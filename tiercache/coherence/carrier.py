@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from .errors import TiercacheError
+from ..errors import TiercacheError
 
 
 class Listener(Protocol):
@@ -29,7 +29,7 @@ class NoticeCarrier(Protocol):
     """A backend that carries short messages between the processes that use it.
 
     One whose `put`, `put_many`, `delete` and `delete_many`, and their a-twins, take the keyword `letter` (a
-    `tiercache.notice.Letter`, or None) sends its messages together with the write.
+    `tiercache.coherence.notice.Letter`, or None) sends its messages together with the write.
     """
 
     def announce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:

@@ -7,14 +7,14 @@ import time
 import weakref
 from concurrent.futures import Future, wait
 
-from . import fork
+from .. import fork
+from ..errors import BackendUnavailable, CacheClosed
+from ..flow import drive
+from ..pool import DaemonPool
+from ..ticker import ticker
+from ..tier import FAILURES, Tier
 from .agreement import agree
-from .epochs import Epochs
-from .errors import BackendUnavailable, CacheClosed
-from .flow import drive
-from .pool import DaemonPool
-from .ticker import ticker
-from .tier import FAILURES, Tier
+from .table import Epochs
 
 RETRY_EVERY = 2.0
 """Seconds between attempts to bring marks to a tier that misses some, at first."""

@@ -12,13 +12,13 @@ import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Sequence
 
-from . import fork
-from .entry import CLOCK_SKEW, Clock, Entry, Metadata
-from .fence import Write
+from .. import fork
+from ..computing.singleflight import Flights
+from ..entry import CLOCK_SKEW, Clock, Entry, Metadata
+from ..fence import Write
+from ..memory import MemoryBackend
+from ..tier import Tier
 from .marks import NEVER, NONE, STEP, Marks, after, coarse, key_of
-from .memory import MemoryBackend
-from .singleflight import Flights
-from .tier import Tier
 
 Announce = Callable[[str, Marks], None]
 """Told of each invalidation that this process makes: the namespace, and what is new. It must be quick."""

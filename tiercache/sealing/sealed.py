@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from hmac import compare_digest
 from typing import cast
 
-from .contents import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, unpack
-from .entry import Entry
-from .envelope import (
+from ..contents import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, pack, unpack
+from ..entry import Entry
+from ..envelope import (
     ENCRYPTED,
     KEYED,
     MAGIC,
@@ -37,7 +37,7 @@ from .envelope import (
     etag,
     read_start,
 )
-from .errors import ConfigurationError, CorruptEntry, NotSealed
+from ..errors import ConfigurationError, CorruptEntry, NotSealed
 from .keyring import OWNER_BYTES, Key, KeyRing, invalid_tag
 
 NONCE_BYTES = 12

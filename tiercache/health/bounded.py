@@ -14,10 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from . import fork
-from .backend import Backend
-from .errors import BackendTimeout, BackendUnavailable
-from .pool import DaemonPool
+from .. import fork
+from ..backend import Backend
+from ..errors import BackendTimeout, BackendUnavailable
+from ..pool import DaemonPool
 
 THREADS = 8
 """Operations of one tier that run at a time, and so threads that may hang."""

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from . import fork
-from .entry import Clock, Entry, Metadata
-from .errors import CorruptEntry
-from .fence import Write
-from .tier import Tier
+from .. import fork
+from ..entry import Clock, Entry, Metadata
+from ..errors import CorruptEntry
+from ..fence import Write
+from ..tier import Tier
 
 KEY = "_meta:missed"
 RENEW = 15.0

@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from .entry import Entry
+from ..entry import Entry
 
 STANDS = 600.0
 """Seconds for which a tombstone stands: longer than a load that began before it may last."""

@@ -15,14 +15,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from . import fork, this_call
+from .. import fork
+from ..errors import BackendUnavailable, CacheClosed, CircuitOpen, TiercacheError
+from ..pool import DaemonPool
+from ..ticker import ticker
+from . import this_call
 from .breaker import Breaker, BreakerPolicy, Probe
-from .errors import BackendUnavailable, CacheClosed, CircuitOpen, TiercacheError
-from .pool import DaemonPool
-from .ticker import ticker
 
 if TYPE_CHECKING:
-    from .tier import Tier
+    from ..tier import Tier
 
 logger = logging.getLogger("tiercache")
 GRACE = 1.0

@@ -11,9 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from .entry import Entry
-from .epochs import Epochs, Space
-from .errors import (
+from ..entry import Entry
+from ..errors import (
     AccessDenied,
     BackendUnavailable,
     ConfigurationError,
@@ -21,12 +20,13 @@ from .errors import (
     EntryTooLarge,
     UnknownFormat,
 )
-from .flow import Gather, Settled, running_loop
+from ..flow import Gather, Settled, running_loop
+from ..tier import FAILURES, Tier
 from .marks import NEVER, Written, from_bytes, to_entry
-from .tier import FAILURES, Tier
+from .table import Epochs, Space
 
 if TYPE_CHECKING:
-    from .chain import TierChain
+    from ..chain import TierChain
 
 ATTEMPTS = 10
 """Times that marks are merged anew when other processes change them at the same moment."""

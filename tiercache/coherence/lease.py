@@ -18,13 +18,13 @@ from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
-from . import fork
-from .call import Call
-from .errors import BackendUnavailable, CacheClosed
-from .flow import Operation
-from .pool import DaemonPool
-from .ticker import ticker
-from .tier import FAILURES, Tier
+from .. import fork
+from ..call import Call
+from ..errors import BackendUnavailable, CacheClosed
+from ..flow import Operation
+from ..pool import DaemonPool
+from ..ticker import ticker
+from ..tier import FAILURES, Tier
 
 FIRST_LOOK, LAST_LOOK = 0.05, 0.5
 """Seconds between looks at whether the value is there: the first, and the longest (a notice wakes a waiter earlier)."""

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import msgspec
 
-from .entry import Entry
-from .errors import TiercacheError
-from .marks import Marks
+from ..entry import Entry
+from ..epochs.marks import Marks
+from ..errors import TiercacheError
 
 MAX_KEYS = 1000
 MAX_BYTES = 1 << 20

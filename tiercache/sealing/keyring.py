@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from blake3 import blake3
 
-from .errors import ConfigurationError, MissingExtra, UnknownKey
+from ..errors import ConfigurationError, MissingExtra, UnknownKey
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

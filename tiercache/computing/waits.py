@@ -13,7 +13,7 @@ import threading
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
-from . import fork
+from .. import fork
 
 
 class Waiting(Protocol):

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import fork
-from .errors import BackendError, BackendUnavailable, CacheClosed, ConfigurationError, EntryTooLarge, PartialFailure
-from .flow import drive
-from .guard import STANDS
+from .. import fork
+from ..coherence.guard import STANDS
+from ..errors import BackendError, BackendUnavailable, CacheClosed, ConfigurationError, EntryTooLarge, PartialFailure
+from ..flow import drive
+from ..pool import DaemonPool
+from ..ticker import ticker
 from .journal import may_land
-from .pool import DaemonPool
-from .ticker import ticker
 
 if TYPE_CHECKING:
+    from ..tier import Tier
     from .journal import Change
-    from .tier import Tier
 
 EVERY = 1.0
 """Seconds between looks at tiers that failed to take what is pending."""

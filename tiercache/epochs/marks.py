@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .entry import Entry, Metadata
-from .errors import CorruptEntry, UnknownFormat
-from .keys import RESERVED
+from ..entry import Entry, Metadata
+from ..errors import CorruptEntry, UnknownFormat
+from ..keys import RESERVED
 
 NEVER = -math.inf
 MAX_TAGS = 10_000
