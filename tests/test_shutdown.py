@@ -83,7 +83,7 @@ def test_on_sigterm_what_waits_is_written_and_the_signal_ends_the_process(tmp_pa
 def test_the_handler_that_stood_before_is_called_afterwards(tmp_path: Path) -> None:
     before = """
     def stop(number, frame):
-        os.write(1, b"stopping\n")
+        os.write(1, b"stopping" + bytes([10]))
         os._exit(3)
     signal.signal(signal.SIGTERM, stop)
     drain_on_sigterm()
