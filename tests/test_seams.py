@@ -25,9 +25,9 @@ def test_a_forked_child_does_not_read_what_the_parent_is_about_to_replace() -> N
     journal.queue("n:k", entry("new", 2.0))
     journal.after_fork()
     assert not journal.pending  # the parent writes it
-    assert journal.refuses("n:k", entry("old", 1.0))
-    assert not journal.refuses("n:k", entry("new", 2.0))
-    assert not journal.refuses("n:k", entry("newer", 3.0))
+    assert journal.refuses("n:k", entry("old", 1.0).metadata)
+    assert not journal.refuses("n:k", entry("new", 2.0).metadata)
+    assert not journal.refuses("n:k", entry("newer", 3.0).metadata)
 
 
 def test_a_change_missed_while_the_names_of_others_are_forgotten_is_remembered() -> None:

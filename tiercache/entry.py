@@ -90,6 +90,14 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         """Seconds for which the entry stays fresh, not negative; None: for ever."""
         return None if self.expires_at is None else max(0.0, self.expires_at - now)
 
+    @property
+    def loaded_at(self) -> float:
+        """When the load that made the value began (Unix seconds): what older and newer mean.
+
+        Epochs, tombstones, late writes and notices are compared with it, and never with `created_at`.
+        """
+        return self.created_at if self.as_of is None else self.as_of
+
     def has_sane_times(self) -> bool:
         """Whether all times are finite numbers (NaN compares false with everything, so it would never expire)."""
         finite = math.isfinite

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
 from .epochs.agreement import judged
-from .epochs.marks import moment_of
 from .epochs.table import Space
 from .flow import Flow, adrive, drive
 from .flows import invalidate
@@ -193,7 +192,7 @@ def _in_full(space: Space, tier: Tier) -> bool:
 
 def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
     """Whether a listing tells that an entry was invalidated."""
-    moment = moment_of(metadata)
+    moment = metadata.loaded_at
     if isinstance(tier.backend, ObjectStoreBackend) and not tier.backend.objects.lists_metadata:
         moment += CLOCK_SKEW  # it is when the object was written, by the clock of the store, in whole seconds
     return space.covers(moment, metadata.tags, tier)

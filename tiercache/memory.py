@@ -19,7 +19,7 @@ from blake3 import blake3
 from . import fork
 from .backend import Backend
 from .entry import AttributeValue, Clock, Entry, Metadata
-from .epochs.marks import NEVER, NONE, Marks, moment_of
+from .epochs.marks import NEVER, NONE, Marks
 from .errors import CacheClosed, ConfigurationError, CorruptEntry, EntryTooLarge
 from .eviction import EvictionPolicy, ExpiryIndex, RankHeap
 from .units import Size, parse_size
@@ -455,7 +455,7 @@ class MemoryBackend(Backend):
 
     def _is_dead(self, key: str, metadata: Metadata) -> bool:
         marks = self._marks.get(key[: key.find(":")], NONE)
-        return marks.cover(moment_of(metadata), metadata.tags)
+        return marks.cover(metadata.loaded_at, metadata.tags)
 
     def _live(self, key: str) -> Slot | None:
         slot = self._slots.get(key)

@@ -16,7 +16,7 @@ from . import fork
 from .backend import Backend
 from .call import Call
 from .coherence.guard import Guard, Seen
-from .coherence.notice import Letter, began
+from .coherence.notice import Letter
 from .entry import Entry, Metadata
 from .errors import (
     BackendError,
@@ -204,7 +204,9 @@ class Tier:
 
     def stored(self, entries: Mapping[str, Entry]) -> dict[str, Any]:
         """Return the options of a call that stores entries, for other processes to hear of; empty: not from here."""
-        return {} if self.tells is None else {"letter": self.tells({key: began(one) for key, one in entries.items()})}
+        if self.tells is None:
+            return {}
+        return {"letter": self.tells({key: entry.metadata.loaded_at for key, entry in entries.items()})}
 
     def removed(self, keys: Iterable[str]) -> dict[str, Any]:
         """`stored`, of a call that removes entries."""

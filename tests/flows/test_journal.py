@@ -227,11 +227,11 @@ def test_late_writes_whose_keys_were_forgotten_are_refused_by_their_age() -> Non
     journal = Journal(limit=2)
     for number in range(4):
         journal.given_up({f"a:{number}": _entry(f"a:{number}", 100.0 + number)})
-    assert journal.refuses("a:0", _entry("a:0", 100.0))
-    assert journal.refuses("a:9", _entry("a:9", 101.0))
-    assert not journal.refuses("a:9", _entry("a:9", 101.5))
-    assert journal.refuses("a:3", _entry("a:3", 103.0))
-    assert not journal.refuses("a:3", _entry("a:3", 103.1))
+    assert journal.refuses("a:0", _entry("a:0", 100.0).metadata)
+    assert journal.refuses("a:9", _entry("a:9", 101.0).metadata)
+    assert not journal.refuses("a:9", _entry("a:9", 101.5).metadata)
+    assert journal.refuses("a:3", _entry("a:3", 103.0).metadata)
+    assert not journal.refuses("a:3", _entry("a:3", 103.1).metadata)
 
 
 def test_giving_up_more_writes_than_are_remembered_takes_no_long_time() -> None:
@@ -240,8 +240,8 @@ def test_giving_up_more_writes_than_are_remembered_takes_no_long_time() -> None:
     began = time.monotonic()
     journal.given_up(entries)
     assert time.monotonic() - began < 5
-    assert journal.refuses("a:new", _entry("a:new", 2.0 * journal.limit - 1))
-    assert not journal.refuses("a:new", _entry("a:new", 2.0 * journal.limit))
+    assert journal.refuses("a:new", _entry("a:new", 2.0 * journal.limit - 1).metadata)
+    assert not journal.refuses("a:new", _entry("a:new", 2.0 * journal.limit).metadata)
 
 
 def _entry(key: str, created_at: float) -> Entry:

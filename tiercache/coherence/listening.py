@@ -153,7 +153,7 @@ class Coherence:
             for key, changed_at in changes.items():
                 held = memory.get(key)
                 # Whose clock is ahead is not known: what may be older goes.
-                if held is not None and notice.began(held) <= changed_at + CLOCK_SKEW:
+                if held is not None and held.metadata.loaded_at <= changed_at + CLOCK_SKEW:
                     memory.delete(key)
 
     def _drop_all(self) -> None:

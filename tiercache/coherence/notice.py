@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import msgspec
 
-from ..entry import Entry
 from ..epochs.marks import Marks
 from ..errors import TiercacheError
 
@@ -82,12 +81,6 @@ def read(message: bytes) -> Notice | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return notice if notice.format == _FORMAT else None
-
-
-def began(entry: Entry) -> float:
-    """Return when what an entry holds began to be made (Unix seconds): what newer and older mean."""
-    metadata = entry.metadata
-    return metadata.created_at if metadata.as_of is None else metadata.as_of
 
 
 def _pages(changes: Mapping[str, float]) -> list[dict[str, float]]:

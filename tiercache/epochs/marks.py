@@ -151,11 +151,6 @@ def after(moment: float) -> float:
     return max(moment + STEP, math.nextafter(moment, math.inf))
 
 
-def moment_of(metadata: Metadata) -> float:
-    """Return the moment that marks are compared with: when the load that made the entry began."""
-    return metadata.created_at if metadata.as_of is None else metadata.as_of
-
-
 def coarse(created_at: float, began: float) -> float:
     """Return a moment at or before `began` that is a rounded number of seconds before `created_at`.
 

@@ -78,8 +78,7 @@ class Space:
 
     def accepts(self, metadata: Metadata, tier: Tier, now: float) -> bool:
         """Whether an entry that a tier holds is believed."""
-        as_of = metadata.as_of
-        moment = metadata.created_at if as_of is None else as_of
+        as_of, moment = metadata.as_of, metadata.loaded_at
         if moment > self.seen:
             self._see(moment, now)
         if as_of is not None and as_of > now + CLOCK_SKEW and as_of > self.newest + 2 * STEP:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..coherence.guard import Seen
 from ..coherence.listening import Join
-from ..coherence.notice import began
 from ..entry import Entry
 from ..epochs.agreement import believe
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
@@ -110,12 +109,12 @@ async def _ask(
     if pending:
         changes = {key: one for key in keys if (one := pending.get(key)) is not None}
         for key, one in changes.items():
-            waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry) else one.entry
+            waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry.metadata) else one.entry
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
     if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, keys[0], failed):
         found, shut = {}, set(asked)
-    found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry)}
+    found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry.metadata)}
     found |= {key: entry for key, entry in waiting.items() if entry is not None}
     return found, shut | {key for key, entry in waiting.items() if entry is None}
 
@@ -225,7 +224,7 @@ async def put_all(
     tokens = dict(claimed or {})
     results: list[Any] = []
     unclaimed = {key: entry for key, entry in entries.items() if key not in tokens}
-    changes = {key: began(entry) for key, entry in entries.items()}
+    changes = {key: entry.metadata.loaded_at for key, entry in entries.items()}
     with chain.teller.changing(changes):
         if unclaimed and chain.guard in tiers:  # first, as in `put_everywhere`
             results = await Gather([guarded.put(chain, unclaimed)], chain.side_by_side)

@@ -13,7 +13,7 @@ from .. import envelope
 from ..entry import Entry
 from ..errors import EntryTooLarge, PartialFailure
 from ..fence import Load
-from ..journal.journal import loaded_at, may_land
+from ..journal.journal import may_land
 from ..tier import FAILURES, Tier
 from . import change
 
@@ -157,7 +157,7 @@ async def _displace(guard: Tier, entries: Mapping[str, Entry], seen: Mapping[str
         return {}
     state = os.urandom(16)
     try:
-        before = {key: math.nextafter(loaded_at(entry), -math.inf) for key, entry in entries.items()}
+        before = {key: math.nextafter(entry.metadata.loaded_at, -math.inf) for key, entry in entries.items()}
         displaced = await guard.displace(before, state, seen)
     except BaseException:
         guard.missed(list(entries))
@@ -183,7 +183,7 @@ async def _look_again(guard: Tier, loads: Mapping[str, Load]) -> tuple[set[str],
     for key, seen in found.items():
         load = loads[key]
         load.saw(seen.token, seen.deleted_at)
-        if max(load.barred, -math.inf if seen.entry is None else loaded_at(seen.entry)) > load.began:
+        if max(load.barred, -math.inf if seen.entry is None else seen.entry.metadata.loaded_at) > load.began:
             changed.add(key)
     silent = set(loads) - set(found)
     if silent:
@@ -228,13 +228,13 @@ async def newest(chain: TierChain, load: Load, entry: Entry) -> Entry | None:
     except FAILURES:
         return entry  # counted; it is as without a guard
     load.saw(seen.token, seen.deleted_at)
-    if loaded_at(entry) <= load.barred:
+    if entry.metadata.loaded_at <= load.barred:
         return None
     held, now = seen.entry, chain.clock()
     if (
         held is None
-        or loaded_at(held) <= loaded_at(entry)
-        or guard.journal.refuses(load.key, held)
+        or held.metadata.loaded_at <= entry.metadata.loaded_at
+        or guard.journal.refuses(load.key, held.metadata)
         or not chain.epochs.of(load.key).accepts(held.metadata, guard, now)
     ):
         return entry

@@ -16,7 +16,6 @@ from ..errors import BackendError, CorruptEntry, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather
 from ..journal.hearsay import ask
-from ..journal.journal import loaded_at
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
 from . import change
@@ -99,7 +98,7 @@ async def _read(
         try:
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
                 # What it holds is old, and no copy may be put there before it is deleted; or what waits is, by now.
-                if pending.entry is None or is_barred(load, pending.entry):
+                if pending.entry is None or is_barred(load, pending.entry.metadata):
                     tier.counters.misses += 1
                     continue
                 entry: Entry | None = pending.entry
@@ -170,14 +169,14 @@ async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | No
         entry = seen.entry
     else:
         entry = await tier.get(key)
-    return None if entry is not None and refused(tier, load, entry) else entry
+    return None if entry is not None and refused(tier, load, entry.metadata) else entry
 
 
 async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None:
     """`_ask` for the metadata, what waits to be written included."""
     pending = tier.journal.pending.get(load.key) if tier.journal.pending else None
     if pending is not None:
-        return None if pending.entry is None or is_barred(load, pending.entry) else pending.entry.metadata
+        return None if pending.entry is None or is_barred(load, pending.entry.metadata) else pending.entry.metadata
     if tier is chain.guard:
         entry = await _ask(chain, tier, load.key, load)
         metadata = None if entry is None else entry.metadata
@@ -188,14 +187,14 @@ async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None
     return None if doubtful and not await is_believed(chain, tier, load.key) else metadata
 
 
-def refused(tier: Tier, load: Load, entry: Entry | Metadata) -> bool:
+def refused(tier: Tier, load: Load, metadata: Metadata) -> bool:
     """Whether an entry that a tier holds was deleted, or replaced, as far as is known here."""
-    return is_barred(load, entry) or tier.journal.refuses(load.key, entry)
+    return is_barred(load, metadata) or tier.journal.refuses(load.key, metadata)
 
 
-def is_barred(load: Load, entry: Entry | Metadata) -> bool:
+def is_barred(load: Load, metadata: Metadata) -> bool:
     """Whether an entry is older than a delete of which the guard told."""
-    return load.barred != -math.inf and loaded_at(entry) <= load.barred
+    return load.barred != -math.inf and metadata.loaded_at <= load.barred
 
 
 async def _promote(chain: TierChain, tier: Tier, entry: Entry, load: Load, now: float) -> None:

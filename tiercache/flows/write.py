@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..coherence.listening import Join
-from ..coherence.notice import began
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
 from ..fence import Mutation, Write
@@ -121,7 +120,7 @@ async def put_everywhere(
         after_memory()
     results: list[Any] = []
     token = claimed or ""
-    with chain.teller.changing({key: began(entry)}):
+    with chain.teller.changing({key: entry.metadata.loaded_at}):
         if claimed is None and chain.guard is not None:  # first: of two that cross, the later there is later below
             results = await Gather([guarded.put(chain, {key: entry})], chain.side_by_side)
             token = results[0].get(key, "") if isinstance(results[0], dict) else ""
@@ -137,7 +136,7 @@ async def put_everywhere(
         await guarded.verify(chain, {key: token} if token else {})
         if claimed is None:
             await keep_alone(chain, {key: entry}, results)
-    await announce(chain, {key: began(entry)}, results)
+    await announce(chain, {key: entry.metadata.loaded_at}, results)
 
 
 async def keep_alone(chain: TierChain, entries: Mapping[str, Entry], results: Sequence[object]) -> None:

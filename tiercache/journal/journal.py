@@ -91,7 +91,7 @@ class Journal:
         self._room = threading.Condition(self._lock)
         for key, change in self.pending.items():
             if change.entry is not None:
-                before, late = math.nextafter(loaded_at(change.entry), -math.inf), self._late.get(key)
+                before, late = math.nextafter(change.entry.metadata.loaded_at, -math.inf), self._late.get(key)
                 as_of = before if late is None else max(before, late.as_of)
                 self._late[key] = _Late(as_of, time.monotonic() + LATE)
         self.pending = {key: change for key, change in self.pending.items() if change.entry is None}
@@ -109,11 +109,11 @@ class Journal:
 
     # Reading
 
-    def refuses(self, key: str, entry: Entry | Metadata) -> bool:
+    def refuses(self, key: str, metadata: Metadata) -> bool:
         """Whether an entry that the tier holds is older than a change that it missed, or was written late."""
         if not self._late and not self.floor:
             return False
-        began = loaded_at(entry)
+        began = metadata.loaded_at
         if began <= self.floor:
             return True
         late = self._late.get(key)
@@ -138,7 +138,7 @@ class Journal:
         with self._lock:
             for key, entry in entries.items():
                 late = self._late.pop(key, None)
-                began = loaded_at(entry)
+                began = entry.metadata.loaded_at
                 if late is None and len(self._late) >= self.limit:
                     self._forget_late(now)
                 self._late[key] = _Late(max(began, -math.inf if late is None else late.as_of), now + LATE)
@@ -240,7 +240,7 @@ class Journal:
     def _holds(self, key: str, entry: Entry | None) -> None:
         late = self._late.get(key)
         if late is not None:
-            late.current = None if entry is None else loaded_at(entry)
+            late.current = None if entry is None else entry.metadata.loaded_at
 
     def _overflow(self) -> None:
         """Forget the names of the missed keys of one namespace; first nothing old in it may be believed any more."""
@@ -262,12 +262,6 @@ class Journal:
         _, late = self._late.popitem(last=False)
         if late.until > now:
             self._forgotten = _Late(max(self._forgotten.as_of, late.as_of), max(self._forgotten.until, late.until))
-
-
-def loaded_at(entry: Entry | Metadata) -> float:
-    """Return when the load of an entry began (Unix seconds)."""
-    metadata = entry.metadata if isinstance(entry, Entry) else entry
-    return metadata.created_at if metadata.as_of is None else metadata.as_of
 
 
 def may_land(error: BaseException) -> bool:
