@@ -166,6 +166,11 @@ class Tier:
         return self.name or self.backend.scheme
 
     @property
+    def persists(self) -> bool:
+        """Whether what the store holds outlives the process, so that other processes may be told through it."""
+        return not self.local and bool(getattr(self.backend, "persistent", True))
+
+    @property
     def common_class(self) -> str | None:
         """The storage class that a rule without conditions puts entries into; None: the backend's own."""
         return next((rule.storage_class for rule in self.storage_classes if rule.takes_all), None)

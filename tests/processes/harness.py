@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 GUARD = 90
+Run = Callable[..., object]
+"""What the fixture `script` is: it takes the text of a script, and the options of `run`."""
 
 HEAD = """
 import asyncio, json, os, signal, sys, threading, time, warnings

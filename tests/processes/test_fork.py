@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from tests.processes.harness import run
+from tests.processes.harness import Run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-
-Run = Callable[..., object]
-
-
-@pytest.fixture
-def script(redis_url: str, tmp_path: Path) -> Run:
-    def runs(text: str, **options: object) -> object:
-        return run(text, redis_url, tmp_path, f"{uuid.uuid4().hex}:", **options)  # type: ignore[arg-type]
-
-    return runs
 
 
 def test_children_of_a_used_cache_get_their_own_replies(script: Run) -> None:

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from tests.processes.harness import run
-
-Run = Callable[..., object]
-
-
-@pytest.fixture
-def script(redis_url: str, tmp_path: Path) -> Run:
-    def runs(text: str, **options: object) -> object:
-        return run(text, redis_url, tmp_path, f"{uuid.uuid4().hex}:", **options)  # type: ignore[arg-type]
-
-    return runs
-
+from tests.processes.harness import Run
 
 USE = """
 async def use(name, rounds=30):

@@ -126,7 +126,7 @@ class Epochs:
 
     def __init__(self, tiers: Iterable[Tier], clock: Clock, flights: Flights) -> None:
         every = tuple(tiers)
-        self.tiers = tuple(tier for tier in every if not tier.local and getattr(tier.backend, "persistent", True))
+        self.tiers = tuple(tier for tier in every if tier.persists)
         self.writable = tuple(tier for tier in self.tiers if tier.write != "never")
         self.announce: list[Announce] = []
         self.on_use: Callable[[], object] | None = None

@@ -7,19 +7,15 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from .. import fork
 from ..coherence.guard import STANDS
-from ..errors import BackendError, BackendUnavailable, CacheClosed, ConfigurationError, EntryTooLarge, PartialFailure
+from ..errors import BackendError, BackendUnavailable, CacheClosed, EntryTooLarge, PartialFailure
 from ..flow import drive
 from ..pool import DaemonPool
 from ..ticker import ticker
-from .journal import may_land
-
-if TYPE_CHECKING:
-    from ..tier import Tier
-    from .journal import Change
+from ..tier import FAILURES, Tier
+from .journal import Change, may_land
 
 EVERY = 1.0
 """Seconds between looks at tiers that failed to take what is pending."""
@@ -175,7 +171,7 @@ async def _delete(tier: Tier, changes: dict[str, Change]) -> bool:
         await tier.remove_many(list(changes))
     except PartialFailure as partial:
         failed = partial.failed
-    except (BackendError, ConfigurationError):
+    except FAILURES:
         return False
     for key, change in changes.items():
         if key not in failed:
@@ -190,7 +186,7 @@ async def _put(tier: Tier, changes: dict[str, Change]) -> bool:
         await tier.put_many(entries)
     except PartialFailure as partial:
         failed = partial.failed
-    except (BackendError, ConfigurationError) as error:
+    except FAILURES as error:
         if may_land(error):
             tier.journal.given_up(entries)
         return False
@@ -220,7 +216,7 @@ async def _verify(tier: Tier, guard: Tier, changes: dict[str, Change]) -> None:
         if late:
             seen = await guard.get_many_seen(late)
             lost |= {key for key in late if key not in seen or seen[key].token != changes[key].token}
-    except (BackendError, ConfigurationError):
+    except FAILURES:
         return  # counted; it is as without a guard
     if lost:
         tier.journal.missed_change(lost, unless_pending=True)  # what waits is newer

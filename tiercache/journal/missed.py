@@ -96,7 +96,7 @@ class Missed:
     """
 
     def __init__(self, tiers: Sequence[Tier], clock: Clock) -> None:
-        persistent = [tier for tier in tiers if not tier.local and getattr(tier.backend, "persistent", True)]
+        persistent = [tier for tier in tiers if tier.persists]
         self.tiers = tuple(persistent if len(persistent) > 1 else [])
         self.clock = clock
         self.lacks_marks: Callable[[Tier], bool] = lambda tier: False
@@ -152,12 +152,7 @@ class Missed:
 
     def begin_telling(self, tier: Tier, write: Write) -> Write | None:
         """Return who tells the others of the tier already; None: the caller does."""
-        with self._lock:
-            before = self._telling.get(tier)
-            if before is not None and not before.is_lost:
-                return before
-            self._telling[tier] = write
-            return None
+        return self._begin(self._telling, tier, write)
 
     def end_telling(self, tier: Tier, write: Write) -> None:
         """The others were told, or could not be."""
@@ -176,12 +171,7 @@ class Missed:
 
     def begin_asking(self, tier: Tier, write: Write) -> Write | None:
         """Return who asks about the tier already; None: the caller does."""
-        with self._lock:
-            before = self._asking.get(tier)
-            if before is not None and not before.is_lost:
-                return before
-            self._asking[tier] = write
-            return None
+        return self._begin(self._asking, tier, write)
 
     @property
     def doubts(self) -> int:
@@ -223,6 +213,14 @@ class Missed:
         """Whether a process that missed changes of a tier was not heard for long."""
         heard = self._heard.get((tier.label, process))
         return heard is not None and time.monotonic() - heard[1] > DEAD
+
+    def _begin(self, under_way: dict[Tier, Write], tier: Tier, write: Write) -> Write | None:
+        with self._lock:
+            before = under_way.get(tier)
+            if before is not None and not before.is_lost:
+                return before
+            under_way[tier] = write
+            return None
 
     def _is_dead(self, label: str, process: str, at: float) -> bool:
         """By our own clock: how long has it said the same?"""
