@@ -33,7 +33,9 @@ FLOORS = [
     {"errors", "units", "fork", "retries", "this_call"},
     {"ticker", "pauses", "waits"},
     {"pricing"},
-    {"entry", "keys", "arrays", "pool", "stats", "eviction", "breaker"},
+    {"entry", "keys", "arrays", "pool", "eviction", "breaker"},
+    {"savings"},
+    {"stats"},
     {
         "extensions",
         "keyring",

@@ -27,6 +27,7 @@ from .keys import check_key, check_namespace
 from .memory import MemoryBackend, Slot
 from .options import OWN, Defaults
 from .result import Result
+from .savings import Ledger
 from .stats import TierCounters
 from .tier import Tier
 from .units import Duration
@@ -96,6 +97,7 @@ class Cache(CacheOfFactories):
         self._ahead = defaults.refresh_ahead
         self._flows = ComputedFlows(chain, namespace, defaults, clock or chain.clock)
         self._counters = self._flows.counters
+        self.savings = Ledger()
         self._prefix = f"{namespace}:"
         self._memory = memory = chain.memory
         self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing

@@ -12,7 +12,9 @@ from .errors import ConfigurationError, CorruptEntry
 from .flow import adrive, drive
 from .many import CacheOfMany
 from .memory import Slot
-from .options import ComputeOptions
+from .options import ComputeOptions, age_limit
+from .result import Result
+from .units import Duration
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -92,6 +94,42 @@ class CacheOfFactories(CacheOfMany):
                 return value
         full = self._flows.full(key)
         return await adrive(self._flows.get_or_set(full, self._flows.job(factory, **options), type))
+
+    def lookup_or_set(
+        self,
+        key: str,
+        factory: Callable[[], Any],
+        *,
+        type: type[Any] | None = None,
+        max_age: Duration | None = None,
+        **options: Unpack[ComputeOptions],
+    ) -> Result:
+        """`get_or_set`, and where the value came from: of a computed one `hit` is False and `tier` is None.
+
+        Args:
+            key, factory, type, options: as for `get_or_set`.
+            max_age: what was made longer ago than this is computed anew, and replaced; 0: in any case. Callers who ask
+                so at the same moment share one computation.
+        """
+        if max_age is None and (result := self._at_once(key, factory, type, options)) is not None:
+            return result
+        job = self._flows.job(factory, **options)
+        return drive(self._flows.lookup_or_set(self._flows.full(key), job, type, age_limit(max_age)))
+
+    async def alookup_or_set(
+        self,
+        key: str,
+        factory: Callable[[], Any],
+        *,
+        type: type[Any] | None = None,
+        max_age: Duration | None = None,
+        **options: Unpack[ComputeOptions],
+    ) -> Result:
+        """`lookup_or_set`, awaited."""
+        if max_age is None and (result := self._at_once(key, factory, type, options)) is not None:
+            return result
+        job = self._flows.job(factory, **options)
+        return await adrive(self._flows.lookup_or_set(self._flows.full(key), job, type, age_limit(max_age)))
 
     def get_or_set_many(
         self,
@@ -173,6 +211,22 @@ class CacheOfFactories(CacheOfMany):
         self._flows.job(_unused, **options)  # what is wrong is refused now, not at a call
         decorator = Decorator(cast("Cache", self), {**options, "type": type}, key)
         return decorator if function is None else decorator(function)
+
+    def _at_once(
+        self, key: str, factory: Callable[[], Any], type: type[Any] | None, options: ComputeOptions
+    ) -> Result | None:
+        """Return what memory holds, unless it is near its end: then a flow refreshes it."""
+        if options.get("refresh_ahead", self._ahead) is not None or not callable(factory):
+            return None
+        slot = self._hit(key)
+        if slot is None:
+            return None
+        try:
+            value = decode(slot.payload, slot.traits.codec, type)
+        except CorruptEntry:
+            self._uncount_hit()
+            return None
+        return self._flows.result_of(value, self.chain.tiers[0].label, slot.metadata(self._prefix + key))
 
     def _hit(self, key: str) -> Slot | None:
         raise NotImplementedError

@@ -180,6 +180,11 @@ def seconds(duration: Duration | None, what: str) -> float | None:
     return None if duration is None else parse_duration(duration, what)
 
 
+def age_limit(max_age: Duration | None) -> float | None:
+    """Return a `max_age` in seconds; unlike other durations it may be 0: nothing is young enough."""
+    return 0.0 if max_age == 0 and not isinstance(max_age, bool) else seconds(max_age, "max_age")
+
+
 def given(duration: Duration | None, default: float | None, what: str) -> float | None:
     """Return what a call says, else what the cache was told."""
     return default if duration is OWN else seconds(duration, what)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from .savings import Savings
 
 _STEPS = 4
 """Buckets for each doubling: a percentile is at most 19 % above the truth."""
@@ -210,6 +212,7 @@ class Stats:
         refresh_failures: computations that failed while there was an older value to serve.
         timeouts: callers of `get_or_set` whose `timeout` or `soft_timeout` passed, whatever they got then.
         tiers: each tier by its name.
+        savings: what hits saved, where the LLM layer knows it: calls, tokens, money, seconds.
     """
 
     hits: int = 0
@@ -224,6 +227,7 @@ class Stats:
     refresh_failures: int = 0
     timeouts: int = 0
     tiers: dict[str, TierStats] = field(default_factory=dict)
+    savings: Savings = field(default_factory=Savings)
 
     @property
     def requests(self) -> int:
@@ -264,7 +268,11 @@ class Stats:
         """Return everything as plain dicts, ready for JSON."""
         tiers = {name: asdict(tier) | {"hit_rate": tier.hit_rate} for name, tier in self.tiers.items()}
         derived = ("requests", "hit_rate", "promotions", "evictions", "errors", "entries", "bytes")
-        return asdict(self) | {"tiers": tiers} | {name: getattr(self, name) for name in derived}
+        return (
+            asdict(replace(self, savings=Savings()))
+            | {"tiers": tiers, "savings": self.savings.as_dict()}
+            | {name: getattr(self, name) for name in derived}
+        )
 
 
 def latency(histogram: Histogram) -> Latency:

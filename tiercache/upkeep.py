@@ -15,6 +15,7 @@ from .flow import drive
 from .flows.computed import ComputedFlows
 from .objectstore import ObjectStoreBackend, SweepReport
 from .objectstore.sweep import check_budget
+from .savings import Ledger
 from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
 from .units import Duration
@@ -27,11 +28,14 @@ class CacheUpkeep:
     _flows: ComputedFlows
     _counters: CacheCounters
     _prefix: str
+    savings: Ledger
+    """What hits saved is noted here by those who know what an answer costs."""
 
     def stats(self) -> Stats:
         """Return the counters of this cache and of its tiers."""
         tiers = {tier.label: tier.snapshot() for tier in self.chain.tiers}
-        return Stats(tiers=tiers, **self._counters.as_dict())
+        savings = self.savings.snapshot(self._prefix[:-1])
+        return Stats(tiers=tiers, savings=savings, **self._counters.as_dict())
 
     async def astats(self) -> Stats:
         """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""
@@ -40,6 +44,7 @@ class CacheUpkeep:
     def reset_stats(self) -> None:
         """Start all counters at zero again, those of the tiers too."""
         self._counters = self._flows.counters = CacheCounters()
+        self.savings = Ledger()
         for tier in self.chain.tiers:
             tier.reset()
 

@@ -11,6 +11,7 @@ from ..entry import Entry
 from ..errors import CorruptEntry, UncacheableValue, UnknownFormat
 from ..memory import Slot
 from ..options import OWN, Computed, ComputeOptions, Freshness, Options, checked_attributes, checked_tags
+from ..result import Result
 from ..units import Duration
 from .compute import Answer, obtain, refresh
 from .compute_many import obtain_many
@@ -63,6 +64,26 @@ class ComputedFlows(ValueFlows):
             value, kind = self._decoded(answer.outcome.entry, answer, type)
             if kind == "find":
                 return value
+
+    async def lookup_or_set(self, full: str, job: Job, type: type[Any] | None, max_age: float | None) -> Result:
+        """Return the value and where it came from; computed if it is missing, or older than `max_age` seconds."""
+        kind: Kind = "renew" if max_age == 0 else "find"
+        while True:
+            answer = await obtain(self.chain, full, job, kind)
+            outcome = answer.outcome
+            if outcome.entry is None:
+                self.counters.misses += 1
+                return Result(outcome.value)
+            metadata, now = outcome.entry.metadata, self.clock()
+            if max_age is not None and outcome.tier is not None and metadata.age(now) > max_age:
+                kind = "renew"
+                continue
+            value, kind = self._decoded(outcome.entry, answer, type)
+            if kind != "find":
+                continue
+            if outcome.tier is None:
+                return Result(value, metadata=metadata)
+            return self.result_of(value, outcome.tier.label, metadata)
 
     async def refresh_early(self, full: str, slot: Slot, job: Job) -> None:
         """Look in the background for a newer value than one that memory served in the last part of its life."""

@@ -175,11 +175,15 @@ class ValueFlows:
             value = self.decode(found, type)
         except CorruptEntry:
             return None
+        return self.result_of(value, found.tier.label, metadata)
+
+    def result_of(self, value: Any, tier: str, metadata: Metadata) -> Result:
+        """Return the result of a hit in the tier of that name."""
         now = self.clock()
         return Result(
             value,
             hit=True,
-            tier=found.tier.label,
+            tier=tier,
             age=metadata.age(now),
             ttl=metadata.ttl(now),
             is_stale=metadata.is_stale(now),
