@@ -1,0 +1,97 @@
+"""What the LLM layer did, by kind of request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .kinds import KINDS, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class KindStats:
+    """Requests of one kind (of embeddings: inputs).
+
+    Attributes:
+        hits: answered without the provider.
+        shared: of these, answered with the answer to a request that was under way.
+        misses: answered by the provider.
+        stored: answers of the provider that were stored.
+        refused: answers that were not, by reason (`error`, `truncated`, `filtered`, `empty`, `incomplete`,
+            `malformed`, `too_large`, `uncacheable`).
+        bypassed: requests that had nothing to do with the cache, by their own or the caller's wish.
+    """
+
+    hits: int = 0
+    shared: int = 0
+    misses: int = 0
+    stored: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    bypassed: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits among hits and misses, 0 to 1; 0 without any."""
+        return self.hits / (self.hits + self.misses) if self.hits + self.misses else 0.0
+
+    def __add__(self, other: KindStats) -> KindStats:
+        return KindStats(
+            self.hits + other.hits,
+            self.shared + other.shared,
+            self.misses + other.misses,
+            self.stored + other.stored,
+            dict(Counter(self.refused) + Counter(other.refused)),
+            self.bypassed + other.bypassed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LLMStats:
+    """What an `LLMCache` and the transports on it did, by kind, since the start or the last reset."""
+
+    chat: KindStats = KindStats()
+    completion: KindStats = KindStats()
+    embedding: KindStats = KindStats()
+    response: KindStats = KindStats()
+    message: KindStats = KindStats()
+
+    @property
+    def combined(self) -> KindStats:
+        """All kinds together."""
+        return sum((getattr(self, kind) for kind in KINDS), KindStats())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, ready for JSON."""
+        kinds = {kind: getattr(self, kind) for kind in KINDS} | {"combined": self.combined}
+        return {kind: asdict(stats) | {"hit_rate": stats.hit_rate} for kind, stats in kinds.items()}
+
+
+class KindCounters:
+    """What is counted of one kind, without a lock, as in `tiercache.stats`."""
+
+    __slots__ = ("bypassed", "hits", "misses", "refused", "shared", "stored")
+
+    def __init__(self) -> None:
+        self.hits = self.shared = self.misses = self.stored = self.bypassed = 0
+        self.refused: Counter[str] = Counter()
+
+    def refuse(self, reason: str) -> None:
+        """Count an answer that is not stored."""
+        self.refused[reason] += 1
+
+    def snapshot(self) -> KindStats:
+        """Return what was counted."""
+        return KindStats(self.hits, self.shared, self.misses, self.stored, dict(self.refused), self.bypassed)
+
+
+class LLMCounters:
+    """The counters of all kinds."""
+
+    def __init__(self) -> None:
+        self.of: dict[Kind, KindCounters] = {kind: KindCounters() for kind in KINDS}
+
+    def snapshot(self) -> LLMStats:
+        """Return what was counted."""
+        return LLMStats(**{kind: counters.snapshot() for kind, counters in self.of.items()})
