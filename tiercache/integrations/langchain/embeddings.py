@@ -86,5 +86,6 @@ class CachedEmbeddings(Embeddings):
         return [await self.underlying.aembed_query(text) for text in texts]
 
 
-def _lists(vectors: Any) -> Any:
-    return vectors.tolist()
+def _lists(vectors: Any) -> list[list[float]]:
+    lists: list[list[float]] = vectors.tolist()
+    return lists

@@ -61,7 +61,9 @@ class LangChainByteStore(BaseStore[str, bytes]):
         for full in self.cache.keys(self.prefix + (prefix or "")):
             yield full[len(self.prefix) :]
 
-    async def ayield_keys(self, *, prefix: str | None = None) -> AsyncIterator[str]:
+    async def ayield_keys(  # pyright: ignore[reportIncompatibleMethodOverride] - the base is one, too
+        self, *, prefix: str | None = None
+    ) -> AsyncIterator[str]:
         """`yield_keys`, to iterate with `async for`."""
         async for full in self.cache.akeys(self.prefix + (prefix or "")):
             yield full[len(self.prefix) :]
