@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 pytest.importorskip("langchain_core")
-suites = pytest.importorskip("langchain_tests.integration_tests")
+pytest.importorskip("langchain_tests")
 
-from tiercache import Cache, DiskBackend, MemoryBackend, TierChain  # noqa: E402
-from tiercache.integrations.langchain import LangChainByteStore, LangChainCache  # noqa: E402
-from tiercache_redis import RedisBackend  # noqa: E402
+from langchain_tests import integration_tests as suites
+
+from tiercache import Cache, DiskBackend, MemoryBackend, TierChain
+from tiercache.integrations.langchain import LangChainByteStore, LangChainCache
+from tiercache_redis import RedisBackend
 
 
 @pytest.fixture(params=["memory", "disk", "redis", "memory+redis"])

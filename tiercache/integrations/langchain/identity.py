@@ -45,7 +45,10 @@ def identity_of(
     if params is not None:
         return model, dict(params)
     fields = _fields_of(underlying)
-    return model, fields if told else {"langchain.class": kind, **fields}
+    if not told:
+        return model, {"langchain.class": kind, **fields}
+    stated = _model_of(underlying)  # one name told for two models does not bring their vectors together
+    return model, fields if stated in (None, model) else {"langchain.model": stated, **fields}
 
 
 def _model_of(underlying: Embeddings) -> str | None:
