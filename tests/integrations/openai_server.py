@@ -12,7 +12,7 @@ class OpenAIServer:
     """What a `Web` answers, as OpenAI does; `finish_reason`, `content` and `message` shape the answers to come."""
 
     def __init__(self) -> None:
-        self.web = Web(self._answer)
+        self.web = Web(self._closing)
         self.content: str | None = None
         self.finish_reason = "stop"
         self.message: dict[str, Any] = {}
@@ -28,6 +28,11 @@ class OpenAIServer:
     @property
     def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(asked.body) for asked in self.web.asked]
+
+    def _closing(self, asked: Any) -> tuple[Any, ...]:
+        """Keep no connection: the SDK's async client outlives the loops of the tests."""
+        status, body, headers = (*self._answer(asked), {})[:3]
+        return status, body, headers | {"Connection": "close"}
 
     def _answer(self, asked: Any) -> tuple[Any, ...]:
         body = json.loads(asked.body)
