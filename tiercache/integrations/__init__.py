@@ -1,1 +1,1 @@
-"""What plugs the cache into other libraries; each file needs the library that it is named after, and no other."""
+"""One file for each client library; each is imported only where its library is installed."""
