@@ -1,4 +1,4 @@
-"""What the tests of the adapters share: nothing of the libraries reaches out, and a small OpenAI on loopback."""
+"""What the tests of integrations share: nothing of the libraries reaches out, and providers on loopback that count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integrations.openai_server import OpenAIServer
+from tests.provider import FakeProvider
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,13 @@ def _no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_API_BASE", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    """A provider on loopback; `tests/provider/__init__.py` says what it can do."""
+    with FakeProvider() as fake:
+        yield fake
 
 
 @pytest.fixture
