@@ -69,7 +69,7 @@ class Answering:
     """
 
     def __init__(self, kind: Kind, cache: Cache, rules: Rules, counters: LLMCounters, answers: Answers) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
         self.cache = cache
         self.rules = rules
         self.answers = answers

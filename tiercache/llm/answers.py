@@ -117,15 +117,16 @@ class Answers:
         if not isinstance(name, str) or not name.startswith(ROOTS) or not _NAME.fullmatch(name):
             return None
         module, _, qualified = name.partition(":")
+        found: type[Any] | None = None
         try:
-            kind = getattr(importlib.import_module(module), qualified)
-        except Exception:  # noqa: BLE001 - not installed, another release: a miss
-            kind = None
-        if not is_pydantic(kind) or name_of(kind) != name:
-            kind = None
+            named = getattr(importlib.import_module(module), qualified)
+            if is_pydantic(named) and name_of(named) == name:
+                found = named
+        except Exception:  # noqa: BLE001, S110 - not installed, or of another release: a miss
+            pass
         if len(self._found) < _MOST_NAMES:
-            self._found[name] = kind
-        return kind
+            self._found[name] = found
+        return found
 
 
 def name_of(kind: type[Any]) -> str:

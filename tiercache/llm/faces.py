@@ -23,7 +23,7 @@ class Named(Generic[P, R]):
     def __get__(self, faces: Any, owner: type[Any]) -> Callable[P, R]:
         if faces is None:
             return cast("Callable[P, R]", self)  # what documentation tools ask for
-        return self._method.__get__(faces.of_kind[self._kind])  # type: ignore[attr-defined, no-any-return]
+        return self._method.__get__(faces.of_kind[self._kind])  # type: ignore[no-any-return]
 
 
 class Faces:

@@ -13,7 +13,7 @@ from ..units import Duration
 from .control import NO_CONTROL, CacheControl
 from .keys import request_key
 from .kinds import KINDS, Kind
-from .policy import Policy, StorePolicy, guarded
+from .policy import MAX_BYTES, Policy, StorePolicy, guarded
 from .sampling import checked_samples, drawn, is_sampled, sample_parts
 from .tags import hidden, is_plain, kind_tag, model_tag, user_tag
 
@@ -96,6 +96,12 @@ class Rules:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of the largest answer that is worth keeping in hand, to be judged and stored."""
+        limit = getattr(self.policy, "max_bytes", MAX_BYTES)
+        return limit if type(limit) is int else MAX_BYTES
 
     def plan(
         self,
@@ -189,5 +195,5 @@ def _own_tags(kind: Kind, model: str, user: str | None) -> tuple[str, ...]:
     return tags if user is None else (*tags, user_tag(user))
 
 
-def _life(ttl: Duration | None, what: str) -> float | None:
-    return OWN if ttl is OWN else seconds(ttl, what)  # type: ignore[no-any-return]
+def _life(ttl: Duration | None, what: str) -> Any:
+    return OWN if ttl is OWN else seconds(ttl, what)
