@@ -23,6 +23,8 @@ from tests.support import RemoteBackend
 from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain
 from tiercache.integrations.langchain import LangChainCache
 from tiercache.llm.control import cache_control
+from tiercache.llm.prices import usd_of
+from tiercache.llm.usage import Usage
 
 Chat = Callable[..., Any]
 
@@ -154,6 +156,13 @@ class TestHits:
         chat(model="gpt-4o-mini").invoke("why?")
         saved = cache.stats().savings.rows["gpt-4o-mini", "memory"]
         assert (saved.calls, saved.input_tokens, saved.output_tokens) == (1, 11, 5)
+
+    def test_what_the_provider_had_in_its_own_cache_was_cheaper(self, chat: Chat, cache: Cache) -> None:
+        pytest.importorskip("genai_prices")
+        for _ in range(2):
+            chat(model="gpt-4o-mini").invoke("why?")
+        usage = Usage(input_tokens=11, output_tokens=5, cache_read_tokens=3)
+        assert cache.stats().savings.total.usd == usd_of("gpt-4o-mini", usage) != usd_of("gpt-4o-mini", Usage(11, 5))
 
 
 class TestKeys:

@@ -16,7 +16,7 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation, GenerationChunk
 from langchain_core.prompts import PromptTemplate
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.langchain import LangChainCache
@@ -80,6 +80,34 @@ def test_an_answer_comes_back_equal_and_of_its_type(adapter: LangChainCache, gen
 def test_one_that_would_not_is_handed_through_and_counted(adapter: LangChainCache, generation: Generation) -> None:
     adapter.update("p", "m", [generation])
     assert adapter.lookup("p", "m") is None
+    assert adapter.stats().refused == {"uncacheable": 1}
+
+
+class Parsed(BaseModel):
+    """What a model was asked to answer with."""
+
+    at: dt.datetime
+    text: str = Field(alias="said")
+
+
+class Forgetful(BaseModel):
+    """What is written of it is not all of it."""
+
+    text: str
+    seen: int = Field(default=0, exclude=True)
+
+
+def test_a_parsed_answer_is_written_as_the_arguments_of_its_class(adapter: LangChainCache) -> None:
+    parsed = Parsed(at=dt.datetime(2026, 1, 1), said="x")
+    adapter.update("p", "m", [chat(additional_kwargs={"parsed": parsed})])
+    found = adapter.lookup("p", "m")
+    assert found is not None
+    assert isinstance(found[0], ChatGeneration)
+    assert Parsed(**found[0].message.additional_kwargs["parsed"]) == parsed
+
+
+def test_one_that_these_do_not_give_again_is_not_stored(adapter: LangChainCache) -> None:
+    adapter.update("p", "m", [chat(additional_kwargs={"parsed": Forgetful(text="x", seen=3)})])
     assert adapter.stats().refused == {"uncacheable": 1}
 
 
