@@ -33,7 +33,7 @@ class LangChainCache(BaseCache):
 
     An answer comes back equal, with its usage, and is then the caller's own. One that would not is not stored, nor is
     one that was cut off, filtered or empty. What the store holds and is no answer is a miss. Of what
-    `tiercache.llm.cache_control` says, `max_age`, `no_cache`, `no_store`, `ttl` and `tags` hold here.
+    `tiercache.llm.control.cache_control` says, `max_age`, `no_cache`, `no_store`, `ttl` and `tags` hold here.
 
     Args:
         cache: where the answers are kept.
