@@ -99,6 +99,15 @@ class TestHits:
         assert second.tool_calls == first.tool_calls
         assert second.tool_calls[0]["args"] == {"a": 1, "lc": 1}
 
+    def test_the_responses_api(self, chat: Chat, openai_server: OpenAIServer, adapter: LangChainCache) -> None:
+        first = chat(use_responses_api=True).invoke("why?")
+        second = chat(use_responses_api=True).invoke("why?")
+        assert openai_server.web.asked[0].path.endswith("/responses")
+        assert (second.content, second.response_metadata) == (first.content, first.response_metadata)
+        openai_server.finish_reason = "length"
+        chat(use_responses_api=True).invoke("how?")
+        assert (openai_server.calls, adapter.stats().refused) == (2, {"truncated": 1})
+
     def test_all_choices_come_back(self, chat: Chat, openai_server: OpenAIServer) -> None:
         first = chat(n=3).generate([[HumanMessage("why?")]])
         second = chat(n=3).generate([[HumanMessage("why?")]])
