@@ -20,7 +20,7 @@ class KindStats:
         misses: answered by the provider.
         stored: answers of the provider that were stored.
         refused: answers that were not, by reason (`error`, `truncated`, `filtered`, `empty`, `incomplete`,
-            `malformed`, `too_large`, `uncacheable`).
+            `malformed`, `too_large`, `uncacheable` …: see `StorePolicy.refusal`).
         bypassed: requests that had nothing to do with the cache, by their own or the caller's wish.
     """
 

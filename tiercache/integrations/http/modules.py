@@ -1,0 +1,197 @@
+"""What differs between httpx and httpx2: nothing but the module. Transports, streams and worlds made for each."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from ...cache import Cache
+from ...errors import MissingExtra
+from ...llm.worlds import Awaiting, Blocking, run
+from .exchange import Exchange
+from .reply import Reply
+
+
+def module_of(http: Any) -> Any:
+    """Return the module to use: the one given, else httpx, else httpx2.
+
+    Raises:
+        MissingExtra: neither is installed.
+    """
+    if http is not None:
+        return http
+    for name in ("httpx", "httpx2"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise MissingExtra("the HTTP transport", "http")
+
+
+class BlockingHTTP(Blocking):
+    """The blocking world, with a provider in it."""
+
+    def __init__(self, cache: Cache, inner: Any, streams: Any) -> None:
+        super().__init__(cache)
+        self.inner = inner
+        self._streams = streams
+
+    async def send(self, request: Any) -> Any:
+        """Send a request with the inner transport."""
+        return self.inner.handle_request(request)
+
+    async def read(self, response: Any, limit: int) -> Reply:
+        """Read a body of at most `limit` bytes, and close the response; a larger one stays open, to be read on."""
+        chunks: list[bytes] = []
+        size = 0
+        body = iter(response.stream)
+        try:
+            for chunk in body:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    return Reply(response, chunks, body)
+        except BaseException:
+            response.stream.close()
+            raise
+        response.stream.close()
+        return Reply(response, chunks)
+
+    async def close(self, response: Any) -> None:
+        """Close a response that is not handed on."""
+        response.stream.close()
+
+    def stream(self, reply: Reply) -> Any:
+        """Return the body of a reply as it came, the part that was not read included."""
+        return self._streams.sync(reply)
+
+
+class AwaitingHTTP(Awaiting):
+    """The awaiting world, with a provider in it."""
+
+    def __init__(self, cache: Cache, inner: Any, streams: Any) -> None:
+        super().__init__(cache)
+        self.inner = inner
+        self._streams = streams
+
+    async def send(self, request: Any) -> Any:
+        """Send a request with the inner transport."""
+        return await self.inner.handle_async_request(request)
+
+    async def read(self, response: Any, limit: int) -> Reply:
+        """Read a body of at most `limit` bytes, and close the response; a larger one stays open, to be read on."""
+        chunks: list[bytes] = []
+        size = 0
+        body = aiter(response.stream)
+        try:
+            async for chunk in body:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    return Reply(response, chunks, body)
+        except BaseException:
+            await response.stream.aclose()
+            raise
+        await response.stream.aclose()
+        return Reply(response, chunks)
+
+    async def close(self, response: Any) -> None:
+        """Close a response that is not handed on."""
+        await response.stream.aclose()
+
+    def stream(self, reply: Reply) -> Any:
+        """Return the body of a reply as it came, the part that was not read included."""
+        return self._streams.awaited(reply)
+
+
+class _Chunks:
+    """The body of a reply: what was read, then the rest."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._reply.chunks
+        if self._reply.rest is not None:
+            yield from self._reply.rest
+
+    def close(self) -> None:
+        self._reply.response.stream.close()
+
+
+class _AwaitedChunks:
+    """The body of a reply: what was read, then the rest."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._reply.chunks:
+            yield chunk
+        if self._reply.rest is not None:
+            async for chunk in self._reply.rest:
+                yield chunk
+
+    async def aclose(self) -> None:
+        await self._reply.response.stream.aclose()
+
+
+class _Transport:
+    """A transport that asks the cache first."""
+
+    def __init__(self, exchange: Exchange, world: BlockingHTTP) -> None:
+        self._exchange = exchange
+        self._world = world
+
+    def handle_request(self, request: Any) -> Any:
+        """Answer a request from the cache, or with the inner transport."""
+        return run(self._exchange.answer(self._world, request))
+
+    def __enter__(self) -> Any:
+        self._world.inner.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._world.inner.__exit__(*error)
+
+    def close(self) -> None:
+        """Close the inner transport; the cache stays open."""
+        self._world.inner.close()
+
+
+class _AsyncTransport:
+    """A transport that asks the cache first."""
+
+    def __init__(self, exchange: Exchange, world: AwaitingHTTP) -> None:
+        self._exchange = exchange
+        self._world = world
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Answer a request from the cache, or with the inner transport."""
+        return await self._exchange.answer(self._world, request)
+
+    async def __aenter__(self) -> Any:
+        await self._world.inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._world.inner.__aexit__(*error)
+
+    async def aclose(self) -> None:
+        """Close the inner transport; the cache stays open."""
+        await self._world.inner.aclose()
+
+
+@functools.cache
+def made_for(module: Any) -> SimpleNamespace:
+    """Return the classes of a module: `transport`, `async_transport`, and the streams `sync` and `awaited`."""
+    make: Callable[..., Any] = type
+    return SimpleNamespace(
+        transport=make("CachingTransport", (_Transport, module.BaseTransport), {}),
+        async_transport=make("AsyncCachingTransport", (_AsyncTransport, module.AsyncBaseTransport), {}),
+        sync=make("Chunks", (_Chunks, module.SyncByteStream), {}),
+        awaited=make("AwaitedChunks", (_AwaitedChunks, module.AsyncByteStream), {}),
+    )

@@ -1,0 +1,20 @@
+"""Which way a request goes: each is a module with an `answer(exchange, world, request, call, plan)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import plain
+from .endpoints import Call
+
+Way = Callable[..., Any]
+
+
+def way_of(call: Call) -> Way | None:
+    """Return what answers a call; None: it passes the cache by."""
+    if call.stream:
+        return None
+    if call.kind == "embedding":
+        return plain.answer
+    return plain.answer
