@@ -1,32 +1,22 @@
-"""LiteLLM: `install(cache)`, and from then on `litellm.completion`, `acompletion`, `embedding` … are cached.
-
-LiteLLM decides what is asked of the cache and under which key; here its answers are kept in a `Cache`, and its keys
-are made to tell apart what it does not: servers, credentials, and parameters that only one provider knows.
-"""
+"""`LiteLLMStore`: what LiteLLM calls a cache: the value of `litellm.cache.cache`."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..cache import Cache
-from ..errors import ConfigurationError, MissingExtra, TiercacheError
-from ..llm.costs import attributes_of
-from ..llm.kinds import Kind
-from ..llm.policy import StorePolicy
-from ..options import OWN
-from ..result import Result
+from litellm.caching.base_cache import BaseCache
 
-try:
-    import litellm
-    from litellm.caching.base_cache import BaseCache
-
-    from .litellm_keys import ScopedCache
-except ImportError:
-    raise MissingExtra("tiercache.integrations.litellm", "litellm") from None
+from ...cache import Cache
+from ...errors import TiercacheError
+from ...llm.costs import attributes_of
+from ...llm.kinds import Kind
+from ...llm.policy import StorePolicy
+from ...options import OWN
+from ...result import Result
+from ..counted import AdapterStats, Counters
 
 _KINDS: Mapping[str, Kind] = {
     "chat.completion": "chat",
@@ -37,16 +27,16 @@ _KINDS: Mapping[str, Kind] = {
 
 
 class LiteLLMStore(BaseCache):
-    """What LiteLLM calls a cache: the value of `litellm.cache.cache`. `install` makes one.
+    """LiteLLM's answers in a `Cache`; `install` makes one.
+
+    Nothing is raised into LiteLLM: its call goes on as if there were no cache.
 
     Args:
         cache: where the answers are kept; it stays its owner's, and is not closed from here.
         policy: which answers may be stored; left out: no truncated, filtered or empty ones, and no errors.
 
     Attributes:
-        errors: how often what went wrong, by the name of the error: nothing is raised into LiteLLM, whose call goes
-            on as if there were no cache.
-        refused: answers that were not stored, by the policy's reason.
+        errors: what was not raised, by the name of the error.
     """
 
     def __init__(self, cache: Cache, *, policy: StorePolicy | None = None) -> None:
@@ -54,60 +44,58 @@ class LiteLLMStore(BaseCache):
         self.tiers = cache
         self.policy = policy or StorePolicy()
         self.errors: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
+        self._counters = Counters()
 
     def get_cache(self, key: str, **kwargs: Any) -> Any:
         """Return `{"timestamp", "response"}` as it was stored; None on a miss, or when the cache fails."""
         try:
-            found = self.tiers.lookup(key)
+            return self._value(self.tiers.lookup(key), vectors=False)
         except TiercacheError as error:
-            return self._missed(error)
-        value = self._used(found)
-        # litellm.embedding takes the vector of one input, which aembedding stored, for an answer without any.
-        return None if _is_vector(value) else value
+            return self._failed(error)
 
     async def async_get_cache(self, key: str, **kwargs: Any) -> Any:
         """`get_cache`, awaited."""
         try:
-            found = await self.tiers.alookup(key)
+            return self._value(await self.tiers.alookup(key))
         except TiercacheError as error:
-            return self._missed(error)
-        return self._used(found)
+            return self._failed(error)
 
     def set_cache(self, key: str, value: Any, **kwargs: Any) -> None:
         """Store the value for `ttl` seconds (left out: as the cache was told), if the policy allows it."""
-        answer = _answer(value)
-        if not self._may_store(answer):
+        options = self._options(value, kwargs)
+        if options is None:
             return
         try:
-            self.tiers.set(key, value, ttl=_ttl(kwargs), attributes=_attributes(answer, kwargs))
+            self.tiers.set(key, value, **options)
         except TiercacheError as error:
-            self.errors[type(error).__name__] += 1
+            self._failed(error)
+        else:
+            self._counters.stored += 1
 
     async def async_set_cache(self, key: str, value: Any, **kwargs: Any) -> None:
         """`set_cache`, awaited."""
-        answer = _answer(value)
-        if not self._may_store(answer):
+        options = self._options(value, kwargs)
+        if options is None:
             return
         try:
-            await self.tiers.aset(key, value, ttl=_ttl(kwargs), attributes=_attributes(answer, kwargs))
+            await self.tiers.aset(key, value, **options)
         except TiercacheError as error:
-            self.errors[type(error).__name__] += 1
+            self._failed(error)
+        else:
+            self._counters.stored += 1
 
     async def async_set_cache_pipeline(self, cache_list: Iterable[tuple[str, Any]], **kwargs: Any) -> None:
-        """Store the vectors of one call, an entry an input, in one batch a tier.
-
-        What they cost is told of each apart, so those of equal cost go together.
-        """
+        """Store the vectors of one call, an entry an input; those that cost the same in one batch a tier."""
         batches: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
         for key, value in cache_list:
             attributes = _attributes(_answer(value), kwargs)
             batches.setdefault(tuple(attributes.items()), {})[key] = value
         try:
-            for attributes, items in batches.items():
-                await self.tiers.aset_many(items, ttl=_ttl(kwargs), attributes=dict(attributes))
+            for cost, items in batches.items():
+                await self.tiers.aset_many(items, ttl=_ttl(kwargs), attributes=dict(cost))
+                self._counters.stored += len(items)
         except TiercacheError as error:
-            self.errors[type(error).__name__] += 1
+            self._failed(error)
 
     async def batch_cache_write(self, key: str, value: Any, **kwargs: Any) -> None:
         """`async_set_cache`: a tier with a queue of its own (`write="behind"`) collects writes better."""
@@ -132,66 +120,32 @@ class LiteLLMStore(BaseCache):
             return {"status": "failed", "message": "a tier does not serve", "error": str(error)}
         return {"status": "success", "message": "all tiers serve"}
 
-    def _missed(self, error: TiercacheError) -> None:
+    def stats(self) -> AdapterStats:
+        """Return what was served, stored, and refused for which reason."""
+        return self._counters.snapshot()
+
+    def _failed(self, error: TiercacheError) -> None:
         self.errors[type(error).__name__] += 1
 
-    def _used(self, found: Result) -> Any:
-        if not found.hit or found.is_stale:
+    def _value(self, found: Result, *, vectors: bool = True) -> Any:
+        """Return what is served; for `litellm.embedding` no vector of one input, which it cannot read."""
+        if not found.hit or found.is_stale or (not vectors and _is_vector(found.value)):
+            self._counters.misses += 1
             return None
+        self._counters.hits += 1
         if found.metadata is not None:
             self.tiers.savings.record(found.metadata.attributes, found.tier)
         return found.value
 
-    def _may_store(self, answer: Any) -> bool:
+    def _options(self, value: Any, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the options of an entry; None where it must not be stored, and why is counted."""
+        answer = _answer(value)
         kind = _kind(answer)
         reason = None if kind is None else self.policy.refusal(kind, answer)
         if reason is not None:
-            self.refused[reason] += 1
-        return reason is None
-
-
-def install(
-    cache: Cache, *, scope: str = "auth", policy: StorePolicy | None = None, **litellm_cache_options: Any
-) -> LiteLLMStore:
-    """Let LiteLLM keep its answers in `cache`, from now on and in this whole process.
-
-    Args:
-        cache: where the answers are kept; it stays the caller's to close.
-        scope: whose answers they are. `"auth"`: calls with different `api_key`, or headers, never share an answer. Keys
-            in environment variables are not seen: where processes of several tenants share a store, give each a text
-            of its own. `"shared"`: all share. Behind a `litellm.Router` deployments of a model share in any case.
-        policy: which answers may be stored; left out: no truncated, filtered or empty ones, and no errors.
-        litellm_cache_options: as for `litellm.Cache`, such as `namespace`, `ttl`, `mode`, `supported_call_types`.
-            `max_messages` is None here: by its own default LiteLLM caches no conversation of more than 4 messages.
-
-    Returns:
-        The store, whose `errors` and `refused` count what was not cached. `uninstall` ends it.
-
-    Raises:
-        MissingExtra: what LiteLLM needs to serve a hit is not installed.
-    """
-    if not isinstance(cache, Cache):
-        raise ConfigurationError(f"install() takes a tiercache.Cache, not a {type(cache).__name__}")
-    _check_hits_can_be_served()
-    store = LiteLLMStore(cache, policy=policy)
-    litellm.cache = ScopedCache(scope=scope, **{"max_messages": None, **litellm_cache_options})
-    litellm.cache.cache = store
-    return store
-
-
-def uninstall() -> None:
-    """Let LiteLLM cache nothing any more, if `install` was what it cached with; the `Cache` stays open."""
-    if isinstance(litellm.cache, ScopedCache):
-        litellm.disable_cache()
-
-
-def _check_hits_can_be_served() -> None:
-    """Import now what LiteLLM imports at its first hit; there its absence would be raised into the caller."""
-    try:
-        importlib.import_module("litellm.llms.anthropic.messages.native.response_cache")
-    except ModuleNotFoundError as missing:
-        if not (missing.name or "").startswith("litellm"):
-            raise MissingExtra(f"LiteLLM's cache ({missing.name})", "litellm") from None
+            self._counters.refused[reason] += 1
+            return None
+        return {"ttl": _ttl(kwargs), "attributes": _attributes(answer, kwargs)}
 
 
 def _answer(value: Any) -> Any:

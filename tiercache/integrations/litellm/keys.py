@@ -12,11 +12,9 @@ from typing import Any
 import litellm
 from litellm.types.utils import all_litellm_params
 
-from ..errors import UncacheableValue
-from ..keys import digest
+from ...errors import UncacheableValue
+from ...keys import digest
 
-SHARED = "shared"
-"""The scope of answers that all tenants may have."""
 _INSIGNIFICANT = frozenset({"original_function", "parent_otel_span", "litellm_params", "timeout"})
 _CONTENT = frozenset(
     {
