@@ -16,6 +16,7 @@ from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import Document
+from pydantic import PrivateAttr
 
 from tests.conftest import FakeClock
 from tests.support import RemoteBackend
@@ -31,10 +32,14 @@ TEXTS = ["one", "two", "three"]
 class CountingEmbedding(MockEmbedding):
     """An embedding model that tells what it was asked; two sizes of it make different vectors of a text."""
 
-    asked: list[str] = []  # noqa: RUF012 - pydantic copies it
+    _asked: list[str] = PrivateAttr(default_factory=list)  # a field would be part of what LlamaIndex hashes
+
+    @property
+    def asked(self) -> list[str]:
+        return self._asked
 
     def _vector(self, text: str) -> list[float]:
-        self.asked.append(text)
+        self._asked.append(text)
         return [float(len(text)), 0.1, *[1e-7] * (self.embed_dim - 2)]
 
     def _get_text_embedding(self, text: str) -> list[float]:
@@ -62,24 +67,24 @@ def store(cache: Cache) -> LlamaIndexStore:
 
 
 def model(store: LlamaIndexStore | None, size: int = 4, **options: Any) -> CountingEmbedding:
-    return CountingEmbedding(embed_dim=size, embeddings_cache=store, asked=[], **options)
+    return CountingEmbedding(embed_dim=size, embeddings_cache=store, **options)
 
 
 # As a store of keys and values.
 
 
-@pytest.mark.parametrize(
-    "key", ["k", "", "a" * 100_000, "Grüße / ✓ :%", "\ud800"], ids=["k", "empty", "long", "odd", "surrogate"]
-)
+@pytest.mark.parametrize("key", ["k", "", "a" * 100_000, "Grüße / ✓ :%"], ids=["k", "empty", "long", "odd"])
 async def test_a_value_comes_back_equal(store: LlamaIndexStore, key: str) -> None:
-    if key == "\ud800":
-        store.put(key, {"v": [1, 2.5, None]})
-        assert store.get(key) is None, "no codec takes it, and nobody is disturbed"
-        return
     store.put(key, {"v": [1, 2.5, None]})
     assert store.get(key) == await store.aget(key) == {"v": [1, 2.5, None]}
     await store.aput(key, {"w": {}})
     assert store.get(key) == {"w": {}}
+
+
+def test_a_key_that_is_no_text_disturbs_nobody(store: LlamaIndexStore) -> None:
+    store.put("\ud800", {})
+    assert store.get("\ud800") is None
+    assert not store.delete("\ud800")
 
 
 async def test_what_is_not_there_is_none(store: LlamaIndexStore) -> None:
@@ -176,12 +181,12 @@ def test_two_models_never_share_vectors(cache: Cache) -> None:
 
 
 def pipeline(store: LlamaIndexStore, embedding: CountingEmbedding) -> IngestionPipeline:
-    splitter = SentenceSplitter(chunk_size=32, chunk_overlap=0, tokenizer=str.split)
+    splitter = SentenceSplitter(chunk_size=64, chunk_overlap=0, tokenizer=str.split)
     return IngestionPipeline(transformations=[splitter, embedding], cache=IngestionCache(cache=store))
 
 
 def documents() -> list[Document]:
-    return [Document(text=f"This is the text of document {name}. " * 10, id_=name) for name in "abc"]
+    return [Document(text=f"This is the text of document {name}. " * 30, id_=name) for name in "abc"]
 
 
 def test_a_node_is_embedded_once(store: LlamaIndexStore) -> None:
@@ -227,10 +232,11 @@ from tiercache.integrations.llamaindex import LlamaIndexStore
 with Cache(DiskBackend(sys.argv[1])) as cache:
     embedding = here.model(LlamaIndexStore(cache, namespace="vectors"))
     here.pipeline(LlamaIndexStore(cache, namespace="nodes"), embedding).run(documents=here.documents())
-    print(len(embedding.asked), cache.stats().hits)
+    print("asked", len(embedding.asked), cache.stats().hits)
 """
 
 
+@pytest.mark.slow
 def test_a_later_process_embeds_nothing(tmp_path: Path) -> None:
     runs = [
         subprocess.run(
@@ -240,7 +246,9 @@ def test_a_later_process_embeds_nothing(tmp_path: Path) -> None:
             check=True,
             cwd=Path(__file__).parents[2],
             env={"PYTHONPATH": ".:backends", "PATH": "", "HOME": str(tmp_path)},
-        ).stdout.split()
+        )
+        .stdout.rpartition("asked")[2]
+        .split()
         for _ in range(2)
     ]
     assert int(runs[0][0]) > 3
