@@ -104,10 +104,17 @@ def test_users_are_apart_where_they_shall_be() -> None:
     assert apart.plan("chat", chat_request(), user="bob").key == apart.plan("chat", bob).key
 
 
-@pytest.mark.parametrize("named", [{"user": "ann"}, {"safety_identifier": "ann"}, {"metadata": {"user_id": "ann"}}])
-def test_whoever_a_request_names_is_its_user(named: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("chat", {"user": "ann"}),
+        ("response", {"safety_identifier": "ann"}),
+        ("message", {"metadata": {"user_id": "ann"}}),
+    ],
+)
+def test_whoever_a_request_names_is_its_user(kind: Any, named: Any) -> None:
     rules = Rules(user_specific=True)
-    assert rules.plan("message", {"model": "m", **named}).key == rules.plan("message", {"model": "m"}, user="ann").key
+    assert rules.plan(kind, {"model": "m", **named}).key == rules.plan(kind, {"model": "m"}, user="ann").key
 
 
 def test_neither_users_nor_tenants_stand_in_an_entry_in_clear() -> None:
