@@ -24,7 +24,7 @@ async def answer(exchange: Exchange, world: HTTPWorld, request: Any, call: Call,
     if plan.only_if_cached:
         result = await world.lookup(plan.key)
         if not result.hit or not _is_of(plan, result) or result.is_stale:
-            return exchange.replay(_none_cached(call), "MISS", plan)
+            return exchange.replay(none_cached(call), "MISS", plan)
     else:
         try:
             result = await world.lookup_or_set(plan.key, fetch, max_age=plan.max_age, **plan.options)
@@ -133,7 +133,8 @@ def _is_of(plan: Plan, result: Any) -> bool:
     return result.metadata is None or result.metadata.attributes.get("scope") == plan.scope
 
 
-def _none_cached(call: Call) -> dict[str, Any]:
+def none_cached(call: Call) -> dict[str, Any]:
+    """Return the reply to a request that forbids to ask the provider, where there is nothing else."""
     message = "the cache has no answer to this request, and only-if-cached forbids to ask the provider"
     error = {"type": "cache_miss", "message": message}
     body = (

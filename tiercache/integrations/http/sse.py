@@ -52,7 +52,18 @@ class Judge:
         ended: whether the event that ends a stream has passed, whole.
     """
 
-    __slots__ = ("_checked", "_events", "_kind", "_longest", "_markers", "_policy", "_suspects", "_tail", "_unread", "ended")
+    __slots__ = (
+        "_checked",
+        "_events",
+        "_kind",
+        "_longest",
+        "_markers",
+        "_policy",
+        "_suspects",
+        "_tail",
+        "_unread",
+        "ended",
+    )
 
     def __init__(self, kind: Kind, policy: Any) -> None:
         self.ended = False
