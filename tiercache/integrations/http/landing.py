@@ -8,6 +8,7 @@ from typing import Any
 from ...llm.cache import LLMCache
 from ...llm.costs import attributes_of
 from ...llm.rules import Plan
+from .endpoints import Call
 from .live import Live
 from .table import Table
 from .tee import Lost
@@ -18,13 +19,14 @@ class Landing:
 
     Args:
         llm: the cache, and where it is counted.
-        plan: of the one who asked the provider.
+        call, plan: of the one who asked the provider.
         live: the stream.
         table: told when it is stored.
     """
 
-    def __init__(self, llm: LLMCache, plan: Plan, live: Live, table: Table) -> None:
+    def __init__(self, llm: LLMCache, call: Call, plan: Plan, live: Live, table: Table) -> None:
         self._llm = llm
+        self._url = call.url
         self._plan = plan
         self._live = live
         self._table = table
@@ -39,7 +41,7 @@ class Landing:
                 value, options = made
                 self._count(self._live.pending.store(value, **options))
         except Exception:  # the cache is not to be in the way of a stream
-            self._counters.refuse("not_stored")
+            self._llm.counters.cache_errors += 1
         finally:
             self._over()
 
@@ -51,7 +53,7 @@ class Landing:
                 value, options = made
                 self._count(await self._live.pending.astore(value, **options))
         except Exception:  # as above
-            self._counters.refuse("not_stored")
+            self._llm.counters.cache_errors += 1
         finally:
             self._over()
 
@@ -66,7 +68,10 @@ class Landing:
         verdict = live.judge.verdict()
         if verdict.reason is not None or verdict.answer is None:
             return self._refused(verdict.reason or "malformed")
-        attributes = {**plan.options["attributes"], **attributes_of(plan.model, verdict.answer, seconds=seconds)}
+        attributes = {
+            **plan.options["attributes"],
+            **attributes_of(plan.model, verdict.answer, seconds=seconds, url=self._url),
+        }
         live.attributes = attributes
         if not plan.stores:
             return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from ...pending import Pending
+from .failures import Failed
 from .headers import Pairs
 from .sse import Judge
 
@@ -39,13 +40,13 @@ class Opening:
             `own`: it is for the one who asked alone, all others ask for themselves. `again`: whoever asked went away.
         headers: of a stream.
         reply: a reply in its stored form.
-        error: why it was not reached.
+        failed: why it was not reached.
     """
 
     kind: Literal["stream", "reply", "failed", "own", "again"]
     headers: Pairs | None = None
     reply: Any = None
-    error: BaseException | None = None
+    failed: Failed | None = None
 
 
 class Seat:

@@ -14,8 +14,7 @@ from . import headers
 from .endpoints import Call
 from .landing import Landing
 from .live import Live, Opening, Seat
-from .plain import none_cached
-from .readers import LANDING, Waking, await_, broken, readers_of, wait
+from .readers import LANDING, Waking, await_, readers_of, wait
 from .reply import Reply, handed_on, is_reply, stored_form
 from .sse import Judge
 from .table import Table, table_of
@@ -58,8 +57,9 @@ class _Stream:
                     return response
                 seat = self._seat(looked_at)
             except Exception:  # whatever the cache cannot do now, the provider can
-                self.exchange.passed["cache_error"] += 1
-                return self.exchange.marked(await self.world.send(self.request), "BYPASS")
+                self.exchange.count_error()
+                self.counters.misses += 1
+                return self.exchange.marked(await self.world.send(self.request), "MISS", self.plan)
             if seat is None:
                 continue
             if isinstance(seat, Live):
@@ -86,7 +86,7 @@ class _Stream:
                 status = headers.status("HIT", key=plan.key, tier=result.tier, age=result.age)
                 stream = readers_of(self.http).replayed(value["body"], value.get("chunks"))
                 return self._response(value["status"], value["headers"], status, stream)
-        return self.exchange.replay(none_cached(self.call), "MISS", plan) if plan.only_if_cached else None
+        return self.exchange.nothing_cached(plan.kind, plan) if plan.only_if_cached else None
 
     def _serves(self, result: Any) -> bool:
         plan = self.plan
@@ -124,7 +124,7 @@ class _Stream:
             self.cache.begin(self.plan.key),
             self.plan.options["tags"],
             Judge(self.plan.kind, rules.policy),
-            limit_of(rules.policy),
+            self.exchange.max_bytes,
             None if self.blocks else running_loop(),
         )
 
@@ -145,8 +145,9 @@ class _Stream:
         if opening.kind == "reply":
             self.counters.misses += 1
             return self.exchange.replay(opening.reply, "SHARED", self.plan)
-        if opening.kind == "failed" and opening.error is not None:
-            raise broken(self.http, opening.error, self.request)
+        failed = opening.failed
+        if failed is not None and failed.would_hit(self.world.inner, self.request):
+            raise own_error(self.http, failed, self.request)
         if opening.kind == "own":
             self.counters.misses += 1
             return self.exchange.marked(await self.world.send(self.request), "MISS", self.plan)
@@ -204,13 +205,13 @@ class _Stream:
 
     async def _lead(self, seat: Seat) -> Any:
         live = seat.live
-        landing = Landing(self.exchange.llm, self.plan, live, self.table)
+        landing = Landing(self.exchange.llm, self.call, self.plan, live, self.table)
         live.land = landing.land
         try:
             return await self._led(seat, landing)
         except BaseException as error:
-            kind = "failed" if isinstance(error, Exception) else "again"
-            live.open(Opening(kind, error=error))
+            if isinstance(error, Exception):
+                live.open(Opening("failed", failed=Failed.of(error, self.world.inner, self.request)))
             raise
         finally:
             if live.source is None:  # no stream came of it
@@ -236,27 +237,26 @@ class _Stream:
             return self.exchange.marked(response, "MISS", self.plan)
         self._connect(live, response, landing, is_encoded=bool(encodings))
         live.open(Opening("stream", headers.replayed(response.headers)))
-        status = headers.status("MISS", key=self.plan.key)
-        reader = self._reader(seat, None)
-        if not encodings:
-            return handed_on(self.http, response, reader, status)
-        kept = [(n, v) for n, v in response.headers.raw if n.lower() not in (b"content-encoding", b"content-length")]
-        added = [(name.encode(), value.encode()) for name, value in status]
-        return self.http.Response(200, headers=[*kept, *added], stream=reader, extensions=response.extensions)
+        if encodings:
+            for name in ("content-encoding", "content-length"):
+                response.headers.pop(name, None)
+        return handed_on(response, self._reader(seat, None), headers.status("MISS", key=self.plan.key))
 
     async def _refused(self, live: Live, response: Any) -> Any:
         """Hand an error to all who wait."""
         self.counters.refuse("error")
-        reply: Reply = await self.world.read(response, limit_of(self.exchange.llm.rules.policy))
-        opening = Opening("own")
-        if reply.rest is None:
-            try:
-                opening = Opening("reply", reply=stored_form(response, reply.body(self.http), good=False))
-            except Exception:  # it cannot be decoded: whoever asked finds that out
-                opening = Opening("own")
-        live.open(opening)
-        status = headers.status("MISS", key=self.plan.key)
-        return handed_on(self.http, response, self.world.stream(reply), status)
+        reply: Reply = await self.world.read(response, self.exchange.max_bytes)
+        live.open(self._opening(response, reply))
+        return handed_on(response, self.world.stream(reply), headers.status("MISS", key=self.plan.key))
+
+    def _opening(self, response: Any, reply: Reply) -> Opening:
+        try:
+            body = reply.body(self.http, self.exchange.max_bytes) if reply.rest is None else None
+        except self.http.DecodingError:  # whoever asked finds that out
+            body = None
+        if body is None:
+            return Opening("own")
+        return Opening("reply", reply=stored_form(response, body, good=False))
 
     def _connect(self, live: Live, response: Any, landing: Landing, *, is_encoded: bool) -> None:
         stream = response.stream
@@ -289,9 +289,3 @@ def encodings_of(response: Any) -> set[str]:
     """Return how a reply's body is encoded."""
     named = response.headers.get("content-encoding", "").lower().split(",")
     return {name.strip() for name in named} - {"", "identity"}
-
-
-def limit_of(policy: Any) -> int:
-    """Return the bytes beyond which a reply is not stored."""
-    limit = getattr(policy, "max_bytes", None)
-    return limit if isinstance(limit, int) else 32 * 2**20
