@@ -13,6 +13,8 @@ from .live import Live
 from .table import Table
 from .tee import Lost
 
+Judged = tuple[dict[str, Any], dict[str, Any]]
+
 
 class Landing:
     """Of one stream.
@@ -40,7 +42,7 @@ class Landing:
             if made is not None:
                 value, options = made
                 self._count(self._live.pending.store(value, **options))
-        except Exception:  # the cache is not to be in the way of a stream
+        except Exception:  # noqa: BLE001 - counted: the cache is not to be in the way of a stream
             self._llm.counters.cache_errors += 1
         finally:
             self._over()
@@ -52,12 +54,12 @@ class Landing:
             if made is not None:
                 value, options = made
                 self._count(await self._live.pending.astore(value, **options))
-        except Exception:  # as above
+        except Exception:  # noqa: BLE001 - as above
             self._llm.counters.cache_errors += 1
         finally:
             self._over()
 
-    def _judged(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _judged(self) -> Judged | None:
         """Return what is stored, and its options; None, and counted: it is not."""
         live, plan = self._live, self._plan
         if not live.recorded:
@@ -80,8 +82,9 @@ class Landing:
         value = {"status": 200, "headers": headers or [], "body": b"".join(parts), "chunks": [*map(len, parts)]}
         return value, {**plan.options, "attributes": attributes}
 
-    def _refused(self, reason: str) -> None:
+    def _refused(self, reason: str) -> Judged | None:
         self._counters.refuse(reason)
+        return None
 
     def _count(self, stored: bool) -> None:
         if stored:

@@ -25,10 +25,18 @@ class Source(Protocol):
 
     loop: AbstractEventLoop | None
 
-    def advance(self) -> bool: ...
-    def call_for(self) -> None: ...
-    def stop(self) -> None: ...
-    async def astop(self) -> None: ...
+    def advance(self) -> bool:
+        """Fetch the next chunk in this thread; False: somebody else does."""
+        ...
+
+    def call_for(self) -> None:
+        """See to it that somebody fetches, for those who cannot block."""
+
+    def stop(self) -> None:
+        """Nobody reads any more."""
+
+    async def astop(self) -> None:
+        """`stop`, awaited."""
 
 
 @dataclass(frozen=True, slots=True)

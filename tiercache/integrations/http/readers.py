@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 import time
@@ -162,7 +163,7 @@ class _Awaiting(Reader):
 
 
 class Waking:
-    """Wakes a task, from whatever thread it is called."""
+    """Wakes a task when it is called, from whatever thread."""
 
     __slots__ = ("_loop", "future")
 
@@ -171,13 +172,12 @@ class Waking:
         self.future = self._loop.create_future()
 
     def __call__(self) -> None:
+        """Wake it; again: nothing."""
         if running_loop() is self._loop:
             self._set()
             return
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it whoever waited
             self._loop.call_soon_threadsafe(self._set)
-        except RuntimeError:
-            pass  # the loop is closed, and with it whoever waited
 
     def _set(self) -> None:
         if not self.future.done():

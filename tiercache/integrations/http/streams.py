@@ -12,6 +12,7 @@ from ...llm.rules import Plan
 from ...llm.worlds import Blocking
 from . import headers
 from .endpoints import Call
+from .failures import Failed, own_error
 from .landing import Landing
 from .live import Live, Opening, Seat
 from .readers import LANDING, Waking, await_, readers_of, wait
@@ -56,7 +57,7 @@ class _Stream:
                 if response is not None:
                     return response
                 seat = self._seat(looked_at)
-            except Exception:  # whatever the cache cannot do now, the provider can
+            except Exception:  # noqa: BLE001 - counted; whatever the cache cannot do now, the provider can
                 self.exchange.count_error()
                 self.counters.misses += 1
                 return self.exchange.marked(await self.world.send(self.request), "MISS", self.plan)

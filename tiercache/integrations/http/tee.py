@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from ...errors import BackendUnavailable
+from ...flow import running_loop
 from ...pool import DaemonPool
 from .live import Live
 
@@ -35,7 +36,7 @@ class Pulled:
         pool: for what happens at the end.
     """
 
-    loop = None
+    loop: asyncio.AbstractEventLoop | None = None
 
     def __init__(self, live: Live, chunks: Iterator[bytes], close: Callable[[], object], pool: DaemonPool) -> None:
         self._live = live
@@ -82,7 +83,7 @@ class Pulled:
             chunk = next(self._chunks)
         except StopIteration:
             self._end(None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to the readers
             self._end(error)
         except BaseException as error:
             self._end(error)
@@ -142,7 +143,8 @@ class Pumped:
         close: Callable[[], Awaitable[object]],
         land: Callable[[], Awaitable[object]],
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop | None = self._loop
         self._live = live
         self._chunks = chunks
         self._close = close
@@ -166,7 +168,7 @@ class Pumped:
 
     async def astop(self) -> None:
         """`stop`; in the stream's own loop it returns when the stream is closed."""
-        if asyncio.get_running_loop() is not self.loop:
+        if asyncio.get_running_loop() is not self._loop:
             self.stop()
             return
         self._cancel()
@@ -182,30 +184,28 @@ class Pumped:
 
     def _start(self) -> None:
         if self._task is None:
-            self._task = self.loop.create_task(self._run(), name="tiercache-stream")
+            self._task = self._loop.create_task(self._run(), name="tiercache-stream")
 
     def _in_loop(self, function: Callable[[], object]) -> None:
         try:
-            if asyncio._get_running_loop() is self.loop:
+            if running_loop() is self._loop:
                 function()
             else:
-                self.loop.call_soon_threadsafe(function)
+                self._loop.call_soon_threadsafe(function)
         except RuntimeError:  # the loop is closed: readers find that out
             self._live.finish(Lost("the event loop of the stream is closed"))
 
     async def _run(self) -> None:
         live = self._live
-        error: BaseException | None = None
+        error: BaseException | None = Lost("all readers left") if self._stopped else None
         try:
-            if self._stopped:
-                raise Lost("all readers left")
-            async for chunk in self._chunks:
+            async for chunk in _none() if self._stopped else self._chunks:
                 live.put(chunk)
                 if live.wake():
                     await asyncio.sleep(0)  # the reader goes first, also where many chunks arrived at once
                 if live.ended_at is not None or not live.recorded:
                     await self._land_once()
-                while not live.recorded and not live.is_wanted:
+                while not live.recorded and not live.is_wanted:  # noqa: ASYNC110 - readers of any thread and loop
                     await asyncio.sleep(PAUSE)
         except asyncio.CancelledError:
             error = Lost("whoever read the stream for all was cancelled")
@@ -219,3 +219,9 @@ class Pumped:
     async def _land_once(self) -> None:
         if self._live.may_land():
             await self._land()
+
+
+async def _none() -> AsyncIterator[bytes]:
+    """Stands for the chunks of a stream that nobody reads."""
+    return
+    yield
