@@ -190,6 +190,12 @@ class Live:
             near = self._dropped + len(self._chunks) - AHEAD
             return any(seat.position >= near for seat in self._seats)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody reads it besides the one who asked for it."""
+        with self._lock:
+            return any(not seat.leads for seat in self._seats)
+
     def holds(self, tags: Iterable[str]) -> bool:
         """Whether somebody who asks now, for an entry of these tags, may have it: nothing invalidated it meanwhile."""
         return self.pending.holds((*self.tags, *tags))
@@ -233,12 +239,6 @@ class Live:
         if error is None and self.recorded and self.judge.finish() and self.ended_at is None:
             self.ended_at = len(self._chunks)
         self.wake()
-
-    def lose(self, error: BaseException) -> None:
-        """Whoever read for all is gone, and will not say so."""
-        self.open(Opening("again"))
-        self.finish(error)
-        self.drop()
 
     def may_land(self) -> bool:
         """Whether it is the caller who has to see to it that the stream is stored, or counted: true once."""

@@ -107,7 +107,11 @@ class _Blocking(Reader):
         live, changed = self._seat.live, threading.Event()
         if not live.watch(self._seat.position, changed.set) or live.source.advance():  # type: ignore[union-attr]
             return
-        if not wait(live, changed, self._patience):
+        try:
+            in_time = wait(live, changed, self._patience)
+        except Lost as lost:
+            raise broken(self._http, lost, self._request) from None
+        if not in_time:
             raise self._too_late()
 
     def _wait_for_landing(self) -> None:
@@ -115,7 +119,8 @@ class _Blocking(Reader):
         if live.is_landing and not live.landed.done():
             landed = threading.Event()
             live.landed.add_done_callback(lambda _: landed.set())
-            wait(live, landed, LANDING)
+            with contextlib.suppress(Lost):
+                wait(live, landed, LANDING)
 
 
 class _Awaiting(Reader):
@@ -151,7 +156,13 @@ class _Awaiting(Reader):
     async def _wait(self) -> None:
         live, changed = self._seat.live, Waking()
         live.source.call_for()  # type: ignore[union-attr]
-        if live.watch(self._seat.position, changed) and not await await_(live, changed.future, self._patience):
+        if not live.watch(self._seat.position, changed):
+            return
+        try:
+            in_time = await await_(live, changed.future, self._patience)
+        except Lost as lost:
+            raise broken(self._http, lost, self._request) from None
+        if not in_time:
             raise self._too_late()
 
     async def _wait_for_landing(self) -> None:
@@ -159,7 +170,8 @@ class _Awaiting(Reader):
         if live.is_landing and not live.landed.done():
             landed = Waking()
             live.landed.add_done_callback(lambda _: landed())
-            await await_(live, landed.future, LANDING)
+            with contextlib.suppress(Lost):
+                await await_(live, landed.future, LANDING)
 
 
 class Waking:
@@ -185,15 +197,14 @@ class Waking:
 
 
 def wait(live: Live, changed: threading.Event, patience: float | None) -> bool:
-    """Wait for a change of the stream in this thread; False: patience has run out."""
+    """Wait for a change of the stream in this thread; False: patience has run out. Raises Lost."""
     if live.loop is None:
         return changed.wait(patience)
     still, until = Standstill(), None if patience is None else time.monotonic() + patience
     while not changed.wait(LOOK):
         if until is not None and time.monotonic() >= until:
             return False
-        if give_up_if_lost(live, still):
-            return True
+        _give_up_if_lost(live, still)
     return True
 
 
@@ -209,18 +220,16 @@ async def await_(live: Live, changed: asyncio.Future[None], patience: float | No
             break
         if until is not None and time.monotonic() >= until:
             return False
-        if give_up_if_lost(live, still):
-            return True
+        _give_up_if_lost(live, still)
     return True
 
 
-def give_up_if_lost(live: Live, still: Standstill) -> bool:
-    """End a stream of which the event loop is gone, or stands still; return whether it is so."""
+def _give_up_if_lost(live: Live, still: Standstill) -> None:
+    """Follow no longer, and let nobody follow, if the event loop that reads for all is gone, or stands still."""
     loop = live.loop
-    if loop is None or not (loop.is_closed() or still.lasts(loop)):
-        return False
-    live.lose(Lost("the event loop of the stream is gone"))
-    return True
+    if loop is not None and (loop.is_closed() or still.lasts(loop)):
+        live.drop()
+        raise Lost("the event loop of the stream is gone")
 
 
 def broken(http: Any, error: BaseException, request: Any) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from .readers import LANDING, Waking, await_, readers_of, wait
 from .reply import Reply, handed_on, is_reply, stored_form
 from .sse import Judge
 from .table import Table, table_of
-from .tee import Pulled, Pumped
+from .tee import Lost, Pulled, Pumped
 
 if TYPE_CHECKING:
     from .exchange import Exchange, HTTPWorld
@@ -139,6 +140,9 @@ class _Stream:
                 await self._wait_for_first(seat)
                 if live.has(0) and live.recorded:
                     return self._shared(seat, opening)
+        except Lost:
+            self._leave(seat)
+            return None
         except BaseException:
             self._leave(seat)
             raise
@@ -188,14 +192,15 @@ class _Stream:
             raise self.http.ReadTimeout("The read operation timed out", request=self.request)
 
     async def _wait_for_landing(self, live: Live) -> None:
-        if self.blocks:
-            landed = threading.Event()
-            live.landed.add_done_callback(lambda _: landed.set())
-            wait(live, landed, LANDING)
-        else:
-            waking = Waking()
-            live.landed.add_done_callback(lambda _: waking())
-            await await_(live, waking.future, LANDING)
+        with contextlib.suppress(Lost):
+            if self.blocks:
+                landed = threading.Event()
+                live.landed.add_done_callback(lambda _: landed.set())
+                wait(live, landed, LANDING)
+            else:
+                waking = Waking()
+                live.landed.add_done_callback(lambda _: waking())
+                await await_(live, waking.future, LANDING)
         live.drop()
 
     def _leave(self, seat: Seat) -> None:
@@ -263,10 +268,11 @@ class _Stream:
         stream = response.stream
         if self.blocks:
             chunks = _decoded(self.http, response).iter_bytes() if is_encoded else iter(stream)
-            live.source = Pulled(live, chunks, stream.close, self.cache.chain.refreshes)
+            live.source = Pulled(live, chunks, stream.close, self.cache.chain.refreshes, self.world.fed)
         else:
             chunks = _decoded(self.http, response).aiter_bytes() if is_encoded else aiter(stream)
-            live.source = Pumped(live, chunks, stream.aclose, landing.aland)
+            live.source = Pumped(live, chunks, stream.aclose, landing.aland, self.world.fed)
+        self.world.fed.add(live)
 
     def _reader(self, seat: Seat, on_end: Callable[[Live], object] | None) -> Any:
         made = readers_of(self.http)

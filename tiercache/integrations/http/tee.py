@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from ...errors import BackendUnavailable
 from ...flow import running_loop
 from ...pool import DaemonPool
+from .fed import Fed
 from .live import Live
 
 PAUSE = 0.05
@@ -34,15 +35,19 @@ class Pulled:
         chunks: the provider's.
         close: ends the stream before its end.
         pool: for what happens at the end.
+        fed: told when the stream is over.
     """
 
     loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, live: Live, chunks: Iterator[bytes], close: Callable[[], object], pool: DaemonPool) -> None:
+    def __init__(
+        self, live: Live, chunks: Iterator[bytes], close: Callable[[], object], pool: DaemonPool, fed: Fed
+    ) -> None:
         self._live = live
         self._chunks = chunks
         self._close = close
         self._pool = pool
+        self._fed = fed
         self._lock = threading.RLock()
         self._pulling = False
         self._stopped = False
@@ -105,14 +110,18 @@ class Pulled:
         with contextlib.suppress(Exception):  # what could be read was read
             self._close()
         self._land()
+        close = self._fed.done(self._live)
+        if close is not None:
+            close()
 
     def _land(self) -> None:
         """Store what came of it, behind the reader's back: the end marker is not to wait for that."""
         if self._live.may_land():
-            try:
-                self._pool.submit(self._live.land)
-            except BackendUnavailable:
-                self._live.land()
+            if self._live.ended_at is not None:
+                with contextlib.suppress(BackendUnavailable):  # no thread is free: it is done here
+                    self._pool.submit(self._live.land)
+                    return
+            self._live.land()
 
     def _read_ahead(self) -> None:
         live = self._live
@@ -134,6 +143,7 @@ class Pumped:
         chunks: the provider's.
         close: ends the stream before its end.
         land: stores what came of it.
+        fed: told when the stream is over.
     """
 
     def __init__(
@@ -142,6 +152,7 @@ class Pumped:
         chunks: AsyncIterator[bytes],
         close: Callable[[], Awaitable[object]],
         land: Callable[[], Awaitable[object]],
+        fed: Fed,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.loop: asyncio.AbstractEventLoop | None = self._loop
@@ -149,6 +160,7 @@ class Pumped:
         self._chunks = chunks
         self._close = close
         self._land = land
+        self._fed = fed
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -215,6 +227,9 @@ class Pumped:
         with contextlib.suppress(Exception, asyncio.CancelledError):  # what could be read was read
             await self._close()
         await self._land_once()
+        close = self._fed.done(live)
+        if close is not None:
+            await close()
 
     async def _land_once(self) -> None:
         if self._live.may_land():
