@@ -47,10 +47,10 @@ def run(openai: OpenAI) -> dict[str, float]:
 
 
 table = Table("run", "calls", "seconds", "saved: calls", "tokens", "dollars", "seconds", *MODELS)
-with Cache(namespace="evaluation", ttl="90d") as cache:  # memory, and a file in your cache directory
+with Cache(namespace="evaluation") as cache:  # memory, and a file in your cache directory
     if "--fresh" in sys.argv:
         cache.clear()
-    llm = LLMCache(cache)
+    llm = LLMCache(cache, chat_ttl="90d")
     with OpenAI(http_client=client(llm)) as openai:
         for number in (1, 2):
             asked, start = llm.stats().combined.misses, time.perf_counter()
