@@ -75,7 +75,7 @@ class _Fetch:
             if not _is_worth_reading(response):
                 self.reply = response
                 raise Unshared
-            self.reply = reply = await self.world.read(response, self.exchange.llm.rules.policy.max_bytes)
+            self.reply = reply = await self.world.read(response, self.exchange.llm.rules.max_bytes)
         except Unshared:
             raise
         except Exception as error:
