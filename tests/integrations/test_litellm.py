@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.errors import ConfigurationError
+from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.testing import FakeClock, FaultyBackend, Rule
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it is fetched when LiteLLM is imported
@@ -432,3 +433,14 @@ def test_uninstall_leaves_a_cache_of_others_alone() -> None:
 def test_something_else_than_a_cache_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"takes a tiercache\.Cache"):
         install("redis://localhost")  # type: ignore[arg-type]
+
+
+def test_what_litellm_needs_at_its_first_hit_is_asked_for_at_once(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith(("litellm.llms.anthropic", "litellm.proxy"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(MissingExtra, match=r"soundfile.*install tiercache\[litellm\]"):
+        install(cache)
+    assert litellm.cache is None

@@ -96,14 +96,16 @@ class LlamaIndexStore(BaseKVStore):
         try:
             return self._value(key, self.cache.get(self._names.name(collection, key)))
         except TiercacheError as error:
-            return self._missed(error)
+            self._missed(error)
+            return None
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
         """`get`, awaited."""
         try:
             return self._value(key, await self.cache.aget(self._names.name(collection, key)))
         except TiercacheError as error:
-            return self._missed(error)
+            self._missed(error)
+            return None
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
         """Return all values of a collection by key: a listing of the stores, and their values in batches."""
