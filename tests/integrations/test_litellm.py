@@ -23,8 +23,6 @@ pytest.importorskip("soundfile")  # without it LiteLLM cannot serve a hit
 
 from tiercache.integrations.litellm import LiteLLMStore, install, uninstall  # noqa: E402
 
-# What LiteLLM imports at its first hit makes pydantic say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning")
 MODEL = "openai/gpt-4o-mini"
 EMBEDDER = "openai/text-embedding-3-small"
 
