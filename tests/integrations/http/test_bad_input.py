@@ -155,7 +155,7 @@ def test_a_body_of_50_mb_is_neither_parsed_nor_stored(
     llm = LLMCache(cache)
     asker = askers(cache=llm)
     body = json.dumps(CHAT | {"messages": [{"role": "user", "content": "x" * 50_000_000}]}).encode()
-    monkeypatch.setattr(endpoints, "json", None)
+    monkeypatch.setattr(endpoints, "parsed", None)
     reply = asker.post(CHAT_PATH, content=body, headers={"content-type": "application/json"})
     assert reply.status_code == 200
     assert llm.stats().chat.bypassed_for == {"too_large": 1}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from ...errors import UncacheableValue
 from ...llm.kinds import Kind
+from ...llm.strict_json import parsed
 from .stateful import reason_to_pass
 
 MAX_BODY = 8 * 2**20
@@ -95,8 +96,8 @@ def recognise(at: Endpoint, url: Any, headers: Any, body: bytes) -> Call | Passe
     if media.strip().lower() != "application/json" or "content-encoding" in headers:
         return Passed("not_json", at.kind)
     try:
-        request = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        request = parsed(body.decode())
+    except (UnicodeDecodeError, UncacheableValue):
         return Passed("malformed", at.kind)
     if not isinstance(request, dict):
         return Passed("malformed", at.kind)
@@ -117,14 +118,3 @@ def _deployment(path: str) -> str:
     """Return the deployment in an URL of Azure OpenAI, which is what its callers know the model by."""
     _, found, rest = path.partition("/deployments/")
     return unquote(rest.split("/", 1)[0]) if found else ""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):  # who is to say which of the two the provider goes by?
-        raise ValueError("a name stands twice in an object")
-    return made
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

@@ -64,8 +64,9 @@ class Exchange:
         call = self._recognised(at, request)
         if isinstance(call, Passed) and call.unread:
             return await self.bypass(world, self.forwarded(request, with_control=False), call)
-        control = control_of(request.headers, current())
-        forwarded = self.forwarded(request, with_control=True)
+        control, forwarded = current(), request
+        if headers.address_us(request.headers.multi_items()):
+            control, forwarded = control_of(request.headers, control), self.forwarded(request, with_control=True)
         if isinstance(call, Passed):
             return await self.bypass(world, forwarded, call, only_if_cached=control.only_if_cached)
         plan = self.plan(request, call, control)
@@ -81,7 +82,8 @@ class Exchange:
         """Return what is to be done for a request."""
         url, rules = request.url, self.llm.rules
         query = sorted([name, value] for name, value in url.params.multi_items() if not in_query(name))
-        parts = ["http", url.scheme, url.host, url.port, url.path, query, headers.counted(request, rules.ignored)]
+        said = headers.counted(request.headers.multi_items(), rules.ignored)
+        parts = ["http", url.scheme, url.host, url.port, url.path, query, said]
         try:
             scope = self.tenants.of(request)
         except NoScope:
