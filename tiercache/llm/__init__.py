@@ -1,8 +1,9 @@
-"""Caches that know LLM requests: keys, answers, and embeddings an item at a time."""
+"""Caches that know LLM requests: their keys, answers by request, embeddings an item at a time."""
 
 from .builder import CacheKeyBuilder
 from .cache import LLMCache
 from .control import CacheControl, cache_control
+from .counters import KindStats, LLMStats
 from .embeddings import EmbeddingCache, EmbeddingStats
 from .keys import (
     chat_key,
@@ -22,6 +23,7 @@ from .kinds import (
     RESPONSE_KEY_PREFIX,
 )
 from .policy import StorePolicy
+from .prices import Price
 from .rules import Rules
 
 __all__ = [
@@ -34,7 +36,10 @@ __all__ = [
     "CacheKeyBuilder",
     "EmbeddingCache",
     "EmbeddingStats",
+    "KindStats",
     "LLMCache",
+    "LLMStats",
+    "Price",
     "Rules",
     "StorePolicy",
     "cache_control",
