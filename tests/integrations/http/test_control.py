@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import FakeClock
-from tests.integrations.http.asking import MESSAGES, Asker
+from tests.integrations.http.askers import MESSAGES, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import client

@@ -13,7 +13,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.integrations.http.asking import CHAT
+from tests.integrations.http.askers import CHAT
 from tests.provider import FakeProvider
 from tiercache import Cache
 from tiercache.errors import ConfigurationError, MissingExtra

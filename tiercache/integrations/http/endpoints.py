@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from ...errors import UncacheableValue
 from ...llm.kinds import Kind
+from ...llm.stateful import outer_state
 from ...llm.strict_json import parsed
-from .stateful import reason_to_pass
 
 MAX_BODY = 8 * 2**20
 """Bytes; a larger request is not parsed, and passes the cache by."""
@@ -88,8 +88,14 @@ def endpoint(method: str, path: str) -> Endpoint | None:
     return None
 
 
-def recognise(at: Endpoint, url: Any, headers: Any, body: bytes) -> Call | Passed:
-    """Return what a request to an endpoint asks for, or why the cache has nothing to do with it."""
+def recognise(at: Endpoint, url: Any, headers: Any, body: bytes, *, stateful: bool = False) -> Call | Passed:
+    """Return what a request to an endpoint asks for, or why the cache has nothing to do with it.
+
+    Args:
+        at: the endpoint.
+        url, headers, body: the request's.
+        stateful: whether requests are answered that depend on more than what they say.
+    """
     if len(body) > MAX_BODY:
         return Passed("too_large", at.kind)
     media, _, _ = headers.get("content-type", "").partition(";")
@@ -101,7 +107,7 @@ def recognise(at: Endpoint, url: Any, headers: Any, body: bytes) -> Call | Passe
         return Passed("malformed", at.kind)
     if not isinstance(request, dict):
         return Passed("malformed", at.kind)
-    reason = reason_to_pass(at.kind, request)
+    reason = None if stateful else outer_state(request)
     if reason is None and at.field not in request:
         reason = "malformed"
     if reason is not None:

@@ -146,4 +146,4 @@ class Exchange:
             body = request.content
         except self.http.RequestNotRead:
             return Passed("streamed", at.kind)
-        return recognise(at, request.url, request.headers, body)
+        return recognise(at, request.url, request.headers, body, stateful=self.llm.rules.cache_stateful)
