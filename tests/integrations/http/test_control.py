@@ -169,6 +169,27 @@ def test_a_header_goes_before_the_context_manager(cache: Cache, provider: FakePr
         assert provider.calls() == 1
 
 
+def test_answers_live_as_long_as_the_cache_was_told(askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), ttl="30d", clock=clock) as cache:
+        asker = askers(cache=cache)
+        asker.ask()
+        clock.advance(29 * 86400)
+        assert said(asker) == "HIT"
+        clock.advance(2 * 86400)
+        assert said(asker) == "MISS"
+
+
+def test_answers_live_as_long_as_an_llm_cache_was_told(askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), ttl="30d", clock=clock) as cache:
+        asker = askers(cache=LLMCache(cache, chat_ttl="1h", model_ttl={"short*": "1m"}))
+        for model in ("m", "short-1"):
+            asker.ask(model=model)
+        clock.advance(120)
+        assert [asker.ask(model=model).headers["x-tiercache"] for model in ("m", "short-1")] == ["HIT", "MISS"]
+
+
 def test_the_rules_of_an_llm_cache_hold(provider: FakeProvider, askers: Askers, cache: Cache) -> None:
     llm = LLMCache(cache, rules=Rules(policy=StorePolicy(truncated=True), cache_sampled=False))
     asker = askers(cache=llm)

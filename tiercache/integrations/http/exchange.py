@@ -17,8 +17,6 @@ from .scope import NoScope, Scope, Tenants, in_query
 from .ways import way_of
 from .wishes import control_of
 
-_LARGEST = 32 * 2**20
-
 
 class HTTPWorld(World, Protocol):
     """A world with a provider in it."""
@@ -53,8 +51,7 @@ class Exchange:
         self.llm = llm
         self.http = http
         self.tenants = Tenants(llm.cache.chain, scope)
-        largest = getattr(llm.rules.policy, "max_bytes", None)
-        self.max_bytes: int = largest if isinstance(largest, int) else _LARGEST
+        self.max_bytes = llm.rules.max_bytes
 
     async def answer(self, world: HTTPWorld, request: Any) -> Any:
         """Answer a request from the cache, or with the provider's reply."""
