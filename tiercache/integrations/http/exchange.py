@@ -11,6 +11,7 @@ from ...llm.rules import Plan
 from ...llm.worlds import World
 from . import headers
 from .endpoints import Call, Endpoint, Passed, endpoint, recognise
+from .fed import Fed
 from .plain import none_cached
 from .reply import Reply, handed_on, response_of
 from .scope import NoScope, Scope, Tenants, in_query
@@ -22,6 +23,7 @@ class HTTPWorld(World, Protocol):
     """A world with a provider in it."""
 
     inner: Any
+    fed: Fed
 
     async def send(self, request: Any) -> Any:
         """Send a request with the inner transport; its response is open."""

@@ -13,6 +13,7 @@ from ...cache import Cache
 from ...errors import ConfigurationError, MissingExtra
 from ...llm.worlds import Awaiting, Blocking, run
 from .exchange import Exchange
+from .fed import Fed
 from .reply import Reply
 
 _MODULES = ("httpx", "httpx2")
@@ -47,6 +48,7 @@ class BlockingHTTP(Blocking):
     def __init__(self, cache: Cache, inner: Any, body: Callable[[Reply], Any]) -> None:
         super().__init__(cache)
         self.inner = inner
+        self.fed = Fed()
         self._body = body
 
     async def send(self, request: Any) -> Any:
@@ -85,6 +87,7 @@ class AwaitingHTTP(Awaiting):
     def __init__(self, cache: Cache, inner: Any, body: Callable[[Reply], Any]) -> None:
         super().__init__(cache)
         self.inner = inner
+        self.fed = Fed()
         self._body = body
 
     async def send(self, request: Any) -> Any:
@@ -165,11 +168,14 @@ class _Transport:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._world.inner.__exit__(*error)
+        inner = self._world.inner
+        if not self._world.fed.defer(functools.partial(inner.__exit__, None, None, None)):
+            inner.__exit__(*error)
 
     def close(self) -> None:
-        """Close the inner transport; the cache stays open."""
-        self._world.inner.close()
+        """Close the inner transport, when clients of others have read what it streams to them; not the cache."""
+        if not self._world.fed.defer(self._world.inner.close):
+            self._world.inner.close()
 
     def __repr__(self) -> str:
         return f"<CachingTransport of {self._exchange.http.__name__} on {self._exchange.llm.cache!r}>"
@@ -191,11 +197,14 @@ class _AsyncTransport:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
-        await self._world.inner.__aexit__(*error)
+        inner = self._world.inner
+        if not self._world.fed.defer(functools.partial(inner.__aexit__, None, None, None)):
+            await inner.__aexit__(*error)
 
     async def aclose(self) -> None:
-        """Close the inner transport; the cache stays open."""
-        await self._world.inner.aclose()
+        """Close the inner transport, when clients of others have read what it streams to them; not the cache."""
+        if not self._world.fed.defer(self._world.inner.aclose):
+            await self._world.inner.aclose()
 
     def __repr__(self) -> str:
         return f"<AsyncCachingTransport of {self._exchange.http.__name__} on {self._exchange.llm.cache!r}>"
