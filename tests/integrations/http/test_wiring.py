@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +13,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.integrations.http.asking import CHAT
+from tests.integrations.http.askers import CHAT
 from tests.provider import FakeProvider
 from tiercache import Cache
 from tiercache.errors import ConfigurationError, MissingExtra
@@ -148,5 +150,6 @@ def test_something_else_than_a_cache_is_refused(cache: Cache) -> None:
 
 def test_no_module_is_imported_before_it_is_needed() -> None:
     script = "import sys, tiercache.integrations.http; print({'httpx', 'httpx2', 'openai'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    said = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
