@@ -140,7 +140,7 @@ def _encode_model(model: Any) -> bytes:
     kind = type(model)
     try:
         payload = _encode_msgpack(model)
-        change = _change(model, msgspec.msgpack.decode(payload, type=kind))
+        change = difference(model, msgspec.msgpack.decode(payload, type=kind))
     except Exception as error:  # noqa: BLE001 - the model's own code may raise anything
         message, told = str(error), type(error).__name__
         # Others show values, as do those of the model's own constructor (which have a cause).
@@ -157,7 +157,7 @@ def _encode_pydantic(model: Any) -> bytes:
     for names in ({}, {"by_alias": True}):  # by the fields' names if that can be read back, else by their aliases
         try:
             payload: bytes = model.model_dump_json(round_trip=True, warnings=False, **names).encode()
-            change = _change(model, kind.model_validate_json(payload))
+            change = difference(model, kind.model_validate_json(payload))
             if change is None:
                 return payload
         except Exception as error:  # noqa: BLE001 - as above; pydantic's own messages show values
@@ -170,7 +170,7 @@ def _refused(kind: type, why: str) -> UncacheableValue:
     return UncacheableValue(f"a {kind.__name__} cannot be cached: {why}; declare exact types, or store a dict of it")
 
 
-def _change(before: Any, after: Any, path: str = "$") -> str | None:
+def difference(before: Any, after: Any, path: str = "$") -> str | None:
     """Return where and how a copy differs from what it was made of; None when value and types are the same."""
     kind = type(before)
     if before is after:
@@ -192,7 +192,7 @@ def _change(before: Any, after: Any, path: str = "$") -> str | None:
     if len(before) != len(after):
         return f"at {path} something is left out"
     for step, one, other in _parts(before, after):
-        change = _change(one, other, path + step)
+        change = difference(one, other, path + step)
         if change is not None:
             return change
     return None

@@ -20,6 +20,7 @@
     ├── UncacheableValue             store something else (also a TypeError)
     ├── ReentrantComputation         a factory asked for its own key: compute without the cache there
     ├── ComputeTimeout               the factory takes longer than you wait: ask again later (also a TimeoutError)
+    ├── NotCached                    `only_if_cached` and a miss: ask without it, or go without (also a LookupError)
     └── CacheClosed                  use an open cache
 
 One warning is given, and never raised by itself: `StorageClassWarning` (a UserWarning).
@@ -153,6 +154,13 @@ class ReentrantComputation(TiercacheError, RuntimeError):
 
 class ComputeTimeout(TiercacheError, TimeoutError):
     """The value was not there within the caller's `timeout`. Its computation goes on and is stored: ask again later."""
+
+
+class NotCached(TiercacheError, LookupError):
+    """There is no answer that may be served, and the caller said `only_if_cached`: the provider was not asked."""
+
+    def __init__(self) -> None:
+        super().__init__("no answer is cached for this request, and only_if_cached forbids to ask for one")
 
 
 class CacheClosed(TiercacheError, RuntimeError):

@@ -26,6 +26,9 @@ LONGEST_NAME = 910
 _CUT_NAME_BYTES = 800
 _SEGMENT_BYTES = 200
 _DIGEST_BYTES = 16
+MAX_DEPTH = 100
+"""Levels of lists and dicts that key material may have."""
+_TOO_DEEP = f"key material is nested more than {MAX_DEPTH} levels deep"
 _CUT = re.compile(r"(?:[^~/]{200}~/){3}[^~/]{200}~[0-9a-f]{32}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -123,31 +126,50 @@ def digest(*parts: Any) -> str:
 
 
 def _canonical(value: Any, depth: int) -> bytes:
-    if depth > 100:
-        raise UncacheableValue("key material is nested more than 100 levels deep")
+    """Return the encoding of a value; texts, most of what there is, are encoded in place, without a call each."""
     kind = type(value)
     if kind is str:
-        return _tagged(b"s", value.encode("utf-8", "surrogatepass"))
-    if value is None:
-        return _tagged(b"n", b"")
-    if kind is bool:
-        return _tagged(b"b", b"1" if value else b"0")
-    if kind is int:
-        return _tagged(b"i", b"%x" % value)
-    if kind is float:
-        return _tagged(b"f", value.hex().encode())
-    if kind is bytes:
-        return _tagged(b"y", value)
-    if kind is list or kind is tuple:
-        body = b"".join(_canonical(item, depth + 1) for item in value)
-        return _tagged(b"l" if kind is list else b"t", body)
+        return _text(value)
     if kind is dict:
-        items = sorted((_canonical(k, depth + 1), _canonical(v, depth + 1)) for k, v in value.items())
-        return _tagged(b"d", b"".join(k + v for k, v in items))
+        if depth >= MAX_DEPTH and value:
+            raise UncacheableValue(_TOO_DEEP)
+        depth += 1
+        # An encoding is never the beginning of another, so these sort as the keys alone would.
+        items = [
+            (_text(key) if type(key) is str else _canonical(key, depth))
+            + (_text(item) if type(item) is str else _canonical(item, depth))
+            for key, item in value.items()
+        ]
+        items.sort()
+        body = b"".join(items)
+        return b"d%d:%b" % (len(body), body)
+    if kind is list or kind is tuple:
+        if depth >= MAX_DEPTH and value:
+            raise UncacheableValue(_TOO_DEEP)
+        depth += 1
+        body = b"".join([_text(item) if type(item) is str else _canonical(item, depth) for item in value])
+        return b"%b%d:%b" % (b"l" if kind is list else b"t", len(body), body)
+    return _scalar(value, kind)
+
+
+def _text(text: str) -> bytes:
+    body = text.encode("utf-8", "surrogatepass")
+    return b"s%d:%b" % (len(body), body)
+
+
+def _scalar(value: Any, kind: type) -> bytes:
+    if value is None:
+        return b"n0:"
+    if kind is bool:
+        return b"b1:1" if value else b"b1:0"
+    if kind is int:
+        body = b"%x" % value
+        return b"i%d:%b" % (len(body), body)
+    if kind is float:
+        body = value.hex().encode()
+        return b"f%d:%b" % (len(body), body)
+    if kind is bytes:
+        return b"y%d:%b" % (len(value), value)
     raise UncacheableValue(
         f"key material must be made of None, bool, int, float, str, bytes, list, tuple and dict, not {kind.__name__}"
     )
-
-
-def _tagged(tag: bytes, body: bytes) -> bytes:
-    return b"%s%d:%s" % (tag, len(body), body)

@@ -41,6 +41,8 @@ class OpenAIServer:
         text = self.content if self.content is not None else f"answer {self.calls}"
         if asked.path.endswith("/chat/completions"):
             return self._stream(body, text) if body.get("stream") else (200, self._chat(body, text))
+        if asked.path.endswith("/responses"):
+            return 200, self._response(body, text)
         choice = {"index": 0, "text": text, "finish_reason": self.finish_reason, "logprobs": None}
         return 200, self._envelope(body, "text_completion", [choice])
 
@@ -51,6 +53,32 @@ class OpenAIServer:
             for index in range(body.get("n") or 1)
         ]
         return self._envelope(body, "chat.completion", choices)
+
+    def _response(self, body: dict[str, Any], text: str) -> dict[str, Any]:
+        complete = self.finish_reason == "stop"
+        content = [{"type": "output_text", "text": text, "annotations": []}]
+        message = {"type": "message", "id": f"msg-{self.calls}", "role": "assistant", "content": content}
+        usage = {
+            "input_tokens": 11,
+            "output_tokens": 5,
+            "total_tokens": 16,
+            "input_tokens_details": {"cached_tokens": 3},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        }
+        return {
+            "id": f"resp-{self.calls}",
+            "object": "response",
+            "created_at": 1_700_000_000,
+            "model": body["model"],
+            "status": "completed" if complete else "incomplete",
+            "incomplete_details": None if complete else {"reason": "max_output_tokens"},
+            "error": None,
+            "output": [message | {"status": "completed"}],
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            "usage": usage,
+        }
 
     def _stream(self, body: dict[str, Any], text: str) -> tuple[Any, ...]:
         chunks = [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]

@@ -22,6 +22,9 @@ from tests.integrations.openai_server import OpenAIServer
 from tests.support import RemoteBackend
 from tiercache import Cache, DiskBackend, MemoryBackend, Tier, TierChain
 from tiercache.integrations.langchain import LangChainCache
+from tiercache.llm.control import cache_control
+from tiercache.llm.prices import usd_of
+from tiercache.llm.usage import Usage
 
 Chat = Callable[..., Any]
 
@@ -96,6 +99,15 @@ class TestHits:
         assert second.tool_calls == first.tool_calls
         assert second.tool_calls[0]["args"] == {"a": 1, "lc": 1}
 
+    def test_the_responses_api(self, chat: Chat, openai_server: OpenAIServer, adapter: LangChainCache) -> None:
+        first = chat(use_responses_api=True).invoke("why?")
+        second = chat(use_responses_api=True).invoke("why?")
+        assert openai_server.web.asked[0].path.endswith("/responses")
+        assert (second.content, second.response_metadata) == (first.content, first.response_metadata)
+        openai_server.finish_reason = "length"
+        chat(use_responses_api=True).invoke("how?")
+        assert (openai_server.calls, adapter.stats().refused) == (2, {"truncated": 1})
+
     def test_all_choices_come_back(self, chat: Chat, openai_server: OpenAIServer) -> None:
         first = chat(n=3).generate([[HumanMessage("why?")]])
         second = chat(n=3).generate([[HumanMessage("why?")]])
@@ -153,6 +165,13 @@ class TestHits:
         chat(model="gpt-4o-mini").invoke("why?")
         saved = cache.stats().savings.rows["gpt-4o-mini", "memory"]
         assert (saved.calls, saved.input_tokens, saved.output_tokens) == (1, 11, 5)
+
+    def test_what_the_provider_had_in_its_own_cache_was_cheaper(self, chat: Chat, cache: Cache) -> None:
+        pytest.importorskip("genai_prices")
+        for _ in range(2):
+            chat(model="gpt-4o-mini").invoke("why?")
+        usage = Usage(input_tokens=11, output_tokens=5, cache_read_tokens=3)
+        assert cache.stats().savings.total.usd == usd_of("gpt-4o-mini", usage) != usd_of("gpt-4o-mini", Usage(11, 5))
 
 
 class TestKeys:
@@ -216,7 +235,7 @@ class TestKeys:
         params = "[('tools', [<function f at 0x7f0000000001>])]"
         adapter.update("p", params, [Generation(text="x")])
         assert adapter.lookup("p", params) is None
-        assert (adapter.stats().bypassed, adapter.stats().stored) == (1, 0)
+        assert (adapter.stats().bypassed, adapter.stats().stored) == (2, 0)
 
 
 class TestStructuredOutput:
@@ -257,7 +276,7 @@ class TestStructuredOutput:
 
         assert joke(Local) == joke(Local) == Local(setup="knock")
         assert openai_server.calls == 2
-        assert adapter.stats().bypassed == 2
+        assert (adapter.stats().bypassed, adapter.stats().stored) == (4, 0)
 
 
 class TestWhatIsNotStored:
@@ -333,6 +352,39 @@ class TestLife:
         adapter = LangChainCache(Cache(TierChain(remote, clock=clock)))
         assert chat(cache=adapter).invoke("why?").content == "answer 1"
         assert asyncio.run(chat(cache=adapter).ainvoke("why?")).content == "answer 2"
+
+
+class TestControl:
+    def test_no_cache_asks_and_stores(self, chat: Chat) -> None:
+        chat().invoke("why?")
+        with cache_control(no_cache=True):
+            assert chat().invoke("why?").content == "answer 2"
+        assert chat().invoke("why?").content == "answer 2"
+
+    def test_max_age(self, chat: Chat, clock: FakeClock) -> None:
+        chat().invoke("why?")
+        clock.advance(60)
+        with cache_control(max_age=61):
+            assert chat().invoke("why?").content == "answer 1"
+        with cache_control(max_age=59):
+            assert asyncio.run(chat().ainvoke("why?")).content == "answer 2"
+
+    def test_no_store(self, chat: Chat, adapter: LangChainCache) -> None:
+        with cache_control(no_store=True):
+            chat().invoke("why?")
+        assert adapter.stats().refused == {"no_store": 1}
+        assert chat().invoke("why?").content == "answer 2"
+
+    def test_ttl_and_tags(self, chat: Chat, cache: Cache, clock: FakeClock) -> None:
+        with cache_control(ttl="1m", tags=["doc:7"]):
+            chat().invoke("a")
+            chat().invoke("b")
+        cache.invalidate_tags(["doc:7"])
+        assert chat().invoke("a").content == "answer 3"
+        with cache_control(ttl="1m"):
+            chat().invoke("b")
+        clock.advance(61)
+        assert [chat().invoke("a").content, chat().invoke("b").content] == ["answer 3", "answer 5"]
 
 
 def test_a_model_of_langchain_itself(adapter: LangChainCache) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("langchain_openai")
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from tests.conftest import FakeClock
 from tests.integrations.openai_server import OpenAIServer
@@ -50,6 +50,7 @@ class Hosted(BaseModel, Embeddings):
     timeout: float = 1.0
     api_key: SecretStr | None = None
     tokenizer: Any = None
+    engine: Any = Field(default=None, exclude=True)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return [[float(len(text)), 0.5] for text in texts]
@@ -163,8 +164,13 @@ class TestWhichModelItIs:
         assert self.keys(cache, other, model="told") != self.keys(cache, Hosted(), model="told")
 
     def test_what_is_about_transport_does_not(self, cache: Cache) -> None:
-        other = Hosted(timeout=9.0, api_key=SecretStr("sk"))
+        other = Hosted(timeout=9.0, api_key=SecretStr("sk"), engine=object())
         assert self.keys(cache, other) == self.keys(cache, Hosted())
+
+    def test_the_order_of_a_set_does_not(self, cache: Cache) -> None:
+        one, two = Hosted(sizes={0, 8}), Hosted(sizes={8, 0})
+        assert list(one.sizes) != list(two.sizes)
+        assert self.keys(cache, one) == self.keys(cache, two)
 
     def test_a_field_that_cannot_be_written_down_is_asked_about(self, cache: Cache) -> None:
         odd = Hosted(tokenizer=len)

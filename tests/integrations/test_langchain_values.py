@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation, GenerationChunk
 from langchain_core.prompts import PromptTemplate
+from pydantic import BaseModel, Field
 
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.langchain import LangChainCache
@@ -68,12 +70,44 @@ def test_an_answer_comes_back_equal_and_of_its_type(adapter: LangChainCache, gen
         chat(additional_kwargs={"message": HumanMessage("a message inside")}),
         Generation(text="text", generation_info={"of": object()}),
         ChatGeneration(message=HumanMessage("text")),
+        chat(
+            response_metadata={"model_name": "m"},
+            usage_metadata={"input_tokens": 2**70, "output_tokens": 1, "total_tokens": 1},
+        ),
     ],
-    ids=["datetime", "tuple", "int key", "NaN", "message", "object", "a message of a human"],
+    ids=["datetime", "tuple", "int key", "NaN", "message", "object", "a message of a human", "absurd usage"],
 )
 def test_one_that_would_not_is_handed_through_and_counted(adapter: LangChainCache, generation: Generation) -> None:
     adapter.update("p", "m", [generation])
     assert adapter.lookup("p", "m") is None
+    assert adapter.stats().refused == {"uncacheable": 1}
+
+
+class Parsed(BaseModel):
+    """What a model was asked to answer with."""
+
+    at: dt.datetime
+    text: str = Field(alias="said")
+
+
+class Forgetful(BaseModel):
+    """What is written of it is not all of it."""
+
+    text: str
+    seen: int = Field(default=0, exclude=True)
+
+
+def test_a_parsed_answer_is_written_as_the_arguments_of_its_class(adapter: LangChainCache) -> None:
+    parsed = Parsed(at=dt.datetime(2026, 1, 1), said="x")
+    adapter.update("p", "m", [chat(additional_kwargs={"parsed": parsed})])
+    found = adapter.lookup("p", "m")
+    assert found is not None
+    assert isinstance(found[0], ChatGeneration)
+    assert Parsed(**found[0].message.additional_kwargs["parsed"]) == parsed
+
+
+def test_one_that_these_do_not_give_again_is_not_stored(adapter: LangChainCache) -> None:
+    adapter.update("p", "m", [chat(additional_kwargs={"parsed": Forgetful(text="x", seen=3)})])
     assert adapter.stats().refused == {"uncacheable": 1}
 
 
@@ -116,6 +150,25 @@ def test_empty_answers(adapter: LangChainCache, generations: list[Generation]) -
 
 def prompt_template() -> str:
     return dumps([PromptTemplate.from_template("{x}")])
+
+
+class Odd(BaseModel):
+    """A class that has no JSON schema."""
+
+    call: Callable[[], None]
+
+
+@pytest.mark.parametrize("name", ["Odd", "Missing", "json", "Odd.Inner"])
+def test_a_class_that_cannot_tell_its_schema_has_no_key(adapter: LangChainCache, name: str) -> None:
+    params = f"[('response_format', <class '{__name__}.{name}'>)]"
+    adapter.update("p", params, [Generation(text="x")])
+    assert adapter.lookup("p", params) is None
+    assert adapter.stats().bypassed == 2
+
+
+def test_built_in_classes_have_no_schema_and_need_none(adapter: LangChainCache) -> None:
+    adapter.update("p", "[('kind', <class 'int'>)]", [Generation(text="x")])
+    assert adapter.lookup("p", "[('kind', <class 'int'>)]") == [Generation(text="x")]
 
 
 FOREIGN: dict[str, Any] = {

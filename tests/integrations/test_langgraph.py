@@ -252,8 +252,15 @@ class TestValues:
 
     @pytest.mark.parametrize(
         "value",
-        [object(), [lambda: None], Own("x", pair=(1, 2)), Send("node", (1, 2)), type("Text", (str,), {})("x")],
-        ids=["object", "function", "a tuple in an object", "a tuple to send", "a subclass of str"],
+        [
+            object(),
+            [lambda: None],
+            {object: "a class as a key"},
+            Own("x", pair=(1, 2)),
+            Send("node", (1, 2)),
+            type("Text", (str,), {})("x"),
+        ],
+        ids=["object", "function", "key", "a tuple in an object", "a tuple to send", "a subclass of str"],
     )
     def test_what_would_not_come_back_is_handed_through(self, cache: Cache, value: Any) -> None:
         adapter: LangGraphCache[Any] = LangGraphCache(cache, allowed=[Own])
@@ -289,6 +296,17 @@ class TestValues:
         cache.set(key, foreign)
         assert adapter.get([(NS, "k")]) == {}
         assert adapter.stats().unreadable == 1
+
+    @pytest.mark.parametrize("form", ["pickle", "json"])
+    def test_other_forms_are_not_even_read(self, cache: Cache, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        adapter: LangGraphCache[Any] = LangGraphCache(cache)
+        adapter.set({(NS, "k"): (1, None)})
+        (key,) = cache.keys()
+        cache.set(key, ([None], [((0,), form, b"1")]))
+        asked: list[str] = []
+        monkeypatch.setattr(adapter.serde, "loads_typed", lambda data: asked.append(data[0]))
+        assert adapter.get([(NS, "k")]) == {}
+        assert asked == []
 
 
 class TestInterface:

@@ -18,7 +18,7 @@ class AdapterStats:
             would not come back as it was.
         stored: values that were given to the cache.
         refused: values that were not, by reason.
-        bypassed: requests that no key can be made for.
+        bypassed: values that were asked for, or given, and no key can be made for.
     """
 
     hits: int = 0

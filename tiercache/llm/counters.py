@@ -17,7 +17,7 @@ class KindStats:
     Attributes:
         hits: answered without the provider.
         shared: of these, answered with the answer to a request that was under way.
-        misses: answered by the provider.
+        misses: not answered from the cache, and sent to the provider if it was to be asked.
         stored: answers of the provider that were stored.
         refused: answers that were not, by reason (`error`, `truncated`, `filtered`, `empty`, `incomplete`,
             `malformed`, `too_large`, `uncacheable` …: see `StorePolicy.refusal`).
@@ -109,6 +109,10 @@ class LLMCounters:
     def __init__(self) -> None:
         self.of: dict[Kind, KindCounters] = {kind: KindCounters() for kind in KINDS}
         self.cache_errors = 0
+
+    def reset(self) -> None:
+        """Start at zero again."""
+        self.of = {kind: KindCounters() for kind in KINDS}
 
     def snapshot(self) -> LLMStats:
         """Return what was counted."""

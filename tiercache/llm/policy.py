@@ -14,6 +14,7 @@ from .kinds import Kind
 from .verdicts import reasons
 
 Accept = Callable[[Kind, Mapping[str, Any]], bool]
+MAX_BYTES = 32 * 2**20
 _TOLERABLE = ("truncated", "filtered", "empty")
 _size_of = msgspec.json.Encoder(enc_hook=lambda value: None).encode
 
@@ -49,7 +50,7 @@ class StorePolicy:
     filtered: bool = False
     empty: bool = False
     complete: tuple[str, ...] = ()
-    max_bytes: int | str = 32 * 2**20
+    max_bytes: int | str = MAX_BYTES
     accept: Accept | None = None
 
     def __post_init__(self) -> None:
@@ -86,6 +87,11 @@ class Guarded:
     """A policy of somebody else's, which must not be in the way of an answer."""
 
     policy: Policy
+
+    @property
+    def max_bytes(self) -> Any:
+        """The policy's own, if it has one."""
+        return getattr(self.policy, "max_bytes", MAX_BYTES)
 
     def refusal(self, kind: Kind, answer: Any) -> str | None:
         """Return what the policy says; `policy_error` where it raises, or answers with what is no word."""

@@ -13,7 +13,7 @@ from ..units import Duration
 from .control import NO_CONTROL, CacheControl
 from .keys import request_key
 from .kinds import KINDS, Kind
-from .policy import Policy, StorePolicy, guarded
+from .policy import MAX_BYTES, Policy, StorePolicy, guarded
 from .sampling import checked_samples, drawn, is_sampled, sample_parts
 from .tags import hidden, is_plain, kind_tag, model_tag, user_tag
 
@@ -47,8 +47,8 @@ class Plan:
         return not self.stores and self.max_age == 0 and not self.only_if_cached
 
     def admits(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether an entry with these attributes was made for this tenant; if not, it is a miss."""
-        return attributes.get("scope") == self.scope
+        """Whether an entry with these attributes was made for this tenant and kind; if not, it is a miss."""
+        return attributes.get("scope") == self.scope and attributes.get("kind") == self.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,8 @@ class Rules:
             it if nobody did yet. A call may ask for another number.
         ignored: paths of request fields that do not count, in addition to those known not to change the answer.
         user_specific: whether each user has answers of their own.
+        cache_stateful: whether `LLMCache` keeps answers that depend on more than the request (a conversation at the
+            provider, a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
 
     Raises:
         ConfigurationError: an attribute has no such value.
@@ -78,6 +80,7 @@ class Rules:
     samples: int = 1
     ignored: tuple[str, ...] = ()
     user_specific: bool = False
+    cache_stateful: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.ignored, str):
@@ -93,6 +96,12 @@ class Rules:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of the largest answer that is worth keeping in hand, to be judged and stored."""
+        limit = getattr(self.policy, "max_bytes", MAX_BYTES)
+        return limit if type(limit) is int else MAX_BYTES
 
     def plan(
         self,
@@ -186,5 +195,5 @@ def _own_tags(kind: Kind, model: str, user: str | None) -> tuple[str, ...]:
     return tags if user is None else (*tags, user_tag(user))
 
 
-def _life(ttl: Duration | None, what: str) -> float | None:
-    return OWN if ttl is OWN else seconds(ttl, what)  # type: ignore[no-any-return]
+def _life(ttl: Duration | None, what: str) -> Any:
+    return OWN if ttl is OWN else seconds(ttl, what)

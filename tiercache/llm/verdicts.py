@@ -102,7 +102,7 @@ def _message(answer: Mapping[str, Any], complete: Complete) -> Reasons:
 
 
 def _embedding(answer: Mapping[str, Any], complete: Complete) -> Reasons:
-    indices = []
+    indices: list[Any] = []
     for item in _items(answer, "data"):
         if item is None:
             yield "malformed"

@@ -1,96 +1,103 @@
-"""Streams asked for with the real SDKs, and with bare clients of httpx and httpx2, for callers that block and await."""
+"""Somebody who asks through the OpenAI SDK, blocking or awaiting, so that a test is written once for both."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
 
-import httpx
-import httpx2
-from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
 
 from tests.provider import FakeProvider
 from tiercache.integrations.http import async_client, client
 
-MESSAGES: Any = [{"role": "user", "content": "Say something"}]
-ASK: dict[str, Any] = {"model": "m", "messages": MESSAGES, "stream": True}
-Heard = tuple[str, list[Any]]
-"""What `x-tiercache` said, and the events."""
+PATIENCE = 60.0
+MESSAGES: Any = [{"role": "user", "content": "hi"}]
+CHAT: dict[str, Any] = {"model": "m", "messages": MESSAGES}
 
 
-def ask(kind: str, cache: Any, provider: FakeProvider, *, http: Any = httpx2, **more: Any) -> Heard:
-    """Ask with the provider's SDK, and read all events."""
-    with client(cache, http=http) as below:
-        if kind == "message":
-            messages = Anthropic(base_url=provider.url, api_key="k", http_client=below, max_retries=0).messages
-            raw: Any = messages.with_raw_response.create(**_arguments(kind), **more)
-        else:
-            openai = OpenAI(base_url=provider.openai, api_key="k", http_client=below, max_retries=0)
-            raw = _endpoint(openai, kind).with_raw_response.create(**_arguments(kind), **more)
-        return raw.headers["x-tiercache"], [event.to_dict() for event in raw.parse()]
+class Asker(Protocol):
+    """Asks for chat completions; every reply is a raw one of the SDK, with `.headers` and `.parse()`."""
+
+    llm: Any
+    below: Any
+
+    def ask(self, **fields: Any) -> Any:
+        """One request; fields of `CHAT` may be replaced."""
+
+    def start(self, **fields: Any) -> Future[Any]:
+        """One request that goes on by itself."""
+        ...
+
+    def cancel(self, started: Future[Any]) -> None:
+        """Cancel it."""
+
+    def post(self, path: str, **options: Any) -> Any:
+        """A request of the HTTP client itself, below the SDK, to the provider's URL."""
+
+    def close(self) -> None:
+        """Close the client."""
 
 
-async def aask(kind: str, cache: Any, provider: FakeProvider, *, http: Any = httpx2, **more: Any) -> Heard:
-    """`ask`, awaited."""
-    async with async_client(cache, http=http) as below:
-        if kind == "message":
-            messages = AsyncAnthropic(base_url=provider.url, api_key="k", http_client=below, max_retries=0).messages
-            raw: Any = await messages.with_raw_response.create(**_arguments(kind), **more)
-            stream = await raw.parse()
-        else:
-            openai = AsyncOpenAI(base_url=provider.openai, api_key="k", http_client=below, max_retries=0)
-            raw = await _endpoint(openai, kind).with_raw_response.create(**_arguments(kind), **more)
-            stream = raw.parse()
-        return raw.headers["x-tiercache"], [event.to_dict() async for event in stream]
+class BlockingAsker:
+    def __init__(self, provider: FakeProvider, cache: Any, http: Any, *, api_key: str = "sk-a", **options: Any) -> None:
+        sdk = {name: options.pop(name) for name in ("timeout", "max_retries", "default_headers") if name in options}
+        self.below = client(cache, http=http, **options)
+        self.llm = OpenAI(
+            base_url=provider.openai, api_key=api_key, http_client=self.below, **{"max_retries": 0, **sdk}
+        )
+        self._url = provider.url
+        self._pool = ThreadPoolExecutor(16)
+
+    def ask(self, **fields: Any) -> Any:
+        return self.llm.chat.completions.with_raw_response.create(**CHAT | fields)
+
+    def start(self, **fields: Any) -> Future[Any]:
+        return self._pool.submit(self.ask, **fields)
+
+    def cancel(self, started: Future[Any]) -> None:
+        raise NotImplementedError("a thread cannot be cancelled")
+
+    def post(self, path: str, **options: Any) -> Any:
+        return self.below.post(self._url + path, **options)
+
+    def close(self) -> None:
+        self.llm.close()
+        self._pool.shutdown()
 
 
-@contextmanager
-def opened(cache: Any, provider: FakeProvider, *, http: Any = httpx, **headers: str) -> Iterator[Any]:
-    """A chat stream of a bare client, open."""
-    with (
-        client(cache, http=http) as below,
-        below.stream("POST", f"{provider.openai}/chat/completions", json=ASK, headers=_dashed(headers)) as response,
-    ):
-        yield response
+class AwaitingAsker:
+    def __init__(self, provider: FakeProvider, cache: Any, http: Any, *, api_key: str = "sk-a", **options: Any) -> None:
+        sdk = {name: options.pop(name) for name in ("timeout", "max_retries", "default_headers") if name in options}
+        self.below = async_client(cache, http=http, **options)
+        self.llm = AsyncOpenAI(
+            base_url=provider.openai, api_key=api_key, http_client=self.below, **{"max_retries": 0, **sdk}
+        )
+        self._url = provider.url
+        self._loop = asyncio.new_event_loop()
+        self._thread = ThreadPoolExecutor(1)
+        self._thread.submit(self._loop.run_forever)
 
+    def _run(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-@asynccontextmanager
-async def aopened(cache: Any, provider: FakeProvider, *, http: Any = httpx, **headers: str) -> AsyncIterator[Any]:
-    """`opened`, awaited."""
-    async with (
-        async_client(cache, http=http) as below,
-        below.stream("POST", f"{provider.openai}/chat/completions", json=ASK, headers=_dashed(headers)) as response,
-    ):
-        yield response
+    async def _ask(self, fields: dict[str, Any]) -> Any:
+        return await self.llm.chat.completions.with_raw_response.create(**CHAT | fields)
 
+    def ask(self, **fields: Any) -> Any:
+        return self.start(**fields).result(PATIENCE)
 
-def read(cache: Any, provider: FakeProvider, *, http: Any = httpx, **headers: str) -> tuple[str, list[bytes]]:
-    """What `x-tiercache` says, and the chunks of a chat stream."""
-    with opened(cache, provider, http=http, **headers) as response:
-        return response.headers["x-tiercache"], list(response.iter_raw())
+    def start(self, **fields: Any) -> Future[Any]:
+        return self._run(self._ask(fields))
 
+    def cancel(self, started: Future[Any]) -> None:
+        started.cancel()
 
-async def aread(cache: Any, provider: FakeProvider, *, http: Any = httpx, **headers: str) -> tuple[str, list[bytes]]:
-    """`read`, awaited."""
-    async with aopened(cache, provider, http=http, **headers) as response:
-        return response.headers["x-tiercache"], [chunk async for chunk in response.aiter_raw()]
+    def post(self, path: str, **options: Any) -> Any:
+        return self._run(self.below.post(self._url + path, **options)).result(PATIENCE)
 
-
-def _endpoint(openai: Any, kind: str) -> Any:
-    return {"chat": openai.chat.completions, "completion": openai.completions, "response": openai.responses}[kind]
-
-
-def _arguments(kind: str) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "chat": {"messages": MESSAGES},
-        "completion": {"prompt": "Say something"},
-        "response": {"input": "Say something"},
-        "message": {"messages": MESSAGES, "max_tokens": 64},
-    }
-    return {"model": "m", "stream": True, **said[kind]}
-
-
-def _dashed(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
+    def close(self) -> None:
+        self._run(self.llm.close()).result(PATIENCE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.shutdown()
+        self._loop.close()

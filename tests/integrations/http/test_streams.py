@@ -11,7 +11,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
 
-from tests.integrations.http.asking import MESSAGES, aask, aopened, aread, ask, opened, read
+from tests.integrations.http.streaming import MESSAGES, aask, aopened, aread, ask, opened, read
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import async_client, client

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integrations.http.asking import aopened, aread, opened, read
+from tests.integrations.http.streaming import aopened, aread, opened, read
 from tests.provider import FakeProvider
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend

@@ -12,7 +12,7 @@ import httpx
 import httpx2
 import pytest
 
-from tests.integrations.http.asking import ASK, aopened, aread, opened, read
+from tests.integrations.http.streaming import ASK, aopened, aread, opened, read
 from tests.provider import FakeProvider, Gate
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import async_client, client

@@ -68,14 +68,15 @@ class Exchange:
             return await self.bypass(world, self.forwarded(request, with_control=False), call)
         control = control_of(request.headers, current())
         forwarded = self.forwarded(request, with_control=True)
-        plan = self.plan(request, call, control) if isinstance(call, Call) else call
-        if isinstance(call, Passed) or isinstance(plan, Passed):
+        if isinstance(call, Passed):
+            return await self.bypass(world, forwarded, call, only_if_cached=control.only_if_cached)
+        plan = self.plan(request, call, control)
+        if isinstance(plan, Passed):
             return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
-        if plan.bypasses:
-            return await self.bypass(world, forwarded, Passed("asked", at.kind))
         way = way_of(call)
         if way is None:
-            return await self.bypass(world, forwarded, Passed("stream", at.kind))
+            plan = Passed("stream", at.kind)
+            return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
         return await way(self, world, forwarded, call, plan)
 
     def plan(self, request: Any, call: Call, control: CacheControl) -> Plan | Passed:
@@ -88,9 +89,10 @@ class Exchange:
         except NoScope:
             return Passed("no_scope", call.kind)
         try:
-            return rules.plan(call.kind, call.request, scope=scope, parts=parts, control=control)
+            plan = rules.plan(call.kind, call.request, scope=scope, parts=parts, control=control)
         except Exception:  # noqa: BLE001 - whatever keeps it from having a key, its provider may well take it
             return Passed("no_key", call.kind)
+        return Passed("asked", call.kind) if plan.bypasses else plan
 
     def forwarded(self, request: Any, *, with_control: bool) -> Any:
         """Return the request without what is for the cache alone; the same object where there is nothing of it."""

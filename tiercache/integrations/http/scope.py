@@ -21,6 +21,12 @@ _PERSON = b"tiercache-tenant"
 _CREDENTIAL = re.compile(
     r"auth|api-?key|subscription-key|token|secret|credential|tenant|organi[sz]ation|project|workspace|account", re.I
 )
+_OF_A_BALANCER = re.compile(
+    r"$|(__cf|_cf|cf_)|AWSALB|AWSELB|ARRAffinity|ApplicationGatewayAffinity|GCLB|incap_ses|visid_incap|nlbi_|BIGip|"
+    r"SERVERID|route=",
+    re.I,
+)
+"""Cookies that tell a load balancer where a client was sent, and nothing about who it is."""
 _NO_CREDENTIAL = ("anthropic-dangerous-", "x-stainless-")
 _IN_THE_QUERY = ("key", "api_key", "api-key", "apikey", "access_token", "token", "sig", "code", "subscription-key")
 
@@ -103,9 +109,9 @@ def _credentials(request: Any) -> Iterable[str]:
     said += [("query:" + name, value) for name, value in url.params.multi_items() if in_query(name)]
     if url.userinfo:
         said.append(("userinfo", url.userinfo.decode()))
-    if not said:
-        # Providers set cookies of their own, which change; only where there is nothing else do they tell who asks.
-        said = [(name.lower(), value) for name, value in headers if name.lower() == "cookie"]
+    if not said:  # cookies come and go; only where there is nothing else do they tell who asks
+        cookies = (cookie.strip() for cookie in request.headers.get("cookie", "").split(";"))
+        said = [("cookie", cookie) for cookie in cookies if not _OF_A_BALANCER.match(cookie)]
     return [text for pair in sorted(said) for text in pair]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.caches import BaseCache
@@ -10,14 +10,18 @@ from langchain_core.outputs import ChatGeneration, Generation
 
 from ...cache import Cache
 from ...entry import AttributeValue
+from ...llm.control import current
 from ...llm.costs import attributes_of
-from ...options import OWN, given
+from ...options import OWN, checked_attributes, given
 from ...result import Result
 from ...units import Duration
 from ..counted import AdapterStats, Counters
 from .answers import read, write
 from .refusals import refusal
 from .requests import key_material
+
+_Entry = tuple[str, str, dict[str, Any]]
+"""Key, text, and the options that it is stored with."""
 
 
 class LangChainCache(BaseCache):
@@ -28,7 +32,8 @@ class LangChainCache(BaseCache):
     `stream()`; a cache in the HTTP client serves that, too.
 
     An answer comes back equal, with its usage, and is then the caller's own. One that would not is not stored, nor is
-    one that was cut off, filtered or empty. What the store holds and is no answer is a miss.
+    one that was cut off, filtered or empty. What the store holds and is no answer is a miss. Of what
+    `tiercache.llm.control.cache_control` says, `max_age`, `no_cache`, `no_store`, `ttl` and `tags` hold here.
 
     Args:
         cache: where the answers are kept.
@@ -69,17 +74,17 @@ class LangChainCache(BaseCache):
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store the answer to a request, if it is one to keep."""
-        key = self._key(prompt, llm_string, counted=False)
-        text = None if key is None else self._text(return_val)
-        if key is not None and text is not None:
-            self.cache.set(key, text, **self._options(return_val))
+        entry = self._entry(prompt, llm_string, return_val)
+        if entry is not None:
+            key, text, options = entry
+            self.cache.set(key, text, **options)
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """`update`, awaited."""
-        key = self._key(prompt, llm_string, counted=False)
-        text = None if key is None else self._text(return_val)
-        if key is not None and text is not None:
-            await self.cache.aset(key, text, **self._options(return_val))
+        entry = self._entry(prompt, llm_string, return_val)
+        if entry is not None:
+            key, text, options = entry
+            await self.cache.aset(key, text, **options)
 
     def clear(self, **kwargs: Any) -> None:
         """Make all answers that were stored with this prefix misses, in a few requests, however many they are."""
@@ -93,17 +98,18 @@ class LangChainCache(BaseCache):
         """Return what was served, stored, and refused for which reason."""
         return self._counters.snapshot()
 
-    def _key(self, prompt: str, llm_string: str, *, counted: bool = True) -> str | None:
+    def _key(self, prompt: str, llm_string: str) -> str | None:
         scope = self._scope if isinstance(self._scope, str) else self._scope()
         material = key_material(prompt, llm_string, scope)
         if material is None:
-            self._counters.bypassed += counted
+            self._counters.bypassed += 1
             return None
         return f"{self.prefix}:{material}"
 
     def _answer(self, result: Result) -> list[Generation] | None:
         counters = self._counters
-        if not result.hit or result.is_stale:
+        oldest = current().oldest
+        if not result.hit or result.is_stale or (oldest is not None and (result.age or 0.0) >= oldest):
             counters.misses += 1
             return None
         try:
@@ -117,22 +123,29 @@ class LangChainCache(BaseCache):
             self.cache.savings.record(result.metadata.attributes, result.tier)
         return generations
 
-    def _text(self, generations: Sequence[Generation]) -> str | None:
-        """Return what is to be stored; None: nothing, and why is counted."""
-        reason = None if self.store_truncated else refusal(generations)
+    def _entry(self, prompt: str, llm_string: str, generations: Sequence[Generation]) -> _Entry | None:
+        """Return what is to be stored; None: nothing is, and why is counted."""
+        reason: str | None = None
+        if current().no_store:
+            reason = "no_store"
+        elif not self.store_truncated:
+            reason = refusal(generations)
         if reason is None:
             try:
-                text = write(generations)
+                text, attributes = write(generations), checked_attributes(_attributes(generations))
             except Exception:  # noqa: BLE001 - an answer that cannot be written is handed through
                 reason = "uncacheable"
             else:
-                self._counters.stored += 1
-                return text
+                key = self._key(prompt, llm_string)
+                self._counters.stored += key is not None
+                return None if key is None else (key, text, self._options(attributes))
         self._counters.refused[reason] += 1
         return None
 
-    def _options(self, generations: Sequence[Generation]) -> dict[str, Any]:
-        return {"ttl": self._ttl, "tags": [self.prefix], "attributes": _attributes(generations)}
+    def _options(self, attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
+        control = current()
+        ttl = self._ttl if control.ttl is OWN else control.ttl
+        return {"ttl": ttl, "tags": [self.prefix, *control.tags], "attributes": attributes}
 
 
 def _attributes(generations: Sequence[Generation]) -> dict[str, AttributeValue]:

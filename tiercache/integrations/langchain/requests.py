@@ -28,7 +28,10 @@ def key_material(prompt: str, llm_string: str, scope: str) -> str | None:
     """
     if _ADDRESS.search(llm_string):
         return None
-    schemas = [_schema_of(name) for name in dict.fromkeys(_CLASS.findall(llm_string))]
+    try:
+        schemas = [_schema_of(name) for name in dict.fromkeys(_CLASS.findall(llm_string))]
+    except Exception:  # noqa: BLE001 - a class that cannot tell its schema has no key, and is LangChain's to refuse
+        return None
     if None in schemas:
         return None
     return digest(_VERSION, scope, prompt, llm_string, schemas)
