@@ -57,7 +57,7 @@ def test_a_whole_stream_may_be_stored(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", [{"crlf": True}, {"comments": True}, {"crlf": True, "comments": True}])
-def test_line_ends_and_comments_make_no_difference(kind: Kind, how: dict[str, bool]) -> None:
+def test_line_ends_and_comments_make_no_difference(kind: Kind, how: dict[str, Any]) -> None:
     assert judged(kind, [stream(kind, **how)]) == judged(kind, [stream(kind)])
 
 
