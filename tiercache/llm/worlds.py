@@ -23,6 +23,9 @@ class World(Protocol):
     async def lookup(self, key: str) -> Result: ...
     async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]: ...
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result: ...
+    async def lookup_or_set_many(
+        self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
+    ) -> dict[str, Any]: ...
     async def set(self, key: str, value: Any, **options: Any) -> None: ...
     async def set_many(self, items: Mapping[str, Any], **options: Any) -> None: ...
     async def delete(self, key: str) -> bool: ...
@@ -43,6 +46,11 @@ class Blocking:
 
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result:
         return self.cache.lookup_or_set(key, lambda: run(factory()), **options)
+
+    async def lookup_or_set_many(
+        self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
+    ) -> dict[str, Any]:
+        return self.cache.lookup_or_set_many(keys, lambda missing: run(factory(missing)), **options)
 
     async def set(self, key: str, value: Any, **options: Any) -> None:
         self.cache.set(key, value, **options)
@@ -79,6 +87,11 @@ class Awaiting:
 
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result:
         return await self.cache.alookup_or_set(key, factory, **options)
+
+    async def lookup_or_set_many(
+        self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
+    ) -> dict[str, Any]:
+        return await self.cache.alookup_or_set_many(keys, factory, **options)
 
     async def set(self, key: str, value: Any, **options: Any) -> None:
         await self.cache.aset(key, value, **options)

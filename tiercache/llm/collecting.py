@@ -1,0 +1,224 @@
+"""The flow of an embeddings request: known items from the cache, those under way from others, the rest from one call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..entry import AttributeValue
+from ..options import Computed
+from ..result import Result
+from ..savings import NOTHING, SHARED, Ledger, Saving
+from .counters import KindCounters
+from .items import Batch
+from .parts import Part, Unfit, put_together, taken_apart
+from .policy import Policy
+from .rules import Plan
+from .worlds import World
+
+_TRIES = 3
+"""How often a request joins others, of whom some fail; after that it is sent past them."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply:
+    """What a provider answered.
+
+    Attributes:
+        answer: plain data, as JSON gives it.
+        whole: attributes of the whole call (`costs.attributes_of`).
+        more: further attributes of each entry.
+    """
+
+    answer: Any
+    whole: Mapping[str, AttributeValue] = field(default_factory=dict)
+    more: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+Ask = Callable[[Mapping[str, Any] | None], Awaitable[Reply]]
+"""Sends a request for some of the items; None: the caller's own, as it is. What it raises is the failure."""
+
+
+class AskFailed(Exception):
+    """Somebody's call failed.
+
+    Attributes:
+        error: how.
+        asked: for what, and in which encoding: an equal request would have met with the same.
+    """
+
+    def __init__(self, error: Exception, asked: tuple[Any, ...]) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+        self.asked = asked
+
+
+class SentAlone(Exception):
+    """The request has to be sent as it is: its items cannot be had from the cache, or not soon."""
+
+
+class Collecting:
+    """One request, while its items are collected.
+
+    Attributes:
+        is_own: the caller's own request was sent, and its reply is the answer.
+        asked: the keys of the items that the caller's own calls were for.
+        results: where each item came from, by key.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        batch: Batch,
+        plan: Plan,
+        ask: Ask,
+        *,
+        policy: Policy,
+        counters: KindCounters,
+        reducible: bool = True,
+    ) -> None:
+        self._world = world
+        self._batch = batch
+        self._plan = plan
+        self._ask = ask
+        self._policy = policy
+        self._counters = counters
+        self._reducible = reducible
+        self._error: Exception | None = None
+        self._made: dict[str, Part] = {}
+        self._parts: dict[str, Part] = {}
+        self.is_own = False
+        self.asked: set[str] = set()
+        self.results: dict[str, Result] = {}
+
+    async def collect(self) -> None:
+        """Get all items.
+
+        Raises:
+            SentAlone: that is not possible; the request is to be sent past the cache.
+            Exception: what `ask` raised; what the cache raised.
+        """
+        pending, max_age = list(self._batch.items), self._plan.max_age
+        for _ in range(_TRIES):
+            found = await self._world.lookup_or_set_many(
+                pending, self._make, max_age=max_age, errors="return", **self._plan.options
+            )
+            if self._error is not None and not self.is_own:
+                raise self._error
+            if self.is_own:
+                return
+            pending, max_age = self._taken(pending, found, max_age)
+            if not pending:
+                return
+        raise SentAlone
+
+    async def find(self) -> bool:
+        """Look for all items without asking; return whether they are there, fresh and for this caller."""
+        if self._plan.max_age == 0:
+            return False
+        found = await self._world.lookup_many(self._batch.items)
+        oldest = self._plan.max_age
+        young = {key: one for key, one in found.items() if oldest is None or (one.age or 0.0) <= oldest}
+        missing, _ = self._taken(list(self._batch.items), young, None)
+        return not missing
+
+    def answer(self) -> dict[str, Any]:
+        """Return the answer that the items make up, in the encoding that the caller asked for."""
+        fresh = next(iter(self._made.values()), None)
+        first = self._parts[self._batch.keys[0]] if fresh is None else fresh
+        parts = [self._parts[key] for key in self._batch.keys]
+        return put_together(parts, self._parts.values(), self._batch.encoding, str(first.attributes["answer"]))
+
+    def attributes(self) -> Mapping[str, AttributeValue]:
+        """Return the attributes of the first item that was not just asked for, else of the first."""
+        keys = self._batch.keys
+        return self._parts[next((key for key in keys if key not in self.asked), keys[0])].attributes
+
+    def count(self, ledger: Ledger) -> None:
+        """Count hits and misses, by input, and what the hits saved, by distinct item."""
+        total, counters = len(self._batch.keys), self._counters
+        counters.misses += len(self.asked)
+        counters.hits += total - len(self.asked)
+        savings: dict[tuple[str, str], Saving] = {}
+        for key, result in self.results.items():
+            if key in self.asked or result.metadata is None:
+                continue
+            counters.shared += not result.hit
+            attributes = result.metadata.attributes
+            row = str(attributes.get("model", "")), result.tier or SHARED
+            savings[row] = savings.get(row, NOTHING) + Saving.of(attributes)
+        for (model, tier), saving in savings.items():
+            ledger.add(model, tier, saving)
+
+    async def _make(self, keys: list[str]) -> dict[str, Any]:
+        """Ask for the missing items; return what is stored of the reply."""
+        own = self._batch.is_whole(keys) or not self._reducible
+        sent = self._batch.keys if own else keys
+        signature = (tuple(keys), own, self._batch.encoding)
+        self.asked.update(sent)
+        try:
+            reply = await self._ask(None if own else self._batch.reduced(keys))
+        except Exception as error:
+            self._error = error
+            raise AskFailed(error, signature) from None
+        self.is_own = own
+        try:
+            return self._judged(reply, sent, keys)
+        except Unfit as reason:
+            self._counters.refuse(str(reason))
+            raise
+
+    def _judged(self, reply: Reply, sent: Sequence[str], keys: Sequence[str]) -> dict[str, Computed]:
+        refusal = self._policy.refusal("embedding", reply.answer)
+        parts = taken_apart(reply.answer, self._batch, sent, reply.whole, **reply.more)
+        self._made.update(parts)
+        stores = self._plan.stores and refusal is None
+        if refusal is not None:
+            self._counters.refuse(refusal)
+        elif stores:
+            self._counters.stored += len(keys)
+        return {
+            key: Computed(parts[key].vector.array, attributes=parts[key].attributes, store=stores) for key in keys
+        }
+
+    def _taken(
+        self, keys: Sequence[str], found: Mapping[str, Any], max_age: float | None
+    ) -> tuple[list[str], float | None]:
+        """Take what was found; return what has to be asked for once more, and how old it may be."""
+        again: list[str] = []
+        for key in keys:
+            result = found.get(key)
+            if isinstance(result, Exception):
+                self._take_failure(result, key, keys, again)
+            elif result is None or not self._take(key, result):
+                again.append(key)
+                max_age = 0 if result is not None else max_age  # what is there is not for this caller
+        if not again and len({part.family for part in self._parts.values()}) > 1:
+            self._parts.clear()  # another model goes by this name now, and its vectors do not fit those that are kept
+            return list(self._batch.items), 0
+        return again, max_age
+
+    def _take(self, key: str, result: Result) -> bool:
+        attributes = {} if result.metadata is None else result.metadata.attributes
+        if not self._plan.admits(attributes):
+            return False
+        part = Part.of(result.value, attributes)
+        if part is None:
+            return False
+        self._parts[key], self.results[key] = part, result
+        return True
+
+    def _take_failure(self, error: Exception, key: str, keys: Sequence[str], again: list[str]) -> None:
+        if key in self._made:  # the store failed, not the provider
+            part = self._made[key]
+            self._parts[key], self.results[key] = part, Result(part.vector.array)
+        elif isinstance(error, AskFailed):
+            own = self._batch.is_whole(keys) or not self._reducible
+            if error.asked == (tuple(keys), own, self._batch.encoding):
+                raise error
+            again.append(key)
+        elif isinstance(error, Unfit):
+            raise SentAlone from None
+        else:
+            raise error
