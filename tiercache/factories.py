@@ -13,6 +13,7 @@ from .flow import adrive, drive
 from .many import CacheOfMany
 from .memory import Slot
 from .options import ComputeOptions, age_limit
+from .pending import Pending
 from .result import Result
 from .units import Duration
 
@@ -130,6 +131,13 @@ class CacheOfFactories(CacheOfMany):
             return result
         job = self._flows.job(factory, **options)
         return await adrive(self._flows.lookup_or_set(self._flows.full(key), job, type, age_limit(max_age)))
+
+    def begin(self, key: str) -> Pending:
+        """Begin to make a value in one's own way, in parts for example; see `Pending` for how it is stored later.
+
+        Unlike `get_or_set` this looks nowhere, waits for nobody, and nobody waits for it.
+        """
+        return Pending(cast("Cache", self), key)
 
     def get_or_set_many(
         self,

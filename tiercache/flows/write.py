@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..coherence.listening import Join
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
-from ..fence import Mutation, Write
+from ..fence import Load, Mutation, Write
 from ..flow import Flow, Gather, Settled, running_loop
 from ..journal.hearsay import tell
 from ..journal.missed import KEY
@@ -35,6 +35,22 @@ async def write(chain: TierChain, key: str, entry: Entry) -> None:
         await put_everywhere(chain, key, entry)
     finally:
         await end(chain, mutations)
+
+
+async def write_loaded(chain: TierChain, load: Load, entry: Entry) -> bool:
+    """Store what was begun earlier, unless its key was changed since; return whether it was stored."""
+    mutation = chain.fence.mutate_with(load, running_loop())
+    if mutation is None:
+        return False
+    try:
+        await settle(chain, [mutation])
+        claimed = await guarded.claim(chain, load, entry)
+        if claimed is False:  # another process changed it
+            return False
+        await put_everywhere(chain, load.key, entry, claimed=claimed or None)
+        return True
+    finally:
+        await finish(chain, [mutation])
 
 
 async def delete(chain: TierChain, key: str) -> bool:

@@ -22,6 +22,8 @@ class KindStats:
         refused: answers that were not, by reason (`error`, `truncated`, `filtered`, `empty`, `incomplete`,
             `malformed`, `too_large`, `uncacheable` …: see `StorePolicy.refusal`).
         bypassed: requests that had nothing to do with the cache, by their own or the caller's wish.
+        bypassed_for: of these, those that passed through the HTTP transport, by reason (`asked`, `hosted_tool`,
+            `background`, `malformed` …).
     """
 
     hits: int = 0
@@ -30,6 +32,7 @@ class KindStats:
     stored: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     bypassed: int = 0
+    bypassed_for: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def hit_rate(self) -> float:
@@ -44,18 +47,24 @@ class KindStats:
             self.stored + other.stored,
             dict(Counter(self.refused) + Counter(other.refused)),
             self.bypassed + other.bypassed,
+            dict(Counter(self.bypassed_for) + Counter(other.bypassed_for)),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class LLMStats:
-    """What an `LLMCache` and the transports on it did, by kind, since the start or the last reset."""
+    """What an `LLMCache` and the transports on it did, by kind, since the start or the last reset.
+
+    Attributes:
+        cache_errors: failures of the cache below that were kept from the callers of the HTTP transport.
+    """
 
     chat: KindStats = KindStats()
     completion: KindStats = KindStats()
     embedding: KindStats = KindStats()
     response: KindStats = KindStats()
     message: KindStats = KindStats()
+    cache_errors: int = 0
 
     @property
     def combined(self) -> KindStats:
@@ -65,17 +74,24 @@ class LLMStats:
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain dicts, ready for JSON."""
         kinds = {kind: getattr(self, kind) for kind in KINDS} | {"combined": self.combined}
-        return {kind: asdict(stats) | {"hit_rate": stats.hit_rate} for kind, stats in kinds.items()}
+        by_kind = {kind: asdict(stats) | {"hit_rate": stats.hit_rate} for kind, stats in kinds.items()}
+        return by_kind | {"cache_errors": self.cache_errors}
 
 
 class KindCounters:
     """What is counted of one kind, without a lock, as in `tiercache.stats`."""
 
-    __slots__ = ("bypassed", "hits", "misses", "refused", "shared", "stored")
+    __slots__ = ("bypassed", "bypassed_for", "hits", "misses", "refused", "shared", "stored")
 
     def __init__(self) -> None:
         self.hits = self.shared = self.misses = self.stored = self.bypassed = 0
         self.refused: Counter[str] = Counter()
+        self.bypassed_for: Counter[str] = Counter()
+
+    def bypass(self, reason: str) -> None:
+        """Count a request that passes the cache by."""
+        self.bypassed += 1
+        self.bypassed_for[reason] += 1
 
     def refuse(self, reason: str) -> None:
         """Count an answer that is not stored."""
@@ -83,7 +99,8 @@ class KindCounters:
 
     def snapshot(self) -> KindStats:
         """Return what was counted."""
-        return KindStats(self.hits, self.shared, self.misses, self.stored, dict(self.refused), self.bypassed)
+        refused, bypassed_for = dict(self.refused), dict(self.bypassed_for)
+        return KindStats(self.hits, self.shared, self.misses, self.stored, refused, self.bypassed, bypassed_for)
 
 
 class LLMCounters:
@@ -91,6 +108,7 @@ class LLMCounters:
 
     def __init__(self) -> None:
         self.of: dict[Kind, KindCounters] = {kind: KindCounters() for kind in KINDS}
+        self.cache_errors = 0
 
     def reset(self) -> None:
         """Start at zero again."""
@@ -98,4 +116,6 @@ class LLMCounters:
 
     def snapshot(self) -> LLMStats:
         """Return what was counted."""
-        return LLMStats(**{kind: counters.snapshot() for kind, counters in self.of.items()})
+        return LLMStats(
+            **{kind: counters.snapshot() for kind, counters in self.of.items()}, cache_errors=self.cache_errors
+        )

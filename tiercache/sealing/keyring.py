@@ -1,8 +1,8 @@
 """`KeyRing`: the secrets that seal entries, by id; one of them is for writing, all of them are for reading.
 
-From each secret three keys are derived (BLAKE3's key derivation, a context for each purpose): one for the tag, one
-that names the owner of a ciphertext, and one from which every cache key gets an AES key of its own. So one secret
-serves all purposes, and none of the derived keys tells anything about another.
+From each secret four keys are derived (BLAKE3's key derivation, a context for each purpose): one for the tag, one
+that names the owner of a ciphertext, one from which every cache key gets an AES key of its own, and one that hides the
+credentials of tenants. So one secret serves all purposes, and none of the derived keys tells anything about another.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ OWNER_BYTES = 16
 _TAG = "tiercache 2026-11 envelope v1 integrity tag"
 _OWNER = "tiercache 2026-11 envelope v1 owner of a ciphertext"
 _CIPHER = "tiercache 2026-11 envelope v1 AES-256-GCM keys"
+_TENANT = "tiercache 2026-11 tenant of a request v1"
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")  # too short to be a secret by mistake
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")  # and this, in hex or base64
@@ -44,13 +45,14 @@ class Key:
         id: its name, which envelopes carry.
     """
 
-    __slots__ = ("_cipher", "_owner", "_tag", "id")
+    __slots__ = ("_cipher", "_owner", "_tag", "_tenant", "id")
 
     def __init__(self, id: str, secret: bytes) -> None:
         self.id = id
         self._tag = blake3(secret, derive_key_context=_TAG).digest()
         self._owner = blake3(secret, derive_key_context=_OWNER).digest()
         self._cipher = blake3(secret, derive_key_context=_CIPHER).digest()
+        self._tenant = blake3(secret, derive_key_context=_TENANT).digest()
 
     def tag(self, body: bytes | memoryview) -> bytes:
         """Return the 32-byte tag of an envelope's other bytes."""
@@ -59,6 +61,10 @@ class Key:
     def owner(self, key: str) -> bytes:
         """Return what stands for a cache key in the clear part of a ciphertext: 16 bytes that tell nothing else."""
         return blake3(key.encode(), key=self._owner).digest(OWNER_BYTES)
+
+    def tenant(self, credentials: bytes) -> str:
+        """Return what stands for the credentials of a tenant, in hex; who does not have this key cannot guess them."""
+        return blake3(credentials, key=self._tenant).hexdigest()
 
     def cipher(self, owner: bytes) -> AESGCM:
         """Return the cipher of one cache key.

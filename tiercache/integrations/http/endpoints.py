@@ -1,4 +1,4 @@
-"""Which requests are recognised, and which of these the cache must not answer."""
+"""Which requests are recognised: by method, path and shape, under any host and base path."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from ...llm.kinds import Kind
+from .stateful import reason_to_pass
 
 MAX_BODY = 8 * 2**20
-"""Bytes; a larger request body is not parsed, and the request passed by."""
+"""Bytes; a larger request is not parsed, and passes the cache by."""
 
 _ENDPOINTS: tuple[tuple[str, Kind, str], ...] = (
     ("/chat/completions", "chat", "messages"),
@@ -19,8 +21,22 @@ _ENDPOINTS: tuple[tuple[str, Kind, str], ...] = (
     ("/messages", "message", "messages"),
     ("/embeddings", "embedding", "input"),
 )
-_STATEFUL = ("background", "previous_response_id", "conversation", "container", "mcp_servers")
-_PLAIN_TOOLS = ("function", "custom")
+
+
+_UNREAD = ("too_large", "not_json", "malformed", "streamed")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What an URL is for.
+
+    Attributes:
+        kind: what is asked there.
+        field: what a request has to have.
+    """
+
+    kind: Kind
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +45,17 @@ class Call:
 
     Attributes:
         kind: what is asked.
-        request: its body, as plain data.
+        request: its body, as plain data, and always with a `model`, if any is named: Azure's stands in the URL.
         stream: whether an event stream is asked for.
-        model: the model, which may stand in the URL (Azure's deployments).
+        model: the model.
+        url: whom it goes to, without what is secret.
     """
 
     kind: Kind
     request: Mapping[str, Any]
     stream: bool
     model: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,64 +64,64 @@ class Passed:
 
     Attributes:
         reason: why, in a word.
-        kind: what is asked, where that is known.
+        kind: what is asked, by its URL.
     """
 
     reason: str
-    kind: Kind | None = None
+    kind: Kind
+
+    @property
+    def unread(self) -> bool:
+        """Whether it is not known to be a request to a model at all: it is left as it is."""
+        return self.reason in _UNREAD
 
 
-def endpoint(method: str, path: str) -> tuple[Kind, str] | None:
-    """Return the kind of a request and the field that it needs; None: it is none of ours."""
+def endpoint(method: str, path: str) -> Endpoint | None:
+    """Return what a request is for; None: nothing of ours, such as the messages of a thread."""
     if method != "POST":
         return None
     path = path.rstrip("/")
     for suffix, kind, field in _ENDPOINTS:
         if path.endswith(suffix):
-            return kind, field
+            return None if "/threads/" in path else Endpoint(kind, field)
     return None
 
 
-def recognise(kind: Kind, field: str, path: str, body: bytes) -> Call | Passed:
+def recognise(at: Endpoint, url: Any, headers: Any, body: bytes) -> Call | Passed:
     """Return what a request to an endpoint asks for, or why the cache has nothing to do with it."""
     if len(body) > MAX_BODY:
-        return Passed("too_large", kind)
+        return Passed("too_large", at.kind)
+    media, _, _ = headers.get("content-type", "").partition(";")
+    if media.strip().lower() != "application/json" or "content-encoding" in headers:
+        return Passed("not_json", at.kind)
     try:
         request = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return Passed("malformed", kind)
-    if not isinstance(request, dict) or field not in request:
-        return Passed("malformed", kind)
-    reason = _bypass(request)
+        return Passed("malformed", at.kind)
+    if not isinstance(request, dict):
+        return Passed("malformed", at.kind)
+    reason = reason_to_pass(at.kind, request)
+    if reason is None and at.field not in request:
+        reason = "malformed"
     if reason is not None:
-        return Passed(reason, kind)
+        return Passed(reason, at.kind)
+    deployment = _deployment(url.path)
+    if deployment and "model" not in request:
+        request["model"] = deployment
     model = request.get("model")
-    deployment = _deployment(path)
-    return Call(kind, request, request.get("stream") is True, deployment or (model if isinstance(model, str) else ""))
-
-
-def _bypass(request: Mapping[str, Any]) -> str | None:
-    for name in _STATEFUL:
-        if request.get(name):
-            return name
-    tools = request.get("tools")
-    if isinstance(tools, list):
-        for tool in tools:
-            kind = tool.get("type", "custom") if isinstance(tool, dict) else None
-            if kind not in _PLAIN_TOOLS:
-                return "hosted_tool"
-    return None
+    name = deployment or (model if isinstance(model, str) else "")
+    return Call(at.kind, request, request.get("stream") is True, name, f"{url.scheme}://{url.host}{url.path}")
 
 
 def _deployment(path: str) -> str:
     """Return the deployment in an URL of Azure OpenAI, which is what its callers know the model by."""
     _, found, rest = path.partition("/deployments/")
-    return rest.split("/", 1)[0] if found else ""
+    return unquote(rest.split("/", 1)[0]) if found else ""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
-    if len(made) != len(pairs):
+    if len(made) != len(pairs):  # who is to say which of the two the provider goes by?
         raise ValueError("a name stands twice in an object")
     return made
 

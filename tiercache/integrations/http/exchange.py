@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Protocol
 
 from ...llm.cache import LLMCache
-from ...llm.control import current
+from ...llm.control import CacheControl, current
+from ...llm.kinds import Kind
 from ...llm.rules import Plan
 from ...llm.worlds import World
 from . import headers
-from .endpoints import Call, Passed, endpoint, recognise
+from .endpoints import Call, Endpoint, Passed, endpoint, recognise
+from .fed import Fed
+from .plain import none_cached
 from .reply import Reply, handed_on, response_of
-from .scope import Scope, Tenants
+from .scope import NoScope, Scope, Tenants, in_query
 from .ways import way_of
+from .wishes import control_of
+
+_LARGEST = 32 * 2**20
 
 
 class HTTPWorld(World, Protocol):
     """A world with a provider in it."""
 
     inner: Any
+    fed: Fed
 
-    async def send(self, request: Any) -> Any: ...
-    async def read(self, response: Any, limit: int) -> Reply: ...
-    async def close(self, response: Any) -> None: ...
-    def stream(self, reply: Reply) -> Any: ...
+    async def send(self, request: Any) -> Any:
+        """Send a request with the inner transport; its response is open."""
+
+    async def read(self, response: Any, limit: int) -> Reply:
+        """Read a body of at most `limit` bytes, and close the response; a larger one stays open, to be read on."""
+        ...
+
+    async def close(self, response: Any) -> None:
+        """Close a response that is not handed on."""
+
+    def stream(self, reply: Reply) -> Any:
+        """Return the body of a reply as it came, the part that was not read included."""
 
 
 class Exchange:
@@ -33,47 +47,52 @@ class Exchange:
     Attributes:
         llm: the cache, its rules and counters.
         http: the module of requests and responses.
-        passed: requests that passed the cache by, by reason.
+        tenants: whose each request is.
+        max_bytes: a larger reply is handed through, and neither kept nor shared.
     """
 
     def __init__(self, llm: LLMCache, http: Any, scope: Scope) -> None:
         self.llm = llm
         self.http = http
         self.tenants = Tenants(llm.cache.chain, scope)
-        self.passed: Counter[str] = Counter()
+        largest = getattr(llm.rules.policy, "max_bytes", None)
+        self.max_bytes: int = largest if isinstance(largest, int) else _LARGEST
 
     async def answer(self, world: HTTPWorld, request: Any) -> Any:
         """Answer a request from the cache, or with the provider's reply."""
-        found = endpoint(request.method, request.url.path)
-        if found is None:
+        at = endpoint(request.method, request.url.path)
+        if at is None:
             return await world.send(self.forwarded(request, with_control=False))
-        kind, field = found
-        try:
-            call = recognise(kind, field, request.url.path, self._body(request))
-            plan = self.plan(request, call) if isinstance(call, Call) else None
-        except self.http.RequestNotRead:
-            call, plan = Passed("streamed", kind), None
-        except Exception:  # no key can be made of it, or the caller's scope failed: counted, and passed by
-            call, plan = Passed("no_key", kind), None
-        request = self.forwarded(request, with_control=True)
-        if isinstance(call, Passed) or plan is None or plan.bypasses:
-            return await self.bypass(world, request, call)
+        call = self._recognised(at, request)
+        if isinstance(call, Passed) and call.unread:
+            return await self.bypass(world, self.forwarded(request, with_control=False), call)
+        control = control_of(request.headers, current())
+        forwarded = self.forwarded(request, with_control=True)
+        if isinstance(call, Passed):
+            return await self.bypass(world, forwarded, call, only_if_cached=control.only_if_cached)
+        plan = self.plan(request, call, control)
+        if isinstance(plan, Passed):
+            return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
         way = way_of(call)
         if way is None:
-            return await self.bypass(world, request, Passed("stream", kind))
-        return await way(self, world, request, call, plan)
+            plan = Passed("stream", at.kind)
+            return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
+        return await way(self, world, forwarded, call, plan)
 
-    def plan(self, request: Any, call: Call) -> Plan:
+    def plan(self, request: Any, call: Call, control: CacheControl) -> Plan | Passed:
         """Return what is to be done for a request."""
-        url = request.url
-        parts = ["http", url.scheme, url.host, url.port, url.path, sorted(url.params.multi_items())]
-        return self.llm.rules.plan(
-            call.kind,
-            call.request,
-            scope=self.tenants.of(request),
-            parts=[*map(_plain, parts), headers.counted(request)],
-            control=headers.control_of(request, current()),
-        )
+        url, rules = request.url, self.llm.rules
+        query = sorted([name, value] for name, value in url.params.multi_items() if not in_query(name))
+        parts = ["http", url.scheme, url.host, url.port, url.path, query, headers.counted(request, rules.ignored)]
+        try:
+            scope = self.tenants.of(request)
+        except NoScope:
+            return Passed("no_scope", call.kind)
+        try:
+            plan = rules.plan(call.kind, call.request, scope=scope, parts=parts, control=control)
+        except Exception:  # noqa: BLE001 - whatever keeps it from having a key, its provider may well take it
+            return Passed("no_key", call.kind)
+        return Passed("asked", call.kind) if plan.bypasses else plan
 
     def forwarded(self, request: Any, *, with_control: bool) -> Any:
         """Return the request without what is for the cache alone; the same object where there is nothing of it."""
@@ -84,26 +103,47 @@ class Exchange:
             request.method, request.url, headers=kept, stream=request.stream, extensions=request.extensions
         )
 
-    async def bypass(self, world: HTTPWorld, request: Any, call: Call | Passed) -> Any:
-        """Send a request that the cache has nothing to do with."""
-        if call.kind is not None:
-            self.llm.counters.of[call.kind].bypassed += 1
-        self.passed[call.reason if isinstance(call, Passed) else "asked"] += 1
+    async def bypass(self, world: HTTPWorld, request: Any, passed: Passed, *, only_if_cached: bool = False) -> Any:
+        """Send a request that the cache has nothing to do with, unless it must not be sent."""
+        self.llm.counters.of[passed.kind].bypass(passed.reason)
+        if only_if_cached:
+            return self.nothing_cached(passed.kind)
         return self.marked(await world.send(request), "BYPASS")
+
+    def hit(self, plan: Plan, result: Any) -> Any:
+        """Return what the cache holds, or what another caller got, as a response, and count it."""
+        counters = self.llm.counters.of[plan.kind]
+        if result.value["status"] != 200:
+            counters.misses += 1
+            return self.replay(result.value, "SHARED", plan)
+        counters.hits += 1
+        if not result.hit:
+            counters.shared += 1
+        if result.metadata is not None:
+            self.llm.cache.savings.record(result.metadata.attributes, result.tier)
+        outcome = "STALE" if result.is_stale else "HIT" if result.hit else "SHARED"
+        return self.replay(result.value, outcome, plan, tier=result.tier, age=result.age)
+
+    def nothing_cached(self, kind: Kind, plan: Plan | None = None) -> Any:
+        """Return the answer to a request that must not be sent and is not known."""
+        status = headers.status("MISS" if plan else "BYPASS", key=None if plan is None else plan.key)
+        return response_of(self.http, none_cached(kind), status)
 
     def marked(self, response: Any, outcome: str, plan: Plan | None = None) -> Any:
         """Say in the headers of a provider's response what the cache did."""
-        status = headers.status(outcome, key=None if plan is None else plan.key)
-        return handed_on(self.http, response, response.stream, status)
+        return handed_on(response, response.stream, headers.status(outcome, key=None if plan is None else plan.key))
 
     def replay(self, value: Any, outcome: str, plan: Plan, *, tier: str | None = None, age: float | None = None) -> Any:
         """Return a stored reply as a response."""
         return response_of(self.http, value, headers.status(outcome, key=plan.key, tier=tier, age=age))
 
-    def _body(self, request: Any) -> bytes:
-        body: bytes = request.content
-        return body
+    def count_error(self) -> None:
+        """Count a failure of the cache, which nobody else hears of."""
+        self.llm.counters.cache_errors += 1
 
-
-def _plain(part: Any) -> Any:
-    return [list(pair) for pair in part] if isinstance(part, list) else part
+    def _recognised(self, at: Endpoint, request: Any) -> Call | Passed:
+        try:
+            body = request.content
+        except self.http.RequestNotRead:
+            return Passed("streamed", at.kind)
+        return recognise(at, request.url, request.headers, body)

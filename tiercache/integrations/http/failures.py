@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+_NOT_THE_PROVIDERS = ("PoolTimeout", "CloseError", "LocalProtocolError", "UnsupportedProtocol", "ProxyError")
+"""Failures that tell nothing about the provider; another caller may well reach it."""
+
 
 class Failed(Exception):
     """The provider was not reached by the one who asked.
@@ -11,12 +14,29 @@ class Failed(Exception):
     Attributes:
         name: of the module's exception.
         message: its text.
+        inner: the transport that failed.
+        timeouts: of the request that failed.
     """
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, name: str, message: str, *, inner: Any = None, timeouts: Any = None) -> None:
         super().__init__(message)
         self.name = name
         self.message = message
+        self.inner = inner
+        self.timeouts = timeouts
+
+    @classmethod
+    def of(cls, error: Exception, inner: Any, request: Any) -> Failed:
+        """Return what those who wait are told of a failure."""
+        return cls(type(error).__name__, str(error), inner=inner, timeouts=request.extensions.get("timeout"))
+
+    def would_hit(self, inner: Any, request: Any) -> bool:
+        """Whether somebody who asks in this way would have met with the same failure, for all that can be told."""
+        return (
+            inner is self.inner
+            and request.extensions.get("timeout") == self.timeouts
+            and self.name not in _NOT_THE_PROVIDERS
+        )
 
 
 class Unshared(Exception):

@@ -1,38 +1,60 @@
-"""Headers: which count, which are stripped, which are replayed, and what a caller says in them."""
+"""Headers: which count, which are stripped, which are replayed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from ...llm.control import CacheControl
-from ...units import parse_duration
+from .scope import is_credential
 
-COUNTED = ("anthropic-version", "anthropic-beta", "openai-beta")
-"""Request headers that are part of the key."""
+OURS = "x-tiercache"
 
-_OURS = "x-tiercache"
-_REPLAYED = ("content-type", "openai-version", "openai-organization", "openai-model")
-_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
-_OF_THE_TRANSFER = (
-    "content-encoding",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "set-cookie",
-    "set-cookie2",
+_WITHOUT_EFFECT = re.compile(
+    r"""
+    host | accept(-.*)? | connection | keep-alive | te | trailer | transfer-encoding | expect | upgrade | priority
+    | user-agent | cookie | origin | (http-)?referer | x-title | x-app | from | dnt | date | sec-.* | if-.*
+    | via | forwarded | x-forwarded-.* | x-real-ip | x-request-start | proxy-.*
+    | cache-control | pragma | content-(type|length|encoding) | x-tiercache.* | x-stainless-.*
+    | (x-)?idempotency-key | (x-)?(ms-)?(client-)?(request|correlation)-id
+    | traceparent | tracestate | baggage | sentry-trace | b3 | x-b3-.* | x-datadog-.* | newrelic | uber-trace-id
+    | x-amzn-trace-id | x-cloud-trace-context | elastic-apm-traceparent | anthropic-dangerous-direct-browser-access
+    """,
+    re.VERBOSE,
 )
+
+_REPLAYED = ("content-type", "openai-version", "openai-organization", "openai-model", "anthropic-organization-id")
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
+_OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive", "trailer")
+_OF_ONE_CALLER = ("set-cookie", "set-cookie2")
 
 Pairs = list[list[str]]
 
 
-def counted(request: Any) -> list[list[str]]:
-    """Return the headers of a request that are part of its key."""
-    return [[name, request.headers[name]] for name in COUNTED if name in request.headers]
+def counted(request: Any, ignored: Collection[str] = ()) -> Pairs:
+    """Return the headers of a request that are part of its key: all that are not known to be without effect.
+
+    Args:
+        request: the request.
+        ignored: what the caller does not want to count, as `headers.anthropic-version`.
+    """
+    found = request.headers.multi_items()
+    return sorted([name, value] for name, value in found if _counts(name) and f"headers.{name}" not in ignored)
+
+
+@functools.lru_cache(1024)
+def _counts(name: str) -> bool:
+    return _WITHOUT_EFFECT.fullmatch(name) is None and not is_credential(name)
 
 
 def stripped(raw: Sequence[tuple[bytes, bytes]], *, with_control: bool) -> list[tuple[bytes, bytes]] | None:
-    """Return the headers to forward; None: all of them."""
+    """Return the headers to forward; None: all of them.
+
+    Args:
+        raw: the headers of a request.
+        with_control: leave out Cache-Control as well, which is addressed to this cache.
+    """
     kept = [
         pair
         for pair in raw
@@ -41,47 +63,37 @@ def stripped(raw: Sequence[tuple[bytes, bytes]], *, with_control: bool) -> list[
     return None if len(kept) == len(raw) else kept
 
 
-def control_of(request: Any, under: CacheControl) -> CacheControl:
-    """Return what holds for a request: what its headers say, on top of what holds where it is made."""
-    headers = request.headers
-    said: dict[str, Any] = {}
-    for directive in headers.get("cache-control", "").split(","):
-        name, _, value = directive.strip().lower().partition("=")
-        if name in ("no-cache", "no-store", "only-if-cached") and not value:
-            said[name.replace("-", "_")] = True
-        elif name == "max-age" and value.isascii() and value.isdigit():
-            said["max_age"] = int(value)
-    ttl = headers.get("x-tiercache-ttl")
-    if ttl is not None:
-        try:
-            said["ttl"] = parse_duration(float(ttl) if ttl.replace(".", "", 1).isdigit() else ttl, "x-tiercache-ttl")
-        except ValueError:
-            pass  # as if it were not there: a header is no place to raise from
-    return under.under(**said) if said else under
-
-
 def replayed(headers: Any) -> Pairs:
-    """Return what is stored of the headers of a good reply."""
+    """Return what is stored of the headers of a good reply; its request id gets a name that tells it is an old one."""
     kept = [[name, headers[name]] for name in _REPLAYED if name in headers]
     for name in _REQUEST_IDS:
         if name in headers:
-            return [*kept, [f"{_OURS}-origin-request-id", headers[name]]]
+            return [*kept, [f"{OURS}-origin-request-id", headers[name]]]
     return kept
 
 
 def shared(headers: Any) -> Pairs:
     """Return the headers of a reply that is handed to all who wait for it and not stored."""
-    return [[name, value] for name, value in headers.multi_items() if name.lower() not in _OF_THE_TRANSFER]
+    return [
+        [name, value] for name, value in headers.multi_items() if name.lower() not in _OF_THE_TRANSFER + _OF_ONE_CALLER
+    ]
 
 
 def status(
     outcome: str, *, key: str | None = None, tier: str | None = None, age: float | None = None
 ) -> Iterable[tuple[str, str]]:
-    """Yield the headers that say what the cache did."""
-    yield _OURS, outcome
+    """Yield the headers that say what the cache did.
+
+    Args:
+        outcome: HIT, MISS, BYPASS, STALE or SHARED.
+        key: where the answer is kept; its digest alone is shown.
+        tier: the tier that answered.
+        age: seconds since the provider answered.
+    """
+    yield OURS, outcome
     if tier is not None:
-        yield f"{_OURS}-tier", tier
+        yield f"{OURS}-tier", tier
     if key is not None:
-        yield f"{_OURS}-key", key.rpartition(":")[2]
+        yield f"{OURS}-key", key.rpartition(":")[2]
     if age is not None:
-        yield "age", str(int(age))
+        yield "age", str(max(0, int(age)))

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 from ...cache import Cache
-from ...errors import MissingExtra
+from ...errors import ConfigurationError, MissingExtra
 from ...llm.worlds import Awaiting, Blocking, run
 from .exchange import Exchange
+from .fed import Fed
 from .reply import Reply
 
+_MODULES = ("httpx", "httpx2")
 
-def module_of(http: Any) -> Any:
-    """Return the module to use: the one given, else httpx, else httpx2.
+
+def module_of(http: Any, inner: Any = None) -> Any:
+    """Return the module to use: the one given, else that of a transport, else httpx, else httpx2.
 
     Raises:
         MissingExtra: neither is installed.
+        ConfigurationError: what is given is no such module.
     """
     if http is not None:
+        if not hasattr(http, "BaseTransport") or not hasattr(http, "AsyncBaseTransport"):
+            raise ConfigurationError("http must be the module httpx or httpx2")
         return http
-    for name in ("httpx", "httpx2"):
+    for name in _MODULES:
+        loaded = sys.modules.get(name)
+        if loaded is not None and isinstance(inner, loaded.BaseTransport | loaded.AsyncBaseTransport):
+            return loaded
+    for name in _MODULES:
         try:
             return importlib.import_module(name)
         except ImportError:
@@ -34,10 +45,11 @@ def module_of(http: Any) -> Any:
 class BlockingHTTP(Blocking):
     """The blocking world, with a provider in it."""
 
-    def __init__(self, cache: Cache, inner: Any, streams: Any) -> None:
+    def __init__(self, cache: Cache, inner: Any, body: Callable[[Reply], Any]) -> None:
         super().__init__(cache)
         self.inner = inner
-        self._streams = streams
+        self.fed = Fed()
+        self._body = body
 
     async def send(self, request: Any) -> Any:
         """Send a request with the inner transport."""
@@ -61,21 +73,22 @@ class BlockingHTTP(Blocking):
         return Reply(response, chunks)
 
     async def close(self, response: Any) -> None:
-        """Close a response that is not handed on."""
+        """Close a response that is not handed on; again: nothing."""
         response.stream.close()
 
     def stream(self, reply: Reply) -> Any:
         """Return the body of a reply as it came, the part that was not read included."""
-        return self._streams.sync(reply)
+        return self._body(reply)
 
 
 class AwaitingHTTP(Awaiting):
     """The awaiting world, with a provider in it."""
 
-    def __init__(self, cache: Cache, inner: Any, streams: Any) -> None:
+    def __init__(self, cache: Cache, inner: Any, body: Callable[[Reply], Any]) -> None:
         super().__init__(cache)
         self.inner = inner
-        self._streams = streams
+        self.fed = Fed()
+        self._body = body
 
     async def send(self, request: Any) -> Any:
         """Send a request with the inner transport."""
@@ -99,12 +112,12 @@ class AwaitingHTTP(Awaiting):
         return Reply(response, chunks)
 
     async def close(self, response: Any) -> None:
-        """Close a response that is not handed on."""
+        """Close a response that is not handed on; again: nothing."""
         await response.stream.aclose()
 
     def stream(self, reply: Reply) -> Any:
         """Return the body of a reply as it came, the part that was not read included."""
-        return self._streams.awaited(reply)
+        return self._body(reply)
 
 
 class _Chunks:
@@ -119,7 +132,7 @@ class _Chunks:
             yield from self._reply.rest
 
     def close(self) -> None:
-        self._reply.response.stream.close()
+        self._reply.stream.close()
 
 
 class _AwaitedChunks:
@@ -136,15 +149,15 @@ class _AwaitedChunks:
                 yield chunk
 
     async def aclose(self) -> None:
-        await self._reply.response.stream.aclose()
+        await self._reply.stream.aclose()
 
 
 class _Transport:
     """A transport that asks the cache first."""
 
-    def __init__(self, exchange: Exchange, world: BlockingHTTP) -> None:
+    def __init__(self, exchange: Exchange, inner: Any) -> None:
         self._exchange = exchange
-        self._world = world
+        self._world = BlockingHTTP(exchange.llm.cache, inner, made_for(exchange.http).blocking.body)
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request from the cache, or with the inner transport."""
@@ -155,19 +168,25 @@ class _Transport:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._world.inner.__exit__(*error)
+        inner = self._world.inner
+        if not self._world.fed.defer(functools.partial(inner.__exit__, None, None, None)):
+            inner.__exit__(*error)
 
     def close(self) -> None:
-        """Close the inner transport; the cache stays open."""
-        self._world.inner.close()
+        """Close the inner transport, when clients of others have read what it streams to them; not the cache."""
+        if not self._world.fed.defer(self._world.inner.close):
+            self._world.inner.close()
+
+    def __repr__(self) -> str:
+        return f"<CachingTransport of {self._exchange.http.__name__} on {self._exchange.llm.cache!r}>"
 
 
 class _AsyncTransport:
     """A transport that asks the cache first."""
 
-    def __init__(self, exchange: Exchange, world: AwaitingHTTP) -> None:
+    def __init__(self, exchange: Exchange, inner: Any) -> None:
         self._exchange = exchange
-        self._world = world
+        self._world = AwaitingHTTP(exchange.llm.cache, inner, made_for(exchange.http).awaiting.body)
 
     async def handle_async_request(self, request: Any) -> Any:
         """Answer a request from the cache, or with the inner transport."""
@@ -178,20 +197,55 @@ class _AsyncTransport:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
-        await self._world.inner.__aexit__(*error)
+        inner = self._world.inner
+        if not self._world.fed.defer(functools.partial(inner.__aexit__, None, None, None)):
+            await inner.__aexit__(*error)
 
     async def aclose(self) -> None:
-        """Close the inner transport; the cache stays open."""
-        await self._world.inner.aclose()
+        """Close the inner transport, when clients of others have read what it streams to them; not the cache."""
+        if not self._world.fed.defer(self._world.inner.aclose):
+            await self._world.inner.aclose()
+
+    def __repr__(self) -> str:
+        return f"<AsyncCachingTransport of {self._exchange.http.__name__} on {self._exchange.llm.cache!r}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What callers that block, or those that await, need of a module.
+
+    Attributes:
+        transport: makes a transport of an exchange and an inner one.
+        inner: makes the module's own transport.
+        body: makes the stream of a reply that was read.
+    """
+
+    transport: Callable[[Exchange, Any], Any]
+    inner: Callable[..., Any]
+    body: Callable[[Reply], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The two faces of a module."""
+
+    blocking: Face
+    awaiting: Face
 
 
 @functools.cache
-def made_for(module: Any) -> SimpleNamespace:
-    """Return the classes of a module: `transport`, `async_transport`, and the streams `sync` and `awaited`."""
+def made_for(module: Any) -> Faces:
+    """Return what is made for a module, once."""
     make: Callable[..., Any] = type
-    return SimpleNamespace(
-        transport=make("CachingTransport", (_Transport, module.BaseTransport), {}),
-        async_transport=make("AsyncCachingTransport", (_AsyncTransport, module.AsyncBaseTransport), {}),
-        sync=make("Chunks", (_Chunks, module.SyncByteStream), {}),
-        awaited=make("AwaitedChunks", (_AwaitedChunks, module.AsyncByteStream), {}),
+    return Faces(
+        blocking=Face(
+            make("CachingTransport", (_Transport, module.BaseTransport), {}),
+            module.HTTPTransport,
+            make("Chunks", (_Chunks, module.SyncByteStream), {}),
+        ),
+        awaiting=Face(
+            make("AsyncCachingTransport", (_AsyncTransport, module.AsyncBaseTransport), {}),
+            module.AsyncHTTPTransport,
+            make("AwaitedChunks", (_AwaitedChunks, module.AsyncByteStream), {}),
+        ),
     )

@@ -10,28 +10,50 @@ from . import headers
 Stored = dict[str, Any]
 """`{"status": int, "headers": [[name, value]…], "body": bytes, "chunks": [lengths] | None}`; the body is decoded."""
 
+_ENCODED = ("gzip", "x-gzip", "deflate", "br", "zstd")
+
 
 class Reply:
     """A reply whose body was read, as far as it may be kept.
 
     Attributes:
-        response: as it came; its stream is used up.
+        response: as it came.
+        stream: its stream, as it came; used up, but for the rest.
         chunks: the body as it was transferred.
         rest: what follows the chunks, where the body is larger than may be kept; None: it is whole.
     """
 
-    __slots__ = ("chunks", "response", "rest")
+    __slots__ = ("chunks", "response", "rest", "stream")
 
     def __init__(self, response: Any, chunks: list[bytes], rest: Any = None) -> None:
         self.response = response
+        self.stream = response.stream
         self.chunks = chunks
         self.rest = rest
 
-    def body(self, module: Any) -> bytes:
-        """Return the decoded body. Raises the module's DecodingError."""
-        stream = module.ByteStream(b"".join(self.chunks))
-        decoded: bytes = module.Response(200, headers=self.response.headers, stream=stream).read()
-        return decoded
+    def body(self, module: Any, limit: int | None = None) -> bytes | None:
+        """Return the decoded body; None: it is larger than the limit, or its encoding is none of the module's.
+
+        Raises:
+            DecodingError: of the module; the body is not what its headers say.
+        """
+        whole = b"".join(self.chunks)
+        self.chunks = [whole]  # so that it is held once
+        encoding = self.response.headers.get("content-encoding", "").strip().lower()
+        if encoding in ("", "identity"):
+            return whole
+        decoded = self._decoded(module, limit)
+        return None if decoded == whole and encoding in _ENCODED else decoded
+
+    def _decoded(self, module: Any, limit: int | None) -> bytes | None:
+        parts, size = [], 0
+        stream = module.ByteStream(self.chunks[0])
+        for part in module.Response(200, headers=self.response.headers, stream=stream).iter_bytes():
+            parts.append(part)
+            size += len(part)
+            if limit is not None and size > limit:
+                return None
+        return b"".join(parts)
 
 
 def response_of(module: Any, stored: Stored, status: Iterable[tuple[str, str]]) -> Any:
@@ -46,14 +68,12 @@ def response_of(module: Any, stored: Stored, status: Iterable[tuple[str, str]]) 
     )
 
 
-def handed_on(module: Any, response: Any, stream: Any, status: Iterable[tuple[str, str]]) -> Any:
+def handed_on(response: Any, stream: Any, status: Iterable[tuple[str, str]]) -> Any:
     """Return a provider's response with another stream, and what the cache did in its headers."""
-    return module.Response(
-        response.status_code,
-        headers=[*response.headers.raw, *((name.encode(), value.encode()) for name, value in status)],
-        stream=stream,
-        extensions=response.extensions,
-    )
+    response.stream = stream
+    for name, value in status:
+        response.headers[name] = value
+    return response
 
 
 def stored_form(response: Any, body: bytes, *, good: bool) -> Stored:

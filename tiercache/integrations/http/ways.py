@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import plain
+from . import plain, streams
 from .endpoints import Call
 
 Way = Callable[..., Any]
@@ -14,7 +14,7 @@ Way = Callable[..., Any]
 def way_of(call: Call) -> Way | None:
     """Return what answers a call; None: it passes the cache by."""
     if call.stream:
-        return None
+        return streams.answer
     if call.kind == "embedding":
         return plain.answer
     return plain.answer

@@ -1,0 +1,193 @@
+"""What a caller says about one request: in its headers, or around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+
+from tests.conftest import FakeClock
+from tests.integrations.http.asking import MESSAGES, Asker
+from tests.provider import FakeProvider
+from tiercache import Cache, MemoryBackend
+from tiercache.integrations.http import client
+from tiercache.llm.cache import LLMCache
+from tiercache.llm.control import cache_control
+from tiercache.llm.policy import StorePolicy
+from tiercache.llm.rules import Rules
+
+Askers = Callable[..., Asker]
+
+
+def said(asker: Asker, **headers: str) -> str:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    outcome: str = asker.ask(extra_headers=named).headers["x-tiercache"]
+    return outcome
+
+
+def test_no_cache_asks_and_stores(provider: FakeProvider, asker: Asker) -> None:
+    first = asker.ask().parse().id
+    assert said(asker, cache_control="no-cache") == "MISS"
+    again = asker.ask()
+    assert again.headers["x-tiercache"] == "HIT"
+    assert again.parse().id != first
+
+
+def test_no_store_stores_nothing(provider: FakeProvider, asker: Asker) -> None:
+    assert said(asker, cache_control="no-store") == "MISS"
+    assert said(asker) == "MISS"
+
+
+def test_no_cache_and_no_store_pass_by(asker: Asker) -> None:
+    asker.ask()
+    assert said(asker, cache_control="no-cache, no-store") == "BYPASS"
+
+
+def test_max_age(provider: FakeProvider, askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), clock=clock) as cache:
+        asker = askers(cache=cache)
+        asker.ask()
+        clock.advance(30)
+        assert said(asker, cache_control="max-age=60") == "HIT"
+        assert said(asker, cache_control="max-age=10") == "MISS"
+        assert said(asker, cache_control="max-age=0") == "MISS"
+
+
+@pytest.mark.parametrize("ttl", ["60", "1m", "60.0"])
+def test_ttl(askers: Askers, ttl: str) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), clock=clock) as cache:
+        asker = askers(cache=cache)
+        said(asker, x_tiercache_ttl=ttl)
+        clock.advance(59)
+        assert said(asker) == "HIT"
+        clock.advance(2)
+        assert said(asker) == "MISS"
+
+
+def test_tags(asker: Asker, cache: Cache) -> None:
+    said(asker, x_tiercache_tags="evaluation, run-7")
+    cache.invalidate_tags(["run-7"])
+    assert said(asker) == "MISS"
+
+
+def test_samples(provider: FakeProvider, asker: Asker) -> None:
+    seen = {asker.ask(extra_headers={"x-tiercache-samples": "3"}).parse().id for _ in range(60)}
+    assert 1 < len(seen) <= 3
+    assert provider.calls() == len(seen)
+
+
+def test_only_if_cached_answers_from_the_cache_alone(provider: FakeProvider, asker: Asker) -> None:
+    with pytest.raises(openai.APIStatusError) as raised:
+        said(asker, cache_control="only-if-cached")
+    assert raised.value.status_code == 504
+    assert raised.value.code == "cache_miss"
+    assert provider.calls() == 0
+    asker.ask()
+    assert said(asker, cache_control="only-if-cached") == "HIT"
+
+
+def test_only_if_cached_is_not_retried(provider: FakeProvider, askers: Askers) -> None:
+    asker = askers(max_retries=3)
+    with pytest.raises(openai.InternalServerError):
+        said(asker, cache_control="only-if-cached")
+    assert provider.calls() == 0
+
+
+def test_only_if_cached_holds_for_what_would_pass_by(provider: FakeProvider, asker: Asker) -> None:
+    with pytest.raises(openai.InternalServerError):
+        asker.ask(tools=[{"type": "web_search"}], extra_headers={"Cache-Control": "only-if-cached"})
+    assert provider.calls() == 0
+
+
+def test_only_if_cached_in_the_words_of_anthropic(provider: FakeProvider, cache: Cache) -> None:
+    import httpx2
+    from anthropic import Anthropic, InternalServerError
+
+    with Anthropic(base_url=provider.url, api_key="a", http_client=client(cache, http=httpx2)) as sdk:
+        with pytest.raises(InternalServerError) as raised:
+            sdk.messages.create(
+                model="m", max_tokens=9, messages=MESSAGES, extra_headers={"Cache-Control": "only-if-cached"}
+            )
+        assert raised.value.body == {
+            "type": "error",
+            "error": {
+                "type": "cache_miss",
+                "message": "the cache has no answer to this request, and only-if-cached forbids to ask the provider",
+            },
+        }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-tiercache-ttl", "soon"),
+        ("x-tiercache-ttl", "-5"),
+        ("x-tiercache-samples", "many"),
+        ("x-tiercache-samples", "0"),
+        ("x-tiercache-tags", "_llm:kind:chat"),
+        ("cache-control", "max-age=never"),
+        ("cache-control", "no-cache=x, ,=,;"),
+        ("x-tiercache-unknown", "1"),
+    ],
+)
+def test_what_cannot_be_understood_is_ignored(provider: FakeProvider, asker: Asker, name: str, value: str) -> None:
+    assert asker.ask(extra_headers={name: value}).headers["x-tiercache"] == "MISS"
+    assert asker.ask().headers["x-tiercache"] == "HIT"
+
+
+def test_what_is_said_to_the_cache_is_not_forwarded(provider: FakeProvider, asker: Asker) -> None:
+    said(asker, x_tiercache_ttl="60", x_tiercache_tags="a", cache_control="max-age=9", x_mine="1")
+    (request,) = provider.requests
+    assert not [name for name in request.headers if name.startswith("x-tiercache") or name == "cache-control"]
+    assert request.headers["x-mine"] == "1"
+    assert request.json["model"] == "m"
+
+
+def test_the_context_manager_holds_inside(provider: FakeProvider, cache: Cache) -> None:
+    with openai.OpenAI(base_url=provider.openai, api_key="a", http_client=client(cache)) as sdk:
+        for _ in range(2):
+            with cache_control(no_cache=True):
+                sdk.chat.completions.create(model="m", messages=MESSAGES)
+        sdk.chat.completions.create(model="m", messages=MESSAGES)
+    assert provider.calls() == 2
+
+
+def test_a_header_goes_before_the_context_manager(cache: Cache, provider: FakeProvider) -> None:
+    clock = FakeClock()
+    with (
+        Cache(MemoryBackend(clock=clock), clock=clock) as aging,
+        openai.OpenAI(base_url=provider.openai, api_key="a", http_client=client(aging)) as sdk,
+        cache_control(max_age=10),
+    ):
+        sdk.chat.completions.create(model="m", messages=MESSAGES)
+        clock.advance(30)
+        sdk.chat.completions.create(model="m", messages=MESSAGES, extra_headers={"Cache-Control": "max-age=60"})
+        assert provider.calls() == 1
+
+
+def test_the_rules_of_an_llm_cache_hold(provider: FakeProvider, askers: Askers, cache: Cache) -> None:
+    llm = LLMCache(cache, rules=Rules(policy=StorePolicy(truncated=True), cache_sampled=False))
+    asker = askers(cache=llm)
+    provider.next(finish="length")
+    outcomes = [asker.ask(temperature=0).headers["x-tiercache"] for _ in range(2)]
+    assert outcomes == ["MISS", "HIT"], "truncated answers are kept"
+    assert asker.ask().headers["x-tiercache"] == "BYPASS", "sampled ones are not"
+    counted = llm.stats().chat
+    assert (counted.misses, counted.hits, counted.stored, counted.bypassed) == (1, 1, 1, 1)
+
+
+def test_requests_are_counted_by_kind(provider: FakeProvider, askers: Askers, cache: Cache) -> None:
+    llm = LLMCache(cache)
+    asker: Any = askers(cache=llm)
+    provider.next(finish="length")
+    for text in ("truncated", "good", "good"):
+        asker.ask(messages=[{"role": "user", "content": text}])
+    asker.ask(tools=[{"type": "web_search"}])
+    counted = llm.stats().chat
+    assert (counted.misses, counted.hits, counted.stored) == (2, 1, 1)
+    assert counted.refused == {"truncated": 1}
+    assert counted.bypassed_for == {"hosted_tool": 1}

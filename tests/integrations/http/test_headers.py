@@ -1,0 +1,134 @@
+"""The headers of replies: what the cache did, what of a provider's reply is replayed, and what is not."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+from tests.conftest import FakeClock
+from tests.integrations.http.asking import Asker
+from tests.provider import FakeProvider
+from tiercache import Cache, MemoryBackend, TierChain
+
+
+def test_a_miss_keeps_what_the_provider_sent(asker: Asker) -> None:
+    headers = asker.ask().headers
+    assert headers["x-tiercache"] == "MISS"
+    assert headers["x-request-id"] == "req_00000001"
+    assert headers["x-ratelimit-remaining-requests"] == "9999"
+    assert "x-tiercache-tier" not in headers
+    assert "age" not in headers
+
+
+def test_a_hit_says_so_and_where_it_was(asker: Asker) -> None:
+    key = asker.ask().headers["x-tiercache-key"]
+    headers = asker.ask().headers
+    assert (headers["x-tiercache"], headers["x-tiercache-tier"]) == ("HIT", "memory")
+    assert headers["x-tiercache-key"] == key
+    assert len(key) == 64, "the digest alone"
+
+
+def test_a_hit_replays_what_describes_the_answer_and_nothing_of_that_moment(asker: Asker) -> None:
+    asker.ask()
+    headers = asker.ask().headers
+    assert headers["content-type"] == "application/json"
+    assert headers["openai-organization"] == "org-fake"
+    assert headers["openai-version"] == "2020-10-01"
+    assert headers["x-tiercache-origin-request-id"] == "req_00000001"
+    gone = ("x-request-id", "x-ratelimit-remaining-requests", "set-cookie", "date", "server", "alt-svc")
+    assert not [name for name in gone if name in headers]
+
+
+def test_a_hit_tells_its_age(provider: FakeProvider, askers: Callable[..., Asker]) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), clock=clock) as cache:
+        asker = askers(cache=cache)
+        asker.ask()
+        clock.advance(90)
+        assert asker.ask().headers["age"] == "90"
+
+
+def test_a_stale_hit_says_so(provider: FakeProvider, askers: Callable[..., Asker]) -> None:
+    clock = FakeClock()
+    chain = TierChain(MemoryBackend(clock=clock), clock=clock)
+    with Cache(chain, ttl=60, stale_for=600, clock=clock) as cache:
+        asker = askers(cache=cache)
+        asker.ask()
+        clock.advance(61)
+        assert asker.ask().headers["x-tiercache"] == "STALE"
+        provider.wait_for(2)
+
+
+def test_what_passes_the_cache_by_says_so(asker: Asker) -> None:
+    headers = asker.ask(tools=[{"type": "web_search"}]).headers
+    assert headers["x-tiercache"] == "BYPASS"
+    assert "x-tiercache-key" not in headers
+
+
+def test_a_call_under_way_is_shared(provider: FakeProvider, asker: Asker) -> None:
+    gate = provider.hold()
+    started = [asker.start() for _ in range(4)]
+    assert gate.reached.wait(60)
+    gate.open()
+    replies = [each.result(60) for each in started]
+    said = sorted(reply.headers["x-tiercache"] for reply in replies)
+    assert said[0] in ("HIT", "MISS")
+    assert said.count("MISS") == 1
+    assert provider.calls() == 1
+    assert len({reply.http_response.content for reply in replies}) == 1
+
+
+def test_a_compressed_reply_reaches_the_one_who_asked_as_it_came(provider: FakeProvider, asker: Asker) -> None:
+    provider.next(encoding="gzip", chunks=7, chunked=True)
+    first, second = asker.ask(), asker.ask()
+    assert first.headers["content-encoding"] == "gzip"
+    assert first.headers["transfer-encoding"] == "chunked"
+    assert "content-encoding" not in second.headers
+    assert "transfer-encoding" not in second.headers
+    assert first.http_response.content == second.http_response.content
+    assert int(second.headers["content-length"]) == len(second.http_response.content)
+
+
+def test_the_bytes_of_a_compressed_miss_are_not_touched(provider: FakeProvider, asker: Asker) -> None:
+    provider.next(encoding="gzip")
+    request = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    reply = asker.post("/v1/chat/completions", json=request)
+    assert reply.num_bytes_downloaded == int(reply.headers["content-length"])
+    assert len(gzip.compress(reply.content)) < len(reply.content)
+
+
+def test_ids_of_requests_do_not_count(provider: FakeProvider, asker: Asker) -> None:
+    names = ("idempotency-key", "x-request-id", "traceparent", "x-client-request-id", "user-agent", "x-stainless-os")
+    for number in range(2):
+        asker.ask(extra_headers=dict.fromkeys(names, f"n-{number}"))
+    assert provider.calls() == 1
+
+
+def test_what_may_change_the_answer_counts(provider: FakeProvider, asker: Asker) -> None:
+    for name in ("OpenAI-Beta", "anthropic-version", "anthropic-beta", "x-unknown-to-us"):
+        for value in ("1", "2"):
+            assert asker.ask(extra_headers={name: value}).headers["x-tiercache"] == "MISS"
+    assert provider.calls() == 8
+
+
+def test_a_header_that_counts_can_be_ignored(
+    provider: FakeProvider, askers: Callable[..., Asker], cache: Cache
+) -> None:
+    from tiercache.llm.cache import LLMCache
+    from tiercache.llm.rules import Rules
+
+    llm = LLMCache(cache, rules=Rules(ignored=("headers.anthropic-version",)))
+    asker = askers(cache=llm)
+    for value in ("1", "2"):
+        asker.ask(extra_headers={"anthropic-version": value})
+    assert provider.calls() == 1
+
+
+def test_the_order_of_the_query_does_not_count_and_its_values_do(provider: FakeProvider, asker: Asker) -> None:
+    body: Any = {"model": "m", "messages": []}
+    said = [
+        asker.post(f"/v1/chat/completions?{query}", json=body).headers["x-tiercache"]
+        for query in ("a=1&b=2", "b=2&a=1", "a=1&b=3")
+    ]
+    assert said == ["MISS", "HIT", "MISS"]
