@@ -62,8 +62,7 @@ class Collecting:
     """One request, while its items are collected.
 
     Attributes:
-        is_own: the caller's own request was sent, and its reply is the answer.
-        asked: the keys of the items that the caller's own calls were for.
+        is_own: the caller's own request was sent as it is, and its reply is the answer.
         results: where each item came from, by key.
     """
 
@@ -88,8 +87,9 @@ class Collecting:
         self._error: Exception | None = None
         self._made: dict[str, Part] = {}
         self._parts: dict[str, Part] = {}
+        self._sent: set[str] = set()
+        self._sent_whole = False
         self.is_own = False
-        self.asked: set[str] = set()
         self.results: dict[str, Result] = {}
 
     async def collect(self) -> None:
@@ -104,8 +104,7 @@ class Collecting:
             found = await self._world.lookup_or_set_many(
                 pending, self._make, max_age=max_age, errors="return", **self._plan.options
             )
-            if self._error is not None and not self.is_own:
-                raise self._error
+            self.is_own = self._sent_whole and not all(_is_hit(result) for result in found.values())
             if self.is_own:
                 return
             pending, max_age = self._taken(pending, found, max_age)
@@ -130,19 +129,28 @@ class Collecting:
         parts = [self._parts[key] for key in self._batch.keys]
         return put_together(parts, self._parts.values(), self._batch.encoding, str(first.attributes["answer"]))
 
+    @property
+    def asked(self) -> set[str]:
+        """The keys of the items that the caller's own calls were for."""
+        if self.is_own:
+            return self._sent
+        return {key for key, result in self.results.items() if not result.hit and key in self._sent}
+
     def attributes(self) -> Mapping[str, AttributeValue]:
         """Return the attributes of the first item that was not just asked for, else of the first."""
-        keys = self._batch.keys
-        return self._parts[next((key for key in keys if key not in self.asked), keys[0])].attributes
+        keys, asked = self._batch.keys, self.asked
+        return self._parts[next((key for key in keys if key not in asked), keys[0])].attributes
 
     def count(self, ledger: Ledger) -> None:
         """Count hits and misses, by input, and what the hits saved, by distinct item."""
-        total, counters = len(self._batch.keys), self._counters
-        counters.misses += len(self.asked)
-        counters.hits += total - len(self.asked)
+        asked, counters = self.asked, self._counters
+        counters.misses += len(asked)
+        counters.hits += len(self._batch.keys) - len(asked)
+        if self.is_own:
+            return
         savings: dict[tuple[str, str], Saving] = {}
         for key, result in self.results.items():
-            if key in self.asked or result.metadata is None:
+            if key in asked or result.metadata is None:
                 continue
             counters.shared += not result.hit
             attributes = result.metadata.attributes
@@ -156,13 +164,14 @@ class Collecting:
         own = self._batch.is_whole(keys) or not self._reducible
         sent = self._batch.keys if own else keys
         signature = (tuple(keys), own, self._batch.encoding)
-        self.asked.update(sent)
+        self._sent.update(sent)
         try:
             reply = await self._ask(None if own else self._batch.reduced(keys))
         except Exception as error:
             self._error = error
+            self._sent_whole = False
             raise AskFailed(error, signature) from None
-        self.is_own = own
+        self._sent_whole = own
         try:
             return self._judged(reply, sent, keys)
         except Unfit as reason:
@@ -214,6 +223,8 @@ class Collecting:
             part = self._made[key]
             self._parts[key], self.results[key] = part, Result(part.vector.array)
         elif isinstance(error, AskFailed):
+            if error.error is self._error:
+                raise self._error
             own = self._batch.is_whole(keys) or not self._reducible
             if error.asked == (tuple(keys), own, self._batch.encoding):
                 raise error
@@ -222,3 +233,7 @@ class Collecting:
             raise SentAlone from None
         else:
             raise error
+
+
+def _is_hit(result: Any) -> bool:
+    return isinstance(result, Result) and result.hit
