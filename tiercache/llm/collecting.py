@@ -1,4 +1,4 @@
-"""The flow of an embeddings request: known items from the cache, those under way from others, the rest from one call."""
+"""The flow of an embeddings request: items from the cache, from calls of others under way, the rest from one call."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class Reply:
         answer: plain data, as JSON gives it.
         whole: attributes of the whole call (`costs.attributes_of`).
         more: further attributes of each entry.
+        refusal: why it must not be stored, whatever the policy says.
     """
 
     answer: Any
     whole: Mapping[str, AttributeValue] = field(default_factory=dict)
     more: Mapping[str, AttributeValue] = field(default_factory=dict)
+    refusal: str | None = None
 
 
 Ask = Callable[[Mapping[str, Any] | None], Awaitable[Reply]]
@@ -112,11 +114,11 @@ class Collecting:
                 return
         raise SentAlone
 
-    async def find(self) -> bool:
-        """Look for all items without asking; return whether they are there, fresh and for this caller."""
+    async def find(self, *, stale: bool = False) -> bool:
+        """Look for all items without asking; return whether they are there, for this caller, and fresh unless told."""
         if self._plan.max_age == 0:
             return False
-        found = await self._world.lookup_many(self._batch.items)
+        found = await self._world.lookup_many(self._batch.items, allow_stale=stale)
         oldest = self._plan.max_age
         young = {key: one for key, one in found.items() if oldest is None or (one.age or 0.0) <= oldest}
         missing, _ = self._taken(list(self._batch.items), young, None)
@@ -136,10 +138,15 @@ class Collecting:
             return self._sent
         return {key for key, result in self.results.items() if not result.hit and key in self._sent}
 
-    def attributes(self) -> Mapping[str, AttributeValue]:
-        """Return the attributes of the first item that was not just asked for, else of the first."""
-        keys, asked = self._batch.keys, self.asked
-        return self._parts[next((key for key in keys if key not in asked), keys[0])].attributes
+    def agreed(self, *names: str) -> dict[str, AttributeValue]:
+        """Return the attributes of these names as far as all items have the same."""
+        said = {name: {part.attributes.get(name) for part in self._parts.values()} for name in names}
+        return {name: values.pop() for name, values in said.items() if len(values) == 1 and None not in values}
+
+    def fresh(self, name: str) -> dict[str, AttributeValue]:
+        """Return an attribute of what was just asked for, if anything was, and it has that."""
+        found = next((part.attributes.get(name) for part in self._made.values()), None)
+        return {} if found is None else {name: found}
 
     def count(self, ledger: Ledger) -> None:
         """Count hits and misses, by input, and what the hits saved, by distinct item."""
@@ -167,29 +174,27 @@ class Collecting:
         self._sent.update(sent)
         try:
             reply = await self._ask(None if own else self._batch.reduced(keys))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised to the caller as it is
             self._error = error
             self._sent_whole = False
             raise AskFailed(error, signature) from None
         self._sent_whole = own
-        try:
-            return self._judged(reply, sent, keys)
-        except Unfit as reason:
-            self._counters.refuse(str(reason))
-            raise
+        return self._judged(reply, sent, keys)
 
     def _judged(self, reply: Reply, sent: Sequence[str], keys: Sequence[str]) -> dict[str, Computed]:
-        refusal = self._policy.refusal("embedding", reply.answer)
-        parts = taken_apart(reply.answer, self._batch, sent, reply.whole, **reply.more)
+        refusal = reply.refusal or self._policy.refusal("embedding", reply.answer)
+        try:
+            parts = taken_apart(reply.answer, self._batch, sent, reply.whole, **reply.more)
+        except Unfit as reason:
+            self._counters.refuse(refusal or str(reason))
+            raise
         self._made.update(parts)
         stores = self._plan.stores and refusal is None
         if refusal is not None:
             self._counters.refuse(refusal)
         elif stores:
             self._counters.stored += len(keys)
-        return {
-            key: Computed(parts[key].vector.array, attributes=parts[key].attributes, store=stores) for key in keys
-        }
+        return {key: Computed(parts[key].vector.array, attributes=parts[key].attributes, store=stores) for key in keys}
 
     def _taken(
         self, keys: Sequence[str], found: Mapping[str, Any], max_age: float | None

@@ -14,7 +14,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 Encoding = Literal["float", "base64"]
@@ -39,7 +38,6 @@ class Vector:
     def written(self, encoding: Encoding) -> Any:
         """Return the vector as base64 of float32, or as the list of its numbers."""
         if encoding == "base64":
-            import numpy as np
 
             return binascii.b2a_base64(self.array.astype("<f4", copy=False), newline=False).decode("ascii")
         return self.numbers()

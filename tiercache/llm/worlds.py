@@ -21,7 +21,7 @@ class World(Protocol):
     """What a flow may ask for; the operations are those of `Cache`."""
 
     async def lookup(self, key: str) -> Result: ...
-    async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]: ...
+    async def lookup_many(self, keys: Iterable[str], **options: Any) -> dict[str, Result]: ...
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result: ...
     async def lookup_or_set_many(
         self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
@@ -41,8 +41,8 @@ class Blocking:
     async def lookup(self, key: str) -> Result:
         return self.cache.lookup(key)
 
-    async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]:
-        return self.cache.lookup_many(keys)
+    async def lookup_many(self, keys: Iterable[str], **options: Any) -> dict[str, Result]:
+        return self.cache.lookup_many(keys, **options)
 
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result:
         return self.cache.lookup_or_set(key, lambda: run(factory()), **options)
@@ -82,8 +82,8 @@ class Awaiting:
     async def lookup(self, key: str) -> Result:
         return await self.cache.alookup(key)
 
-    async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]:
-        return await self.cache.alookup_many(keys)
+    async def lookup_many(self, keys: Iterable[str], **options: Any) -> dict[str, Result]:
+        return await self.cache.alookup_many(keys, **options)
 
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result:
         return await self.cache.alookup_or_set(key, factory, **options)

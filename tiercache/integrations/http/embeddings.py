@@ -134,11 +134,8 @@ class _Asked:
     def _headers(self, collecting: Collecting) -> Any:
         if collecting.asked and self.missing.response is not None:
             return headers.shared(self.missing.response.headers)
-        told = collecting.attributes().get("headers")
-        pairs = msgspec.json.decode(told) if isinstance(told, str) else [["content-type", "application/json"]]
-        if len(self._batch.items) == 1:
-            return pairs
-        return [[name, value] for name, value in pairs if not name.startswith(headers.OURS)]  # of which of the calls?
+        told = collecting.agreed("headers").get("headers")
+        return msgspec.json.decode(told) if isinstance(told, str) else [["content-type", "application/json"]]
 
     def _status(self, outcome: str, missed: int) -> Iterable[tuple[str, str]]:
         """Yield the headers that say what the cache did; the key of an item where there is but one."""
