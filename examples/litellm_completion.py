@@ -10,9 +10,9 @@ import os
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it would download its prices
 
 import litellm
-from tiercache.integrations.litellm import install
 
 from tiercache import Cache
+from tiercache.integrations.litellm import install
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France? One sentence."}]
 
