@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from ...llm.cache import LLMCache
 from ...llm.control import CacheControl, current
+from ...llm.items import in_common
 from ...llm.kinds import Kind
 from ...llm.rules import Plan
 from ...llm.worlds import World
@@ -87,8 +88,9 @@ class Exchange:
             scope = self.tenants.of(request)
         except NoScope:
             return Passed("no_scope", call.kind)
+        asked = in_common(call.request) if call.kind == "embedding" else call.request
         try:
-            plan = rules.plan(call.kind, call.request, scope=scope, parts=parts, control=control)
+            plan = rules.plan(call.kind, asked, scope=scope, parts=parts, control=control)
         except Exception:  # noqa: BLE001 - whatever keeps it from having a key, its provider may well take it
             return Passed("no_key", call.kind)
         return Passed("asked", call.kind) if plan.bypasses else plan
