@@ -133,13 +133,15 @@ class ValueFlows:
     ) -> dict[str, Result]:
         """Return a result for each key that has a fresh value, in the order of the keys."""
         fulls = self.fulls(keys)
-        found = await batch.read_many(self.chain, fulls, allow_stale=allow_stale)
-        results: dict[str, Result] = {}
-        for full in fulls:
-            one = found.get(full)
-            result = None if one is None else self._result(one, type)
-            if result is not None:
-                results[full[len(self.prefix) :]] = result
+        known = self._in_memory(fulls, type)
+        missing = [full for full in fulls if full not in known]
+        if missing:
+            for full, one in (await batch.read_many(self.chain, missing, allow_stale=allow_stale)).items():
+                result = self._result(one, type)
+                if result is not None:
+                    known[full] = result
+        start = len(self.prefix)
+        results = {full[start:]: known[full] for full in fulls if full in known}
         hits, misses = len(results), len(fulls) - len(results)
         self.counters.hits += hits  # a call within the addition might let another thread's count get lost
         self.counters.misses += misses
@@ -168,6 +170,31 @@ class ValueFlows:
             chunk = fulls[start : start + _WARM_CHUNK]
             found += len(await batch.read_many(self.chain, chunk, warming=True))
         return found
+
+    def _in_memory(self, fulls: list[str], type: type[Any] | None) -> dict[str, Result]:
+        """Return what memory answers without a flow, as it does for one key."""
+        memory = self.chain.memory
+        if memory is None:
+            return {}
+        tier, now, fresh = self.chain.tiers[0], self.clock(), memory.reader()
+        known: dict[str, Result] = {}
+        for full in fulls:
+            slot = fresh(full)
+            if slot is None:
+                continue
+            try:
+                value = codec.decode(slot.payload, slot.traits.codec, type)
+            except CorruptEntry:
+                continue  # the flow meets it again, and counts it
+            metadata = slot.metadata(full)
+            ends = metadata.expires_at
+            age, ttl = now - metadata.created_at, None if ends is None else max(0.0, ends - now)
+            known[full] = Result(value, True, tier.label, max(0.0, age), ttl, False, metadata)
+        if known:
+            tier.counters.add(hits=len(known))
+            self.chain.epochs.waken()  # as `Cache.get` does now and then
+            memory.sweep()
+        return known
 
     def _result(self, found: read.Found, type: type[Any] | None) -> Result | None:
         metadata = found.entry.metadata

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache import Cache
 from ..errors import ConfigurationError, MissingExtra
-from ..keys import digest
+from ..keys import digest_after
 from ..result import Result
 from ..units import Duration, parse_duration
 
@@ -90,7 +90,8 @@ class EmbeddingCache:
         self.batch_size = batch_size
         self._ttl = None if ttl is None else parse_duration(ttl, "ttl")
         self._params = dict(params or {})
-        digest(self._params)  # refuse what cannot be part of a key now, not at the first batch
+        # Now, to refuse what cannot be part of a key not only at the first batch.
+        self._digests = {kind: digest_after(kind, model, dimensions, self._params) for kind in ("text", "tokens")}
         self._stats = EmbeddingStats()
 
     def embed(self, inputs: Sequence[Input], compute: Compute) -> Vectors:
@@ -176,8 +177,7 @@ class EmbeddingCache:
     def key(self, item: Input) -> str:
         """Return the cache key of one input: `embed:{model}:{digest}`."""
         kind, material = self._material(item)
-        parts = digest(kind, self.model, self.dimensions, self._params, material)
-        return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{parts}"
+        return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{self._digests[kind](material)}"
 
     def stats(self) -> EmbeddingStats:
         """Return what was asked for, found, computed and saved."""
