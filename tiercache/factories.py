@@ -182,6 +182,43 @@ class CacheOfFactories(CacheOfMany):
         job = self._flows.job(factory, **options)
         return await adrive(self._flows.get_or_set_many(self._flows.fulls(keys), job, type, _checked(errors)))
 
+    def lookup_or_set_many(
+        self,
+        keys: Iterable[str],
+        factory: Many,
+        *,
+        type: type[Any] | None = None,
+        max_age: Duration | None = None,
+        errors: Literal["raise", "return"] = "raise",
+        **options: Unpack[ComputeOptions],
+    ) -> dict[str, Any]:
+        """`get_or_set_many`, and where each value came from: a `Result` for each key.
+
+        Args:
+            keys, factory, type, options: as for `get_or_set_many`; each value that the factory makes may be a
+                `Computed`, with tags and attributes of its own.
+            max_age: as for `lookup_or_set`, for each key.
+            errors: as for `get_or_set_many`; with `return` an error stands in place of the `Result`.
+        """
+        job = self._flows.job(factory, **options)
+        fulls, age = self._flows.fulls(keys), age_limit(max_age)
+        return drive(self._flows.lookup_or_set_many(fulls, job, type, age, _checked(errors)))
+
+    async def alookup_or_set_many(
+        self,
+        keys: Iterable[str],
+        factory: Many,
+        *,
+        type: type[Any] | None = None,
+        max_age: Duration | None = None,
+        errors: Literal["raise", "return"] = "raise",
+        **options: Unpack[ComputeOptions],
+    ) -> dict[str, Any]:
+        """`lookup_or_set_many`, awaited."""
+        job = self._flows.job(factory, **options)
+        fulls, age = self._flows.fulls(keys), age_limit(max_age)
+        return await adrive(self._flows.lookup_or_set_many(fulls, job, type, age, _checked(errors)))
+
     @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload

@@ -76,7 +76,7 @@ ANSWERS: dict[Kind, dict[str, Any]] = {
         "metadata": {},
         "usage": {
             "input_tokens": 10,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": 3,
             "output_tokens_details": {"reasoning_tokens": 1},
             "total_tokens": 13,

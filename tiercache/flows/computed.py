@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from .. import codec
-from ..computing.singleflight import Kind
+from ..computing.singleflight import Kind, Outcome
 from ..entry import Entry
 from ..errors import CorruptEntry, UncacheableValue, UnknownFormat
 from ..memory import Slot
@@ -20,6 +20,8 @@ from .read import Found
 from .values import ValueFlows
 
 Errors = Literal["raise", "return"]
+Shown = Callable[[Any, Outcome], Any]
+"""What a caller of many keys gets for a value."""
 _NO_MATCH = "the factory's value is not of the type that was asked for"
 
 
@@ -93,12 +95,29 @@ class ComputedFlows(ValueFlows):
         self, fulls: list[str], job: Job, type: type[Any] | None, errors: Errors
     ) -> dict[str, Any]:
         """Return the values in the order of the keys; those that are missing are computed, in one call."""
+        return await self._many(fulls, job, type, errors, _value_alone)
+
+    async def lookup_or_set_many(
+        self, fulls: list[str], job: Job, type: type[Any] | None, max_age: float | None, errors: Errors
+    ) -> dict[str, Any]:
+        """Return the values and where they came from; computed if missing, or older than `max_age` seconds."""
+        return await self._many(fulls, job, type, errors, self._with_origin, max_age)
+
+    async def _many(
+        self,
+        fulls: list[str],
+        job: Job,
+        type: type[Any] | None,
+        errors: Errors,
+        shown: Shown,
+        max_age: float | None = None,
+    ) -> dict[str, Any]:
         results: dict[str, Any] = {}
-        asking: dict[Kind, list[str]] = {"find": fulls}
+        asking: dict[Kind, list[str]] = {"renew" if max_age == 0 else "find": fulls}
         while asking:
             kind, keys = asking.popitem()
             for full, answer in (await obtain_many(self.chain, keys, job, kind)).items():
-                again = self._note(full, answer, type, results)
+                again = "renew" if self._is_too_old(answer, max_age) else self._note(full, answer, type, results, shown)
                 if again != "find":
                     asking.setdefault(again, []).append(full)
         if errors == "raise":
@@ -111,7 +130,19 @@ class ComputedFlows(ValueFlows):
             for full, value in values.items()
         }
 
-    def _note(self, full: str, answer: Answer, type: type[Any] | None, results: dict[str, Any]) -> Kind:
+    def _is_too_old(self, answer: Answer, max_age: float | None) -> bool:
+        entry = answer.outcome.entry
+        if max_age is None or entry is None or answer.outcome.tier is None:
+            return False
+        return entry.metadata.age(self.clock()) > max_age
+
+    def _with_origin(self, value: Any, outcome: Outcome) -> Result:
+        metadata = None if outcome.entry is None else outcome.entry.metadata
+        if outcome.tier is None or metadata is None:
+            return Result(value, metadata=metadata)
+        return self.result_of(value, outcome.tier.label, metadata)
+
+    def _note(self, full: str, answer: Answer, type: type[Any] | None, results: dict[str, Any], shown: Shown) -> Kind:
         """Note the value or the error of a key; return how it is asked for again, or "find" if it is not."""
         outcome = answer.outcome
         if outcome.entry is None:
@@ -119,7 +150,7 @@ class ComputedFlows(ValueFlows):
             if outcome.error is not None:
                 results[full] = _Failed(outcome.error.with_traceback(outcome.traceback))
             elif not outcome.absent:
-                results[full] = outcome.value
+                results[full] = shown(outcome.value, outcome)
             return "find"
         try:
             value, again = self._decoded(outcome.entry, answer, type)
@@ -127,7 +158,7 @@ class ComputedFlows(ValueFlows):
             results[full] = _Failed(error)
             return "find"
         if again == "find":
-            results[full] = value
+            results[full] = shown(value, outcome)
         return again
 
     def _decoded(self, entry: Entry, answer: Answer, type: type[Any] | None) -> tuple[Any, Kind]:
@@ -178,6 +209,10 @@ class ComputedFlows(ValueFlows):
             options.attributes | checked_attributes(computed.attributes),
             options.storage_class,
         )
+
+
+def _value_alone(value: Any, outcome: Outcome) -> Any:
+    return value
 
 
 class _Failed:

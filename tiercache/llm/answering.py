@@ -15,49 +15,16 @@ from ..errors import NotCached, TypeMismatch, UncacheableValue
 from ..options import Computed
 from ..result import Result
 from .answers import Answers, copied
+from .asked import Asked
 from .calling import arguments, takes_request
-from .control import CacheControl, current
 from .costs import attributes_of
 from .counters import LLMCounters
 from .kinds import Kind
-from .plain import plain_request
 from .rules import Plan, Rules
 from .stateful import outer_state
 from .worlds import World
 
 MISS = Result(None)
-
-
-class Asked:
-    """One request, as its caller asks it.
-
-    Attributes:
-        request: as it was given.
-        plain: the same as plain data; None: no key can be made of it.
-        user, tenant: who asks.
-        control: what holds for it.
-        type: the type that the answer shall have; None: the one that was stored.
-    """
-
-    __slots__ = ("control", "plain", "request", "tenant", "type", "user")
-
-    def __init__(
-        self,
-        request: Any,
-        user: str | None,
-        tenant: str | None,
-        said: Mapping[str, Any],
-        type: type[Any] | None = None,
-    ) -> None:
-        self.request = request
-        self.user = user
-        self.tenant = tenant
-        self.control: CacheControl = current().under(**said)
-        self.type = type
-        try:
-            self.plain: dict[str, Any] | None = plain_request(request)
-        except UncacheableValue:
-            self.plain = None
 
 
 class Answering:

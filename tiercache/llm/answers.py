@@ -34,7 +34,8 @@ class Described:
 
     Attributes:
         plain: its data, as JSON gives it.
-        attributes: what the data do not tell: `type`, and what the SDK knows from headers.
+        attributes: what the data do not tell: `type`, whether it was `validated` (the SDKs do not), and what the SDK
+            knows from headers.
     """
 
     plain: dict[str, Any]
@@ -80,11 +81,14 @@ class Answers:
             for name, attribute in _ORIGIN.items():
                 if name in getattr(answer, "__dict__", {}):
                     attributes[attribute] = getattr(answer, name)
-            again = _built(kind, plain, attributes)
-            same = codec.difference(answer, again) is None and answer == again
-        except Exception:  # noqa: BLE001 - the type's own code may raise anything; counted as `uncacheable`
-            return None
-        return Described(plain, attributes) if same else None
+            if _is_same(answer, _built(kind, plain, attributes)):
+                return Described(plain, attributes)
+            attributes["validated"] = True
+            if _is_same(answer, _built(kind, plain, attributes)):
+                return Described(plain, attributes)
+        except Exception:  # noqa: BLE001, S110 - the type's own code may raise anything; counted as `uncacheable`
+            pass
+        return None
 
     def build(self, plain: Any, attributes: Mapping[str, AttributeValue], type: type[Any] | None = None) -> Any:
         """Return an answer as it was stored, or as the type that is asked for (`dict`: its plain data).
@@ -172,8 +176,24 @@ def _built(kind: Any, plain: dict[str, Any], attributes: Mapping[str, AttributeV
         return msgspec.convert(plain, kind)
     if not kind.__module__.startswith(ROOTS):
         return kind.model_validate(plain)
-    answer = kind.construct(**plain)  # as the SDKs do: what they do not know, or do not expect, is kept
+    # `construct` is what the SDKs themselves do: what they do not know, or do not expect, is kept.
+    answer = kind.model_validate(plain) if attributes.get("validated") else kind.construct(**plain)
     for name, attribute in _ORIGIN.items():
         if attribute in attributes:
             setattr(answer, name, attributes[attribute])
     return answer
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """Whether two answers agree in everything, the fields that were set included."""
+    return codec.difference(before, after) is None and before == after and _set_fields(before) == _set_fields(after)
+
+
+def _set_fields(value: Any) -> Any:
+    """Return which fields were set, at every level; pydantic's own comparison does not look."""
+    if is_pydantic(type(value)):
+        inner = [*vars(value).values(), *(value.model_extra or {}).values()]
+        return value.model_fields_set, [_set_fields(each) for each in inner]
+    if isinstance(value, dict | list):
+        return [_set_fields(each) for each in (value.values() if isinstance(value, dict) else value)]
+    return None

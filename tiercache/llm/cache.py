@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 from ..memory import MemoryBackend
 from ..units import Duration, Size
 from .answering import Answering
+from .answering_items import AnsweringItems
 from .answers import Answers
 from .counters import LLMCounters, LLMStats
 from .faces import Faces
@@ -90,7 +91,8 @@ class LLMCache(Faces):
         self.counters = LLMCounters()
         answers, worlds = Answers(types), (Blocking(cache), Awaiting(cache))
         self.of_kind: Mapping[Kind, OneKind] = {
-            kind: OneKind(Answering(kind, cache, self.rules, self.counters, answers), *worlds) for kind in KINDS
+            kind: OneKind(flows(kind, cache, self.rules, self.counters, answers), *worlds)
+            for kind, flows in {**dict.fromkeys(KINDS, Answering), "embedding": AnsweringItems}.items()
         }
 
     @classmethod

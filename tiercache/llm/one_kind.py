@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from ..result import Result
-from .answering import Answering, Asked
+from .answering import Answering
+from .asked import Asked
 from .control import Said
 from .worlds import Awaiting, Blocking, run
 

@@ -67,8 +67,8 @@ class Rules:
             it if nobody did yet. A call may ask for another number.
         ignored: paths of request fields that do not count, in addition to those known not to change the answer.
         user_specific: whether each user has answers of their own.
-        cache_stateful: whether `LLMCache` keeps answers that depend on more than the request (a conversation at the
-            provider, a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
+        cache_stateful: whether answers are kept that depend on more than the request (a conversation at the provider,
+            a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
 
     Raises:
         ConfigurationError: an attribute has no such value.

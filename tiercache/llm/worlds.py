@@ -21,8 +21,11 @@ class World(Protocol):
     """What a flow may ask for; the operations are those of `Cache`."""
 
     async def lookup(self, key: str) -> Result: ...
-    async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]: ...
+    async def lookup_many(self, keys: Iterable[str], **options: Any) -> dict[str, Result]: ...
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result: ...
+    async def lookup_or_set_many(
+        self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
+    ) -> dict[str, Any]: ...
     async def set(self, key: str, value: Any, **options: Any) -> None: ...
     async def set_many(self, items: Mapping[str, Any], **options: Any) -> None: ...
     async def delete(self, key: str) -> bool: ...
@@ -38,11 +41,16 @@ class Blocking:
     async def lookup(self, key: str) -> Result:
         return self.cache.lookup(key)
 
-    async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]:
-        return self.cache.lookup_many(keys)
+    async def lookup_many(self, keys: Iterable[str], **options: Any) -> dict[str, Result]:
+        return self.cache.lookup_many(keys, **options)
 
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result:
         return self.cache.lookup_or_set(key, lambda: run(factory()), **options)
+
+    async def lookup_or_set_many(
+        self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
+    ) -> dict[str, Any]:
+        return self.cache.lookup_or_set_many(keys, lambda missing: run(factory(missing)), **options)
 
     async def set(self, key: str, value: Any, **options: Any) -> None:
         self.cache.set(key, value, **options)
@@ -74,11 +82,16 @@ class Awaiting:
     async def lookup(self, key: str) -> Result:
         return await self.cache.alookup(key)
 
-    async def lookup_many(self, keys: Iterable[str]) -> dict[str, Result]:
-        return await self.cache.alookup_many(keys)
+    async def lookup_many(self, keys: Iterable[str], **options: Any) -> dict[str, Result]:
+        return await self.cache.alookup_many(keys, **options)
 
     async def lookup_or_set(self, key: str, factory: Callable[[], Flow[Any]], **options: Any) -> Result:
         return await self.cache.alookup_or_set(key, factory, **options)
+
+    async def lookup_or_set_many(
+        self, keys: Iterable[str], factory: Callable[[list[str]], Flow[Any]], **options: Any
+    ) -> dict[str, Any]:
+        return await self.cache.alookup_or_set_many(keys, factory, **options)
 
     async def set(self, key: str, value: Any, **options: Any) -> None:
         await self.cache.aset(key, value, **options)

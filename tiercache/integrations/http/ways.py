@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import plain, streams
+from . import embeddings, plain, streams
 from .endpoints import Call
 
 Way = Callable[..., Any]
@@ -16,5 +16,5 @@ def way_of(call: Call) -> Way | None:
     if call.stream:
         return streams.answer
     if call.kind == "embedding":
-        return plain.answer
+        return embeddings.answer
     return plain.answer
