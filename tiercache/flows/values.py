@@ -9,7 +9,7 @@ from .. import codec
 from ..chain import TierChain
 from ..entry import AttributeValue, Clock, Entry, Metadata
 from ..errors import CorruptEntry
-from ..keys import check_key
+from ..keys import MAX_KEY_BYTES, check_key
 from ..options import OWN, Defaults, Options, given, shortened
 from ..result import Result
 from ..stats import CacheCounters
@@ -19,6 +19,8 @@ from . import batch, read, write
 CACHE_TTL = OWN
 """Stands for "the cache's own ttl" where None would mean "never expires"."""
 _WARM_CHUNK = 1000
+_SURELY_SHORT = MAX_KEY_BYTES // 4
+"""Characters that in UTF-8 take no more than a key may have."""
 
 
 class ValueFlows:
@@ -33,7 +35,8 @@ class ValueFlows:
 
     def full(self, key: str) -> str:
         """Return the stored key of a valid key; with its namespace, too, it may have 64 KiB."""
-        return check_key(self.prefix + check_key(key))
+        full = self.prefix + check_key(key)
+        return full if len(full) < _SURELY_SHORT else check_key(full)
 
     def fulls(self, keys: Iterable[str]) -> list[str]:
         """Return the stored keys of valid keys, each once, in their order."""

@@ -233,16 +233,16 @@ class _Work:
 
     def add_known(self, results: Mapping[str, Result]) -> None:
         """Take cached vectors; what is no vector of the declared dimension counts as missing."""
+        array, float32, declared = self._numpy.ndarray, self._numpy.dtype("float32"), self._declared
         for key, result in results.items():
             vector = result.value
-            if (
-                not isinstance(vector, self._numpy.ndarray)
-                or vector.dtype != self._numpy.float32
-                or vector.ndim != 1
-                or (self._declared is not None and len(vector) != self._declared)
-            ):
+            if not isinstance(vector, array) or vector.dtype != float32 or vector.ndim != 1:
                 continue
-            self._check_dimension(len(vector), "a cached vector has")
+            dim = len(vector)
+            if declared is not None and dim != declared:
+                continue
+            if dim != self._dim:
+                self._check_dimension(dim, "a cached vector has")
             self.vectors[key] = vector
             seconds = result.metadata.attributes.get("seconds") if result.metadata is not None else None
             if isinstance(seconds, float):
