@@ -2,7 +2,7 @@
 
     ANTHROPIC_API_KEY=… python examples/anthropic_messages.py  # run it twice: the second run asks nobody
 
-Needs: pip install 'tiercache' anthropic
+Needs: pip install 'tiercache[llm]' anthropic
 """
 
 import asyncio

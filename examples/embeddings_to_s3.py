@@ -3,7 +3,7 @@
     OPENAI_API_KEY=… BUCKET=my-bucket python examples/embeddings_to_s3.py
     OPENAI_API_KEY=… python examples/embeddings_to_s3.py       # without a bucket: moto's S3, in this process
 
-Needs: pip install 'tiercache[s3,embeddings]' openai           # and 'moto[s3]' without a bucket
+Needs: pip install 'tiercache[s3,llm]' openai                  # and 'moto[s3]' without a bucket
 """
 
 import os

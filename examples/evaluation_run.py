@@ -4,7 +4,7 @@
 
 Run it again after changing one question: it pays for that one alone. `--fresh` starts from nothing.
 
-Needs: pip install 'tiercache' openai genai-prices rich
+Needs: pip install 'tiercache[llm]' openai rich
 """
 
 import sys

@@ -3,7 +3,7 @@
     OPENAI_API_KEY=… PORT=8000 python examples/fastapi_app.py
     curl -N 'localhost:8000/ask?question=Why' 'localhost:8000/stream?question=Why' localhost:8000/savings
 
-Needs: pip install 'tiercache' openai fastapi uvicorn
+Needs: pip install 'tiercache[llm]' openai fastapi uvicorn
 """
 
 import os

@@ -2,7 +2,7 @@
 
     OPENAI_API_KEY=… python examples/langchain_rag.py          # run it twice: the second run asks nobody
 
-Needs: pip install 'tiercache[embeddings]' langchain-openai
+Needs: pip install 'tiercache[langchain]' langchain-openai
 """
 
 from langchain_core.output_parsers import StrOutputParser

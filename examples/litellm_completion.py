@@ -2,7 +2,7 @@
 
     OPENAI_API_KEY=… python examples/litellm_completion.py     # run it twice: the second run asks nobody
 
-Needs: pip install 'tiercache' litellm fastapi soundfile orjson       # LiteLLM asks for the last three at a hit
+Needs: pip install 'tiercache[llm]' litellm fastapi soundfile orjson   # LiteLLM wants the last three at a hit
 """
 
 import os
@@ -10,9 +10,9 @@ import os
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it would download its prices
 
 import litellm
-from tiercache.integrations.litellm import install
 
 from tiercache import Cache
+from tiercache.integrations.litellm import install
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France? One sentence."}]
 

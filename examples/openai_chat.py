@@ -2,7 +2,7 @@
 
     OPENAI_API_KEY=… python examples/openai_chat.py            # run it twice: the second run asks nobody
 
-Needs: pip install 'tiercache' openai
+Needs: pip install 'tiercache[llm]' openai
 """
 
 from openai import OpenAI

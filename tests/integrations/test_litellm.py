@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.errors import ConfigurationError
+from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.testing import FakeClock, FaultyBackend, Rule
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it is fetched when LiteLLM is imported
@@ -22,7 +23,7 @@ pytest.importorskip("soundfile")  # without it LiteLLM cannot serve a hit
 
 from tiercache.integrations.litellm import LiteLLMStore, install, uninstall  # noqa: E402
 
-# What LiteLLM imports at its first hit makes pydantic say so.
+# Whatever LiteLLM imports when it first needs it makes pydantic say so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning")
 MODEL = "openai/gpt-4o-mini"
 EMBEDDER = "openai/text-embedding-3-small"
@@ -71,6 +72,14 @@ def aask(provider: FakeProvider) -> Callable[..., Any]:
         return await stored(answer)
 
     return aask
+
+
+def said(answer: Any) -> str:
+    """The text of an answer of whichever kind."""
+    if hasattr(answer, "output"):
+        return str(answer.output[0].content[0].text)
+    choice = answer.choices[0]
+    return str(choice.message.content if hasattr(choice, "message") else choice.text)
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -147,8 +156,8 @@ async def test_an_async_stream_is_asked_once_and_replayed(provider: FakeProvider
         "api_key": "sk-one",
     }
     for _ in range(2):
-        said = await astreamed(await litellm.acompletion(stream=True, **call))
-        assert said == provider.text(provider.requests[0])
+        streamed = await astreamed(await litellm.acompletion(stream=True, **call))
+        assert streamed == provider.text(provider.requests[0])
         await until(lambda: store.stats().stored == 1)
     assert provider.calls() == 1
 
@@ -213,6 +222,58 @@ def test_a_long_conversation_is_cached_too(ask: Any, provider: FakeProvider) -> 
 def test_the_order_of_the_arguments_does_not_matter(ask: Any, provider: FakeProvider) -> None:
     ask(temperature=0, seed=1)
     ask(seed=1, temperature=0)
+    assert provider.calls() == 1
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("kind", ["completion", "response", "message"])
+def test_other_kinds_of_calls_are_asked_once(provider: FakeProvider, kind: str) -> None:
+    messages = [{"role": "user", "content": "hello"}]
+
+    def call() -> Any:
+        openai = {"api_base": provider.openai, "api_key": "sk-one"}
+        if kind == "completion":
+            return litellm.text_completion(model="text-completion-openai/davinci", prompt="hello", **openai)
+        if kind == "response":
+            return litellm.responses(model=MODEL, input="hello", **openai)
+        return litellm.completion(model="anthropic/claude", messages=messages, api_base=provider.url, api_key="sk-one")
+
+    first, second = call(), call()
+    assert provider.calls() == 1
+    assert (second.id, second.usage) == (first.id, first.usage)
+    assert said(second) == said(first) == provider.text(provider.requests[0])
+
+
+@pytest.mark.usefixtures("store")
+def test_an_error_is_raised_and_not_stored(ask: Any, provider: FakeProvider) -> None:
+    provider.next(status=400)
+    with pytest.raises(litellm.BadRequestError):
+        ask()
+    assert number(ask()) == number(ask()) == 2
+
+
+@pytest.mark.usefixtures("store")
+def test_a_stream_that_was_cut_is_not_stored(ask: Any, provider: FakeProvider) -> None:
+    provider.next(cut=3)
+    with pytest.raises(litellm.exceptions.MidStreamFallbackError):
+        streamed(ask(stream=True, num_retries=0, max_retries=0))
+    asked = provider.calls()
+    assert streamed(ask(stream=True)) == streamed(ask(stream=True)) == provider.text(provider.requests[-1])
+    assert provider.calls() == asked + 1
+
+
+@pytest.mark.usefixtures("store")
+def test_deployments_of_a_router_share_their_answers(provider: FakeProvider) -> None:
+    deployments = [
+        {
+            "model_name": "chat",
+            "litellm_params": {"model": MODEL, "api_base": provider.openai, "api_key": key},
+        }
+        for key in ("sk-one", "sk-two")
+    ]
+    router = litellm.Router(model_list=deployments, cache_responses=True)
+    for _ in range(6):
+        router.completion(model="chat", messages=[{"role": "user", "content": "hello"}])
     assert provider.calls() == 1
 
 
@@ -292,8 +353,6 @@ def test_the_caller_may_change_an_answer_without_changing_the_next(ask: Any, pro
 
 @pytest.mark.usefixtures("store")
 def test_a_truncated_answer_is_not_stored(ask: Any, provider: FakeProvider, store: LiteLLMStore) -> None:
-    if store.policy.refusal("chat", {"choices": [{"finish_reason": "length", "message": {"content": "x"}}]}) is None:
-        pytest.skip("the policy does not judge that yet")
     provider.always(finish="length")
     ask()
     ask()
@@ -432,3 +491,14 @@ def test_uninstall_leaves_a_cache_of_others_alone() -> None:
 def test_something_else_than_a_cache_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"takes a tiercache\.Cache"):
         install("redis://localhost")  # type: ignore[arg-type]
+
+
+def test_what_litellm_needs_at_its_first_hit_is_asked_for_at_once(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith(("litellm.llms.anthropic", "litellm.proxy"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(MissingExtra, match=r"soundfile.*install tiercache\[litellm\]"):
+        install(cache)
+    assert litellm.cache is None

@@ -252,7 +252,7 @@ def test_a_later_process_embeds_nothing(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert int(runs[0][0]) > 3
-    assert runs[1] == ["0", "2"], "one hit a transformation"
+    assert runs[1] == ["0", "2"], "a hit for each of the transformations"
 
 
 # Never in the way.
@@ -270,6 +270,13 @@ async def test_a_tier_that_fails_is_as_none(strict: bool) -> None:
         assert not await store.adelete("k")
     assert embedding.asked == ["one", "one"]
     assert bool(store.errors) == strict
+
+
+def test_a_vector_of_numpys_numbers_comes_back_as_floats(store: LlamaIndexStore) -> None:
+    numpy = pytest.importorskip("numpy")
+    vector = numpy.array([0.1, -2.5], dtype=numpy.float32)
+    store.put("k", {"v": list(vector)})
+    assert store.get("k") == {"v": [float(number) for number in vector]}
 
 
 def test_what_no_codec_takes_is_not_stored(store: LlamaIndexStore) -> None:

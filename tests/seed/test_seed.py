@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tiercache import Cache, EvictionPolicy, MemoryBackend
+from tiercache.llm import CacheKeyBuilder, LLMCache, chat_key
 
 
 @pytest.fixture
@@ -27,6 +28,12 @@ def test_a_memory_of_100_entries_holds_50_with_their_values(cache):
     assert [cache.get(f"key{number}") for number in range(50)] == [f"value{number}" for number in range(50)]
 
 
+def test_a_chat_request_has_the_same_key_twice_and_it_tells_the_model():
+    request = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0.7}
+    assert chat_key(request) == chat_key(dict(reversed(request.items())))
+    assert chat_key(request).startswith("chat:gpt-4:")
+
+
 def test_a_miss_a_write_and_a_hit_are_one_hit_and_one_miss_of_memory(cache):
     assert cache.get("key") is None
     cache.set("key", "value")
@@ -35,6 +42,10 @@ def test_a_miss_a_write_and_a_hit_are_one_hit_and_one_miss_of_memory(cache):
     assert (stats.tiers["memory"].hits, stats.tiers["memory"].misses) == (1, 1)
     assert stats.hit_rate > 0
     assert stats.tiers["memory"].hit_rate > 0
+
+
+def test_a_key_that_is_built_starts_with_its_prefix():
+    assert CacheKeyBuilder("test").with_part("part").add_num(3).build().startswith("test:")
 
 
 def test_the_policies_print_as_their_short_names():
@@ -56,3 +67,13 @@ def test_size_ttl_and_policy_are_configured_and_take_effect(clock):
     assert cache.lookup("used").ttl == 1800
     clock.advance(1800)
     assert cache.get("used") is None
+
+
+def test_an_llm_cache_of_memory_misses_stores_a_chat_answer_and_then_has_it():
+    request = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}]}
+    message = {"role": "assistant", "content": "Hi"}
+    answer = {"id": "response-1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    with LLMCache.memory_only() as llm:
+        assert llm.get_chat(request) is None
+        llm.set_chat(request, answer)
+        assert llm.get_chat(request)["id"] == "response-1"

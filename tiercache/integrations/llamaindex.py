@@ -7,11 +7,13 @@ IngestionPipeline(transformations=[…], cache=IngestionCache(cache=LlamaIndexSt
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..cache import Cache
+from ..codec import encode
 from ..errors import MissingExtra, TiercacheError, UncacheableValue
 from ..options import OWN, given
 from ..units import Duration
@@ -94,14 +96,16 @@ class LlamaIndexStore(BaseKVStore):
         try:
             return self._value(key, self.cache.get(self._names.name(collection, key)))
         except TiercacheError as error:
-            return self._missed(error)
+            self._missed(error)
+            return None
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
         """`get`, awaited."""
         try:
             return self._value(key, await self.cache.aget(self._names.name(collection, key)))
         except TiercacheError as error:
-            return self._missed(error)
+            self._missed(error)
+            return None
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
         """Return all values of a collection by key: a listing of the stores, and their values in batches."""
@@ -147,7 +151,7 @@ class LlamaIndexStore(BaseKVStore):
         return f"<LlamaIndexStore {self.namespace!r}>"
 
     def _items(self, pairs: Iterable[tuple[str, dict[str, Any]]], collection: str) -> dict[str, Any]:
-        return {self._names.name(collection, key): record(key, value) for key, value in pairs}
+        return {self._names.name(collection, key): record(key, _storable(value)) for key, value in pairs}
 
     def _value(self, key: str, found: Any) -> dict[str, Any] | None:
         if is_record(found, key) and isinstance(found["value"], dict):
@@ -168,6 +172,21 @@ class LlamaIndexStore(BaseKVStore):
 
     def _failed(self, error: TiercacheError) -> None:
         self.errors[type(error).__name__] += 1
+
+
+def _storable(value: Any) -> Any:
+    """Return the value; one that holds what no codec takes as JSON would have it, which is all that LlamaIndex asks.
+
+    Nodes hold enumerations, and some models' vectors are lists of numpy's numbers.
+    """
+    try:
+        encode(value)
+    except UncacheableValue:
+        try:
+            return json.loads(json.dumps(value, default=lambda number: number.item()))
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            return value  # refused when it is stored, and counted there
+    return value
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

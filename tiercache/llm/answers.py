@@ -19,6 +19,7 @@ import msgspec
 from .. import codec
 from ..entry import AttributeValue
 from ..errors import ConfigurationError, TypeMismatch, UncacheableValue
+from .plain import is_pydantic
 
 ROOTS = ("openai.types.", "anthropic.types.")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
@@ -130,11 +131,6 @@ class Answers:
         if len(self._found) < _MOST_NAMES:
             self._found[name] = found
         return found
-
-
-def is_pydantic(kind: Any) -> bool:
-    """Whether a class is a model of pydantic 2, found by its form: pydantic need not be installed."""
-    return isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
 
 
 def name_of(kind: type[Any]) -> str:

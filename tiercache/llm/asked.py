@@ -7,10 +7,7 @@ from typing import Any
 
 from ..errors import UncacheableValue
 from .control import CacheControl, current
-from .requests import plain
-
-_NO_FIELDS = ("timeout",)
-"""What methods of the SDKs take beside the fields of a request, and what changes no answer."""
+from .plain import plain_request
 
 
 class Asked:
@@ -40,20 +37,6 @@ class Asked:
         self.control: CacheControl = current().under(**said)
         self.type = type
         try:
-            self.plain: dict[str, Any] | None = fields_of(request)
+            self.plain: dict[str, Any] | None = plain_request(request)
         except UncacheableValue:
             self.plain = None
-
-
-def fields_of(request: Any) -> dict[str, Any]:
-    """Return what a request says, as plain data.
-
-    Raises:
-        UncacheableValue: no key can be made of something in it; or it is neither a mapping nor an object of an SDK.
-    """
-    if isinstance(request, Mapping):
-        request = {name: value for name, value in request.items() if name not in _NO_FIELDS}
-    fields = plain(request)
-    if not isinstance(fields, dict):
-        raise UncacheableValue(f"a request must be a dict of its fields, not a {type(request).__name__}")
-    return fields

@@ -11,6 +11,7 @@ from ..errors import ConfigurationError
 from ..options import OWN, seconds
 from ..units import Duration
 from .control import NO_CONTROL, CacheControl
+from .fields import check_paths
 from .keys import request_key
 from .kinds import KINDS, Kind
 from .policy import MAX_BYTES, Policy, StorePolicy, guarded
@@ -66,8 +67,8 @@ class Rules:
             it if nobody did yet. A call may ask for another number.
         ignored: paths of request fields that do not count, in addition to those known not to change the answer.
         user_specific: whether each user has answers of their own.
-        cache_stateful: whether `LLMCache` keeps answers that depend on more than the request (a conversation at the
-            provider, a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
+        cache_stateful: whether answers are kept that depend on more than the request (a conversation at the provider,
+            a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
 
     Raises:
         ConfigurationError: an attribute has no such value.
@@ -83,8 +84,6 @@ class Rules:
     cache_stateful: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.ignored, str):
-            raise ConfigurationError("ignored must be a list of paths, not one str")
         if unknown := self.ttl.keys() - set(KINDS):
             raise ConfigurationError(f"there is no kind {sorted(map(str, unknown))[0]!r}; there are {', '.join(KINDS)}")
         checked = {
@@ -92,7 +91,7 @@ class Rules:
             "model_ttl": {model: _life(ttl, "each ttl in model_ttl") for model, ttl in self.model_ttl.items()},
             "policy": guarded(self.policy),
             "samples": checked_samples(self.samples),
-            "ignored": tuple(self.ignored),
+            "ignored": check_paths(self.ignored),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)

@@ -9,7 +9,7 @@ import httpx
 import httpx2
 import pytest
 
-from tests.integrations.http.asking import Asker, AwaitingAsker, BlockingAsker
+from tests.integrations.http.askers import Asker, AwaitingAsker, BlockingAsker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 

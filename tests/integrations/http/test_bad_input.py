@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.integrations.http.asking import CHAT, MESSAGES, Asker
+from tests.integrations.http.askers import CHAT, MESSAGES, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import client, endpoints, transport
@@ -155,7 +155,7 @@ def test_a_body_of_50_mb_is_neither_parsed_nor_stored(
     llm = LLMCache(cache)
     asker = askers(cache=llm)
     body = json.dumps(CHAT | {"messages": [{"role": "user", "content": "x" * 50_000_000}]}).encode()
-    monkeypatch.setattr(endpoints, "json", None)
+    monkeypatch.setattr(endpoints, "parsed", None)
     reply = asker.post(CHAT_PATH, content=body, headers={"content-type": "application/json"})
     assert reply.status_code == 200
     assert llm.stats().chat.bypassed_for == {"too_large": 1}
@@ -216,6 +216,12 @@ def test_what_depends_on_more_than_it_says_passes_by(
         assert transport(llm, inner).handle_request(request).headers["x-tiercache"] == "BYPASS"
     assert llm.stats().combined.bypassed_for == {reason: 2}
     assert inner.seen == [request, request]
+
+
+def test_rules_may_say_that_such_requests_are_kept(askers: Askers, cache: Cache) -> None:
+    asker = askers(cache=LLMCache(cache, rules=Rules(cache_stateful=True)))
+    body = {"model": "m", "messages": MESSAGES, "tools": [{"type": "web_search"}]}
+    assert [asker.post(CHAT_PATH, json=body).headers["x-tiercache"] for _ in range(2)] == ["MISS", "HIT"]
 
 
 @pytest.mark.parametrize(

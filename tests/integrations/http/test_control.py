@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import FakeClock
-from tests.integrations.http.asking import MESSAGES, Asker
+from tests.integrations.http.askers import MESSAGES, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import client
@@ -167,6 +167,27 @@ def test_a_header_goes_before_the_context_manager(cache: Cache, provider: FakePr
         clock.advance(30)
         sdk.chat.completions.create(model="m", messages=MESSAGES, extra_headers={"Cache-Control": "max-age=60"})
         assert provider.calls() == 1
+
+
+def test_answers_live_as_long_as_the_cache_was_told(askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), ttl="30d", clock=clock) as cache:
+        asker = askers(cache=cache)
+        asker.ask()
+        clock.advance(29 * 86400)
+        assert said(asker) == "HIT"
+        clock.advance(2 * 86400)
+        assert said(asker) == "MISS"
+
+
+def test_answers_live_as_long_as_an_llm_cache_was_told(askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), ttl="30d", clock=clock) as cache:
+        asker = askers(cache=LLMCache(cache, chat_ttl="1h", model_ttl={"short*": "1m"}))
+        for model in ("m", "short-1"):
+            asker.ask(model=model)
+        clock.advance(120)
+        assert [asker.ask(model=model).headers["x-tiercache"] for model in ("m", "short-1")] == ["HIT", "MISS"]
 
 
 def test_the_rules_of_an_llm_cache_hold(provider: FakeProvider, askers: Askers, cache: Cache) -> None:

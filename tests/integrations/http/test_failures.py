@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.conftest import FakeClock
-from tests.integrations.http.asking import CHAT, Asker, AwaitingAsker
+from tests.integrations.http.askers import CHAT, Asker, AwaitingAsker
 from tests.provider import FakeProvider, Gate
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, TierChain

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.conftest import FakeClock
-from tests.integrations.http.asking import Asker
+from tests.integrations.http.askers import Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend, TierChain
 

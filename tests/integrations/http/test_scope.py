@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.integrations.http.asking import MESSAGES, Asker
+from tests.integrations.http.askers import MESSAGES, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, DiskBackend, KeyRing, MemoryBackend, TierChain
 from tiercache.errors import ConfigurationError

@@ -9,7 +9,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
-from tests.integrations.http.asking import CHAT, MESSAGES
+from tests.integrations.http.askers import CHAT, MESSAGES
 from tests.provider import FakeProvider
 from tiercache import Cache
 from tiercache.integrations.http import async_client, client

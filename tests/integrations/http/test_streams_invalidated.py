@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,39 +12,36 @@ import pytest
 from tests.integrations.http.streaming import aopened, aread, opened, read
 from tests.provider import FakeProvider
 from tests.support import RemoteBackend
-from tiercache import Cache, MemoryBackend
+from tiercache import Cache, MemoryBackend, TierChain
 from tiercache.llm.cache import LLMCache
 
 Change = Callable[[Cache, str], object]
 
 
-def of_tag(cache: Cache, key: str) -> object:
-    return cache.invalidate_tags(["mine"])
+def of_tag(cache: Cache, key: str) -> None:
+    cache.invalidate_tags(["mine"])
 
 
-def of_key(cache: Cache, key: str) -> object:
-    return cache.delete(key)
+def of_key(cache: Cache, key: str) -> None:
+    cache.delete(key)
 
 
-def of_all(cache: Cache, key: str) -> object:
-    return cache.clear()
+def of_all(cache: Cache, key: str) -> None:
+    cache.clear()
 
 
-def by_another(cache: Cache, key: str) -> object:
-    return cache.set(key, "something else")
+def by_another(cache: Cache, key: str) -> None:
+    cache.set(key, "something else")
 
 
-CHANGES = [of_tag, of_key, of_all, by_another]
-changes = pytest.mark.parametrize("change", CHANGES)
+changes = pytest.mark.parametrize("change", [of_tag, of_key, of_all, by_another])
 
 
 @pytest.fixture(params=["memory", "two tiers"])
 def cache(request: pytest.FixtureRequest) -> LLMCache:
     if request.param == "memory":
         return LLMCache(Cache(MemoryBackend()))
-    from tiercache import TierChain
-
-    return LLMCache(Cache(TierChain(MemoryBackend(), RemoteBackend(clock=__import__("time").time))))
+    return LLMCache(Cache(TierChain(MemoryBackend(), RemoteBackend(clock=time.time))))
 
 
 def key_of(response: Any) -> str:

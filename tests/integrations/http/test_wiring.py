@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +13,9 @@ import httpx2
 import openai
 import pytest
 
-from tests.integrations.http.asking import CHAT
+from tests.integrations.http.askers import CHAT
 from tests.provider import FakeProvider
-from tiercache import Cache
+from tiercache import Cache, MemoryBackend
 from tiercache.errors import ConfigurationError, MissingExtra
 from tiercache.integrations.http import async_client, async_transport, client, modules, transport, wiring
 
@@ -148,5 +150,22 @@ def test_something_else_than_a_cache_is_refused(cache: Cache) -> None:
 
 def test_no_module_is_imported_before_it_is_needed() -> None:
     script = "import sys, tiercache.integrations.http; print({'httpx', 'httpx2', 'openai'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    said = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("ttl", ["30d", None])
+def test_answers_live_as_long_as_the_cache_was_told(provider: FakeProvider, ttl: Any, stream: bool) -> None:
+    with (
+        Cache(MemoryBackend(), ttl=ttl) as cache,
+        openai.OpenAI(base_url=provider.openai, api_key="sk-a", http_client=client(cache)) as llm,
+    ):
+        answer = llm.chat.completions.create(**CHAT, stream=stream)
+        if stream:
+            list(answer)
+        (key,) = cache.keys()
+        left = cache.lookup(key).ttl
+
+    assert left is None if ttl is None else left > 29 * 86400

@@ -16,6 +16,7 @@ from typing import Any
 from ...cache import Cache
 from ...errors import ConfigurationError
 from ...llm.cache import LLMCache
+from ...llm.rules import Rules
 from .exchange import Exchange
 from .modules import made_for, module_of
 from .scope import Scope
@@ -31,8 +32,8 @@ def client(cache: Cache | LLMCache, *, http: Any = None, scope: Scope = "auth", 
     redirects followed, proxies from the environment. Closing it does not close the cache.
 
     Args:
-        cache: where answers are kept. An `LLMCache` brings its rules (lives, policy, samples) and counts; of a `Cache`
-            one with the defaults is made.
+        cache: where answers are kept. An `LLMCache` brings its rules (lives, policy, samples) and counts; in a `Cache`
+            answers live as long as it was told, and the other rules are the defaults.
         http: the module, `httpx` or `httpx2`; None: httpx if it is installed, else httpx2. `Anthropic` (2 and later)
             takes clients of httpx2 alone, `OpenAI` (3 and later) both.
         scope: who may see whose answers. `"auth"`: requests with the same credentials share answers, others do not.
@@ -87,4 +88,5 @@ def async_transport(cache: Cache | LLMCache, inner: Any = None, *, http: Any = N
 def _exchange(cache: Cache | LLMCache, module: Any, scope: Scope) -> Exchange:
     if not isinstance(cache, Cache | LLMCache):
         raise ConfigurationError(f"cache must be a Cache or an LLMCache, not of type {type(cache).__name__}")
-    return Exchange(cache if isinstance(cache, LLMCache) else LLMCache(cache), module, scope)
+    # Rules without lives of their own: what the `Cache` was told holds.
+    return Exchange(cache if isinstance(cache, LLMCache) else LLMCache(cache, rules=Rules()), module, scope)

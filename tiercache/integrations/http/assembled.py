@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from ...llm.kinds import Kind
 
 Object = dict[str, Any]
-Assembler = Callable[[Sequence[Object]], Object | None]
+Assembler = Callable[[Sequence[Any]], Object | None]
 _NAMES = ("id", "type", "role", "name", "index", "object", "status")
 """Texts that a later piece repeats; all others go on where the piece before ended."""
 
@@ -42,39 +44,58 @@ def _at(items: list[Object], index: Any) -> Object:
     return items[-1]
 
 
-def chat(chunks: Sequence[Object]) -> Object | None:
+class Piece(msgspec.Struct, gc=False):
+    """What a chunk adds to one choice."""
+
+    index: int = 0
+    delta: dict[str, Any] | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    error: Any = None
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """A chunk of a chat, or of a (legacy) completion: of its fields those that are looked at."""
+
+    choices: list[Piece] | None = None
+    usage: dict[str, Any] | None = None
+    error: Any = None
+    model: Any = None
+    type: Any = None
+    object: Any = None
+
+
+def chat(chunks: Sequence[Chunk]) -> Object | None:
     """Assemble a chat completion."""
-    choices: dict[Any, Object] = {}
-    texts: dict[Any, list[str]] = {}
+    choices: dict[int, Object] = {}
+    texts: dict[int, list[str]] = {}
     for piece in _pieces(chunks):
-        index = piece.get("index", 0)
-        choice = choices.get(index)
-        if choice is None:
-            choice = choices[index] = {"index": index, "message": {}, "finish_reason": None}
+        index, delta = piece.index, piece.delta
+        if index not in choices:
+            choices[index] = {"index": index, "message": {}, "finish_reason": None}
             texts[index] = []
-        delta = piece.get("delta")
-        if isinstance(delta, dict):
+        if delta:
             text = delta.pop("content", None)
             if isinstance(text, str):
                 texts[index].append(text)
             elif text is not None:
-                choice["message"]["content"] = text
+                choices[index]["message"]["content"] = text
             if delta:
-                grow(choice["message"], delta)
-        _take_end(choice, piece)
+                grow(choices[index]["message"], delta)
+        if piece.finish_reason is not None or piece.error is not None:
+            _take_end(choices[index], piece)
     for index, parts in texts.items():
         choices[index]["message"].setdefault("content", "".join(parts))
     return _around(chunks, choices.values())
 
 
-def completion(chunks: Sequence[Object]) -> Object | None:
+def completion(chunks: Sequence[Chunk]) -> Object | None:
     """Assemble a (legacy) completion."""
-    choices: dict[Any, Object] = {}
-    texts: dict[Any, list[str]] = {}
+    choices: dict[int, Object] = {}
+    texts: dict[int, list[str]] = {}
     for piece in _pieces(chunks):
-        index = piece.get("index", 0)
-        choice = choices.setdefault(index, {"index": index, "finish_reason": None})
-        texts.setdefault(index, []).append(piece.get("text") or "")
+        choice = choices.setdefault(piece.index, {"index": piece.index, "finish_reason": None})
+        texts.setdefault(piece.index, []).append(piece.text or "")
         _take_end(choice, piece)
     for index, parts in texts.items():
         choices[index]["text"] = "".join(parts)
@@ -114,6 +135,13 @@ def response(events: Sequence[Object]) -> Object | None:
     return None
 
 
+def is_error(event: Any) -> bool:
+    """Whether an event says that the provider failed."""
+    if isinstance(event, Chunk):
+        return bool(event.error) or event.type == "error" or event.object == "error"
+    return bool(event.get("error")) or event.get("type") == "error" or event.get("object") == "error"
+
+
 RESPONSE_ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 ASSEMBLERS: dict[Kind, Assembler] = {
     "chat": chat,
@@ -121,24 +149,38 @@ ASSEMBLERS: dict[Kind, Assembler] = {
     "message": message,
     "response": response,
 }
+_chunks_in = msgspec.json.Decoder(list[Chunk]).decode
+_events_in = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-def _pieces(chunks: Sequence[Object]) -> Iterable[Object]:
+def read(kind: Kind, data: Sequence[bytes]) -> list[Any] | None:
+    """Return the events of which this is the data, for the assembler; None: it is not JSON, or of another shape."""
+    decode = _chunks_in if kind in ("chat", "completion") else _events_in
+    try:
+        events: list[Any] = decode(b"[" + b",".join(data) + b"]")
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return events if len(events) == len(data) else None
+
+
+def _pieces(chunks: Sequence[Chunk]) -> Iterable[Piece]:
     for chunk in chunks:
-        yield from chunk.get("choices") or ()
+        if chunk.choices:
+            yield from chunk.choices
 
 
-def _take_end(choice: Object, piece: Object) -> None:
-    if piece.get("finish_reason") is not None:
-        choice["finish_reason"] = piece["finish_reason"]
-    if piece.get("error") is not None:
-        choice["error"] = piece["error"]
+def _take_end(choice: Object, piece: Piece) -> None:
+    if piece.finish_reason is not None:
+        choice["finish_reason"] = piece.finish_reason
+    if piece.error is not None:
+        choice["error"] = piece.error
 
 
-def _around(chunks: Sequence[Object], choices: Iterable[Object]) -> Object:
+def _around(chunks: Sequence[Chunk], choices: Iterable[Object]) -> Object:
     whole: Object = {"choices": list(choices)}
     for chunk in chunks:
-        for name in ("id", "model", "usage", "service_tier"):
-            if chunk.get(name) is not None:
-                whole[name] = chunk[name]
+        if chunk.usage is not None:
+            whole["usage"] = chunk.usage
+        if chunk.model is not None:
+            whole["model"] = chunk.model
     return whole

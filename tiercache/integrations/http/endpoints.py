@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from ...errors import UncacheableValue
 from ...llm.kinds import Kind
-from .stateful import reason_to_pass
+from ...llm.stateful import outer_state
+from ...llm.strict_json import parsed
 
 MAX_BODY = 8 * 2**20
 """Bytes; a larger request is not parsed, and passes the cache by."""
@@ -87,20 +88,26 @@ def endpoint(method: str, path: str) -> Endpoint | None:
     return None
 
 
-def recognise(at: Endpoint, url: Any, headers: Any, body: bytes) -> Call | Passed:
-    """Return what a request to an endpoint asks for, or why the cache has nothing to do with it."""
+def recognise(at: Endpoint, url: Any, headers: Any, body: bytes, *, stateful: bool = False) -> Call | Passed:
+    """Return what a request to an endpoint asks for, or why the cache has nothing to do with it.
+
+    Args:
+        at: the endpoint.
+        url, headers, body: the request's.
+        stateful: whether requests are answered that depend on more than what they say.
+    """
     if len(body) > MAX_BODY:
         return Passed("too_large", at.kind)
     media, _, _ = headers.get("content-type", "").partition(";")
     if media.strip().lower() != "application/json" or "content-encoding" in headers:
         return Passed("not_json", at.kind)
     try:
-        request = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        request = parsed(body.decode())
+    except (UnicodeDecodeError, UncacheableValue):
         return Passed("malformed", at.kind)
     if not isinstance(request, dict):
         return Passed("malformed", at.kind)
-    reason = reason_to_pass(at.kind, request)
+    reason = None if stateful else outer_state(request)
     if reason is None and at.field not in request:
         reason = "malformed"
     if reason is not None:
@@ -117,14 +124,3 @@ def _deployment(path: str) -> str:
     """Return the deployment in an URL of Azure OpenAI, which is what its callers know the model by."""
     _, found, rest = path.partition("/deployments/")
     return unquote(rest.split("/", 1)[0]) if found else ""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):  # who is to say which of the two the provider goes by?
-        raise ValueError("a name stands twice in an object")
-    return made
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

@@ -40,14 +40,31 @@ class Events:
             self._after_cr = False
             if chunk.startswith(b"\n"):  # the second half of a CRLF
                 chunk = chunk[1:]
-        if not chunk:
+        text = self._line + chunk
+        if not (self._data or self._name) and b"\r" not in text:
+            text = self._take_blocks(text)
+        self._line = text
+        if not text:
             return
-        lines = (self._line + chunk).splitlines(keepends=True)
+        lines = text.splitlines(keepends=True)
         last = lines[-1]
         self._line = b"" if last.endswith((b"\n", b"\r")) else lines.pop()
         self._after_cr = chunk.endswith(b"\r")
         for line in lines:
             self._take(line.rstrip(b"\r\n"))
+
+    def _take_blocks(self, text: bytes) -> bytes:
+        """Take events as most providers write them, with less ado; return what is left."""
+        *blocks, rest = text.split(b"\n\n")
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                self._first = False
+                self.read.append((b"", block[6:]))
+            else:
+                for line in block.split(b"\n"):
+                    self._take(line)
+                self._take(b"")
+        return rest
 
     def end(self) -> None:
         """There are no more bytes: the last line needs no end of its own. An event without its empty line is none."""

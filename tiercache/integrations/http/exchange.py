@@ -19,8 +19,6 @@ from .scope import NoScope, Scope, Tenants, in_query
 from .ways import way_of
 from .wishes import control_of
 
-_LARGEST = 32 * 2**20
-
 
 class HTTPWorld(World, Protocol):
     """A world with a provider in it."""
@@ -56,8 +54,7 @@ class Exchange:
         self.llm = llm
         self.http = http
         self.tenants = Tenants(llm.cache.chain, scope)
-        largest = getattr(llm.rules.policy, "max_bytes", None)
-        self.max_bytes: int = largest if isinstance(largest, int) else _LARGEST
+        self.max_bytes = llm.rules.max_bytes
 
     async def answer(self, world: HTTPWorld, request: Any) -> Any:
         """Answer a request from the cache, or with the provider's reply."""
@@ -67,8 +64,9 @@ class Exchange:
         call = self._recognised(at, request)
         if isinstance(call, Passed) and call.unread:
             return await self.bypass(world, self.forwarded(request, with_control=False), call)
-        control = control_of(request.headers, current())
-        forwarded = self.forwarded(request, with_control=True)
+        control, forwarded = current(), request
+        if headers.address_us(request.headers.multi_items()):
+            control, forwarded = control_of(request.headers, control), self.forwarded(request, with_control=True)
         if isinstance(call, Passed):
             return await self.bypass(world, forwarded, call, only_if_cached=control.only_if_cached)
         plan = self.plan(request, call, control)
@@ -84,7 +82,8 @@ class Exchange:
         """Return what is to be done for a request."""
         url, rules = request.url, self.llm.rules
         query = sorted([name, value] for name, value in url.params.multi_items() if not in_query(name))
-        parts = ["http", url.scheme, url.host, url.port, url.path, query, headers.counted(request, rules.ignored)]
+        said = headers.counted(request.headers.multi_items(), rules.ignored)
+        parts = ["http", url.scheme, url.host, url.port, url.path, query, said]
         try:
             scope = self.tenants.of(request)
         except NoScope:
@@ -148,4 +147,4 @@ class Exchange:
             body = request.content
         except self.http.RequestNotRead:
             return Passed("streamed", at.kind)
-        return recognise(at, request.url, request.headers, body)
+        return recognise(at, request.url, request.headers, body, stateful=self.llm.rules.cache_stateful)

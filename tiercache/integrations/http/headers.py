@@ -29,23 +29,30 @@ _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
 _OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive", "trailer")
 _OF_ONE_CALLER = ("set-cookie", "set-cookie2")
 
+Items = Sequence[tuple[str, str]]
+"""Headers as a request has them, names in lower case."""
 Pairs = list[list[str]]
 
 
-def counted(request: Any, ignored: Collection[str] = ()) -> Pairs:
+def counted(items: Items, ignored: Collection[str] = ()) -> Pairs:
     """Return the headers of a request that are part of its key: all that are not known to be without effect.
 
     Args:
-        request: the request.
+        items: the headers.
         ignored: what the caller does not want to count, as `headers.anthropic-version`.
     """
-    found = request.headers.multi_items()
-    return sorted([name, value] for name, value in found if _counts(name) and f"headers.{name}" not in ignored)
+    found = [[name, value] for name, value in items if _counts(name)]
+    return sorted(pair for pair in found if f"headers.{pair[0]}" not in ignored)
 
 
 @functools.lru_cache(1024)
 def _counts(name: str) -> bool:
     return _WITHOUT_EFFECT.fullmatch(name) is None and not is_credential(name)
+
+
+def address_us(items: Items) -> bool:
+    """Whether any of these headers says something to the cache."""
+    return any(name == "cache-control" or name.startswith("x-tiercache-") for name, _ in items)
 
 
 def stripped(raw: Sequence[tuple[bytes, bytes]], *, with_control: bool) -> list[tuple[bytes, bytes]] | None:

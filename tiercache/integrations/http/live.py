@@ -150,44 +150,38 @@ class Live:
 
     def take(self, seat: Seat) -> bytes | None:
         """Return a reader's next chunk; None: it is not there (yet)."""
-        with self._lock:
-            index = seat.position - self._dropped
-            if index >= len(self._chunks):
-                return None
-            seat.position += 1
-            return self._chunks[index]
+        if seat.position >= len(self._chunks):
+            return None
+        chunk = self._chunks[seat.position]
+        seat.position += 1
+        return chunk
 
     def watch(self, position: int, wake: Wake) -> bool:
         """Have somebody woken by the next change; False: what they wait for is there, and they are not."""
         with self._lock:
-            if self.over or self.has(position):
-                return False
             self._wakes.append(wake)
-            return True
+            return not (self.over or self.has(position))
 
     def watch_opening(self, wake: Wake) -> bool:
         """`watch` for the provider's answer."""
         with self._lock:
-            if self.opening is not None:
-                return False
             self._wakes.append(wake)
-            return True
+            return self.opening is None
 
     def watch_any(self, wake: Wake) -> None:
         """Have somebody woken by the next change, if there is still to be one."""
         with self._lock:
-            if not self.over:
-                self._wakes.append(wake)
+            self._wakes.append(wake)
 
     def has(self, position: int) -> bool:
         """Whether the chunk of this number arrived."""
-        return position < self._dropped + len(self._chunks)
+        return position < len(self._chunks)
 
     @property
     def is_wanted(self) -> bool:
         """Whether some reader has read nearly all that there is."""
         with self._lock:
-            near = self._dropped + len(self._chunks) - AHEAD
+            near = len(self._chunks) - AHEAD
             return any(seat.position >= near for seat in self._seats)
 
     @property
@@ -211,18 +205,17 @@ class Live:
 
     def put(self, chunk: bytes) -> None:
         """Add what arrived; `wake` is to follow."""
-        with self._lock:
-            self._chunks.append(chunk)
-            self._size += len(chunk)
-            if self._size > self._limit and self.ended_at is None:
-                self.recorded = False
-            if not self.recorded:
-                self._drop()
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > self._limit and self.ended_at is None:
+            self._drop()
         if self.recorded and self.ended_at is None and self.judge.feed(chunk):
             self.ended_at = len(self._chunks)
 
     def wake(self) -> bool:
         """Wake all who watch; return whether anybody did."""
+        if not self._wakes:  # who comes now looks again before it waits
+            return False
         with self._lock:
             wakes, self._wakes = self._wakes, []
         for wake in wakes:
@@ -256,12 +249,13 @@ class Live:
         return self._chunks[: self.ended_at]
 
     def _drop(self) -> None:
-        """Keep only what some reader has still to read."""
-        first = min((seat.position for seat in self._seats), default=self._dropped + len(self._chunks))
-        done = first - self._dropped
-        if done > 0:
-            del self._chunks[:done]
-            self._dropped = first
+        """Keep only what some reader has still to read; nobody enters any more."""
+        with self._lock:
+            self.recorded = False
+            first = min((seat.position for seat in self._seats), default=len(self._chunks))
+        for number in range(self._dropped, first):
+            self._chunks[number] = b""
+        self._dropped = max(self._dropped, first)
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable
@@ -91,6 +92,7 @@ def _ring_of(chain: TierChain) -> KeyRing | None:
     return next((envelope.keys for envelope in envelopes if isinstance(envelope, SealedEnvelope)), None)
 
 
+@functools.lru_cache(1024)
 def is_credential(name: str) -> bool:
     """Whether a header, by its name in lower case, says who asks."""
     return _CREDENTIAL.search(name) is not None and not name.startswith(_NO_CREDENTIAL)
@@ -103,10 +105,10 @@ def in_query(name: str) -> bool:
 
 def _credentials(request: Any) -> Iterable[str]:
     """Return what says who asks, names and values in turn."""
-    headers = request.headers.multi_items()
-    said = [(name.lower(), value) for name, value in headers if is_credential(name.lower())]
+    said = [(name, value) for name, value in request.headers.multi_items() if is_credential(name)]
     url = request.url
-    said += [("query:" + name, value) for name, value in url.params.multi_items() if in_query(name)]
+    if url.query:
+        said += [("query:" + name, value) for name, value in url.params.multi_items() if in_query(name)]
     if url.userinfo:
         said.append(("userinfo", url.userinfo.decode()))
     if not said:  # cookies come and go; only where there is nothing else do they tell who asks

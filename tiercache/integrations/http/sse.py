@@ -6,14 +6,14 @@ there are no more of them, and their JSON at the very end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from ...llm.kinds import Kind
-from .assembled import ASSEMBLERS, RESPONSE_ENDS
+from .assembled import ASSEMBLERS, RESPONSE_ENDS, is_error, read
 from .events import Event, Events
 
 DONE = b"[DONE]"
@@ -24,7 +24,6 @@ _MARKERS: dict[Kind, tuple[bytes, ...]] = {
     "message": (b"message_stop",),
 }
 _ENDS = {"response": RESPONSE_ENDS, "message": ("message_stop",)}
-_objects_in = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _object_in = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -111,8 +110,8 @@ class Judge:
         if not self.ended:
             self._read()
         events = [event for event in self._events.read if not event[1].startswith(DONE)]
-        objects = _objects([data for _, data in events])
-        if any(name == b"error" for name, _ in events) or any(map(_is_error, objects or ())):
+        objects = read(self._kind, [data for _, data in events])
+        if any(name == b"error" for name, _ in events) or any(map(is_error, objects or ())):
             return Verdict("error")
         if objects is None:
             return Verdict("malformed")
@@ -151,16 +150,3 @@ class Judge:
             return _object_in(data).get("type") in _ENDS[self._kind]
         except (msgspec.DecodeError, ValueError, RecursionError):
             return False
-
-
-def _objects(data: Sequence[bytes]) -> list[dict[str, Any]] | None:
-    """Return the JSON objects of events; None: one of them is none."""
-    try:
-        objects = _objects_in(b"[" + b",".join(data) + b"]")
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-    return objects if len(objects) == len(data) else None
-
-
-def _is_error(data: Mapping[str, Any]) -> bool:
-    return bool(data.get("error")) or data.get("type") == "error" or data.get("object") == "error"

@@ -213,8 +213,8 @@ class Pumped:
         try:
             async for chunk in _none() if self._stopped else self._chunks:
                 live.put(chunk)
-                if live.wake():
-                    await asyncio.sleep(0)  # the reader goes first, also where many chunks arrived at once
+                if not live.wake():  # the readers are behind, where many chunks arrive at once: they go first
+                    await asyncio.sleep(0)
                 if live.ended_at is not None or not live.recorded:
                     await self._land_once()
                 while not live.recorded and not live.is_wanted:  # noqa: ASYNC110 - readers of any thread and loop

@@ -7,7 +7,6 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ...llm.control import CacheControl
-from ...llm.tags import check_own
 
 
 def control_of(headers: Any, under: CacheControl) -> CacheControl:
@@ -17,8 +16,6 @@ def control_of(headers: Any, under: CacheControl) -> CacheControl:
     """
     for name, value in _said(headers):
         try:
-            if name == "tags":
-                check_own(value)
             under = under.under(**{name: value})
         except ConfigurationError:
             continue

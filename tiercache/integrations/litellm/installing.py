@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
 import litellm
@@ -52,7 +53,9 @@ def uninstall() -> None:
 def _check_hits_can_be_served() -> None:
     """Import now what LiteLLM imports at its first hit; there its absence would be raised into the caller."""
     try:
-        importlib.import_module("litellm.llms.anthropic.messages.native.response_cache")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*`ReadOnly` qualifier", UserWarning)  # pydantic's, of a type in there
+            importlib.import_module("litellm.llms.anthropic.messages.native.response_cache")
     except ModuleNotFoundError as missing:
         if not (missing.name or "").startswith("litellm"):
             raise MissingExtra(f"LiteLLM's cache ({missing.name})", "litellm") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import litellm
+from litellm.caching.caching import Cache as TheirCache
 from litellm.types.utils import all_litellm_params
 
 from ...errors import UncacheableValue
@@ -56,7 +56,7 @@ _OWN_PREFIX = "_litellm_"
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
-class ScopedCache(litellm.Cache):  # type: ignore[misc]  # the type checker does not read LiteLLM
+class ScopedCache(TheirCache):
     """LiteLLM's cache, which asks its `.cache` for what a call of `litellm.completion` and others needs.
 
     Args:
