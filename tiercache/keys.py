@@ -10,6 +10,7 @@ stands nowhere else, so the forms cannot collide.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -119,10 +120,26 @@ def digest(*parts: Any) -> str:
     Raises:
         UncacheableValue: a part is not made of None, bool, int, float, str, bytes, list, tuple, dict.
     """
+    return _hashed(parts).hexdigest()
+
+
+def digest_after(*parts: Any) -> Callable[[Any], str]:
+    """Return a function that takes the last part: `digest_after(a, b)(c)` is `digest(a, b, c)`, for many `c`."""
+    begun = _hashed(parts)
+
+    def finish(last: Any) -> str:
+        hasher = begun.copy()
+        hasher.update(_canonical(last, 0))
+        return hasher.hexdigest()
+
+    return finish
+
+
+def _hashed(parts: tuple[Any, ...]) -> blake2b:
     hasher = blake2b(digest_size=32, person=b"tiercache.key.1")
     for part in parts:
         hasher.update(_canonical(part, 0))
-    return hasher.hexdigest()
+    return hasher
 
 
 def _canonical(value: Any, depth: int) -> bytes:

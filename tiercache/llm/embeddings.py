@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache import Cache
 from ..errors import ConfigurationError, MissingExtra
-from ..keys import digest
+from ..keys import digest_after
 from ..result import Result
 from ..units import Duration, parse_duration
 
@@ -90,7 +90,8 @@ class EmbeddingCache:
         self.batch_size = batch_size
         self._ttl = None if ttl is None else parse_duration(ttl, "ttl")
         self._params = dict(params or {})
-        digest(self._params)  # refuse what cannot be part of a key now, not at the first batch
+        # Now, to refuse what cannot be part of a key not only at the first batch.
+        self._digests = {kind: digest_after(kind, model, dimensions, self._params) for kind in ("text", "tokens")}
         self._stats = EmbeddingStats()
 
     def embed(self, inputs: Sequence[Input], compute: Compute) -> Vectors:
@@ -176,8 +177,7 @@ class EmbeddingCache:
     def key(self, item: Input) -> str:
         """Return the cache key of one input: `embed:{model}:{digest}`."""
         kind, material = self._material(item)
-        parts = digest(kind, self.model, self.dimensions, self._params, material)
-        return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{parts}"
+        return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{self._digests[kind](material)}"
 
     def stats(self) -> EmbeddingStats:
         """Return what was asked for, found, computed and saved."""
@@ -233,16 +233,16 @@ class _Work:
 
     def add_known(self, results: Mapping[str, Result]) -> None:
         """Take cached vectors; what is no vector of the declared dimension counts as missing."""
+        array, float32, declared = self._numpy.ndarray, self._numpy.dtype("float32"), self._declared
         for key, result in results.items():
             vector = result.value
-            if (
-                not isinstance(vector, self._numpy.ndarray)
-                or vector.dtype != self._numpy.float32
-                or vector.ndim != 1
-                or (self._declared is not None and len(vector) != self._declared)
-            ):
+            if not isinstance(vector, array) or vector.dtype != float32 or vector.ndim != 1:
                 continue
-            self._check_dimension(len(vector), "a cached vector has")
+            dim = len(vector)
+            if declared is not None and dim != declared:
+                continue
+            if dim != self._dim:
+                self._check_dimension(dim, "a cached vector has")
             self.vectors[key] = vector
             seconds = result.metadata.attributes.get("seconds") if result.metadata is not None else None
             if isinstance(seconds, float):

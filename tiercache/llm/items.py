@@ -75,7 +75,7 @@ def inputs_of(request: Mapping[str, Any]) -> list[Item] | str:
     if not vectors.available():
         return "no_numpy"
     given = request.get("input")
-    inputs = given if isinstance(given, list) and not _is_tokens(given) else [given]
+    inputs: list[Any] = given if isinstance(given, list) and not _is_tokens(given) else [given]
     if not (all(isinstance(item, str) for item in inputs) or all(_is_tokens(item) for item in inputs)):
         return "other_input"
     return inputs if inputs and all(inputs) else "empty_input"

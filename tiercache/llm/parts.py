@@ -156,4 +156,4 @@ def _text(value: Any) -> str:
 
 
 def _said(text: Any) -> dict[str, Any]:
-    return _decode(text.encode()) if isinstance(text, str) else {}  # type: ignore[no-any-return]
+    return dict(_decode(text.encode())) if isinstance(text, str) else {}

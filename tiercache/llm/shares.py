@@ -44,10 +44,10 @@ def added_up(shares: Iterable[tuple[Any, int]]) -> Any:
 
 
 def _whole(total: int, weights: Sequence[int]) -> Iterable[int]:
-    """Yield whole numbers in proportion to the weights; each is where the running sum, cut off, gets to."""
+    """Yield whole numbers in proportion to the weights: what the running sum, rounded, grows by."""
     whole, passed, given = sum(weights), 0, 0
     for weight in weights:
         passed += weight
-        upto = total * passed // whole
+        upto = (2 * total * passed + whole) // (2 * whole)
         yield upto - given
         given = upto

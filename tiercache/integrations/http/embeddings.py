@@ -133,9 +133,10 @@ class _Asked:
 
     def _headers(self, collecting: Collecting) -> Any:
         if collecting.asked and self.missing.response is not None:
-            return headers.shared(self.missing.response.headers)
-        told = collecting.agreed("headers").get("headers")
-        return msgspec.json.decode(told) if isinstance(told, str) else [["content-type", "application/json"]]
+            told = self.missing.response.headers
+            return headers.shared(told) + [[*pair] for pair in told.multi_items() if pair[0] == "set-cookie"]
+        text = collecting.agreed("headers").get("headers")
+        return msgspec.json.decode(text) if isinstance(text, str) else [["content-type", "application/json"]]
 
     def _status(self, outcome: str, missed: int) -> Iterable[tuple[str, str]]:
         """Yield the headers that say what the cache did; the key of an item where there is but one."""
