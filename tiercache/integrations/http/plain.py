@@ -9,7 +9,7 @@ from ...errors import ComputeTimeout
 from ...llm.rules import Plan
 from ...result import Result
 from .endpoints import Call
-from .failures import Failed, Unshared, own_error
+from .failures import Failed, Refused, Unshared, own_error
 from .fetch import Fetch
 from .reply import is_reply
 
@@ -33,6 +33,9 @@ async def answer(exchange: Exchange, world: HTTPWorld, request: Any, call: Call,
         except Exception as error:  # noqa: BLE001 - the provider's failure, or the cache's, which is nobody's business
             if fetch.began and (fetch.is_over or isinstance(error, ComputeTimeout)):
                 return fetch.outcome()
+            if isinstance(error, Refused):
+                exchange.llm.counters.of[plan.kind].misses += 1
+                return exchange.replay(error.reply, "SHARED", plan)
             if not _is_worth_another_try(exchange, world, request, error):
                 break
             continue
