@@ -73,6 +73,13 @@ def test_a_hit_is_equal_to_the_answer(face: Face, llm: LLMCache) -> None:
     assert len(model.asked) == 1
 
 
+def test_vectors_of_equal_inputs_are_lists_of_their_own(face: Face, llm: LLMCache) -> None:
+    for _ in range(2):  # a miss, a hit
+        one, other = rows(face(llm, "embedding", request("a", "a"), Model()))
+        one[0] = 7.0
+        assert [other] == vectors("a")
+
+
 def test_the_sdks_own_object_comes_back(face: Face, llm: LLMCache) -> None:
     model = Model(CreateEmbeddingResponse)
     first = face(llm, "embedding", request("a", "b"), model)
