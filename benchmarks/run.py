@@ -29,6 +29,7 @@ AREAS = {
     "disk": "disk",
     "stampede": "stampede",
     "coherence": "coherence",
+    "llm": "llm",
 }
 
 

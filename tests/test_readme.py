@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import inspect
 import re
 import signal
 import sys
@@ -24,6 +26,15 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def blocks(page: Path) -> list[str]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def close_clients(module: ModuleType) -> None:
+    """Close what a page leaves open to be read on: the clients of providers."""
+    for value in list(vars(module).values()):
+        if type(value).__module__.partition(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
+            closing = getattr(value, "close", None) or getattr(value, "aclose", None)
+            if callable(closing) and inspect.isawaitable(ended := closing()):
+                asyncio.run(ended)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -126,6 +137,7 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
         for block in text:
             exec(compile(block, page.name, "exec"), vars(module))
     finally:
+        close_clients(module)
         signal.signal(signal.SIGTERM, before)
         del sys.modules["docs_page"]
 
@@ -136,6 +148,7 @@ def test_what_the_page_on_the_llm_layer_asks_twice_is_sent_once(llm_provider: Fa
         for block in blocks(ROOT / "docs/llm.md"):
             exec(compile(block, "llm.md", "exec"), vars(module))
     finally:
+        close_clients(module)
         del sys.modules["docs_page"]
 
     assert llm_provider.calls("chat") == 3 + 5, "one whole, one streamed, one with no_cache; and those around a call"

@@ -51,13 +51,14 @@ def decode(payload: bytes, codec: str) -> np.ndarray[Any, Any]:
     """
     numpy = _numpy()
     dtype, shape = _parse(codec)
-    if math.prod(shape) * dtype.itemsize != len(payload):
+    if (shape[0] if len(shape) == 1 else math.prod(shape)) * dtype.itemsize != len(payload):
         raise ValueError("the payload's length does not fit dtype and shape")
     if not payload:
         array: np.ndarray[Any, Any] = numpy.empty(shape, dtype)
         array.flags.writeable = False
         return array
-    return numpy.frombuffer(payload, dtype).reshape(shape)  # type: ignore[no-any-return]
+    flat: np.ndarray[Any, Any] = numpy.frombuffer(payload, dtype)
+    return flat if len(shape) == 1 else flat.reshape(shape)
 
 
 @lru_cache(maxsize=1024)

@@ -132,6 +132,10 @@ class CacheOfFactories(CacheOfMany):
         job = self._flows.job(factory, **options)
         return await adrive(self._flows.lookup_or_set(self._flows.full(key), job, type, age_limit(max_age)))
 
+    def is_computing(self, key: str) -> bool:
+        """Whether a value of the key is being made in this process at this moment: `get_or_set` might wait for it."""
+        return self.chain.flights.is_under_way(self._flows.full(key))
+
     def begin(self, key: str) -> Pending:
         """Begin to make a value in one's own way, in parts for example; see `Pending` for how it is stored later.
 

@@ -10,6 +10,7 @@ stands nowhere else, so the forms cannot collide.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -109,9 +110,6 @@ def _segmented(name: str) -> str:
     return "~/".join(name[start : start + _SEGMENT_BYTES] for start in range(0, len(name), _SEGMENT_BYTES))
 
 
-_PERSON = b"tiercache.key.1"
-
-
 def digest(*parts: Any) -> str:
     """Return a 256-bit hex digest of structured key material, the same in every process and release.
 
@@ -122,17 +120,26 @@ def digest(*parts: Any) -> str:
     Raises:
         UncacheableValue: a part is not made of None, bool, int, float, str, bytes, list, tuple, dict.
     """
-    return blake2b(canonical(*parts), digest_size=32, person=_PERSON).hexdigest()
+    return _hashed(parts).hexdigest()
 
 
-def canonical(*parts: Any) -> bytes:
-    """Return the encoding of key material, as `digest` does it: that of several parts is that of each, in a row."""
-    return b"".join([_canonical(part, 0) for part in parts])
+def digest_after(*parts: Any) -> Callable[[Any], str]:
+    """Return a function that takes the last part: `digest_after(a, b)(c)` is `digest(a, b, c)`, for many `c`."""
+    begun = _hashed(parts)
+
+    def finish(last: Any) -> str:
+        hasher = begun.copy()
+        hasher.update(_canonical(last, 0))
+        return hasher.hexdigest()
+
+    return finish
 
 
-def digest_after(beginning: bytes, text: str) -> str:
-    """Return the digest of parts of which the last is a text; the others were encoded once, for many."""
-    return blake2b(beginning + _text(text), digest_size=32, person=_PERSON).hexdigest()
+def _hashed(parts: tuple[Any, ...]) -> blake2b:
+    hasher = blake2b(digest_size=32, person=b"tiercache.key.1")
+    for part in parts:
+        hasher.update(_canonical(part, 0))
+    return hasher
 
 
 def _canonical(value: Any, depth: int) -> bytes:

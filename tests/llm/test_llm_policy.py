@@ -145,6 +145,12 @@ def test_what_is_tolerated_hides_no_other_fault() -> None:
     )
 
 
+@pytest.mark.parametrize("odd", ["\ud800", 2**70, {1: "a"}, b"bytes"])
+def test_what_json_cannot_hold_is_measured_all_the_same(odd: Any) -> None:
+    assert refusal("chat", answer(choices__0__logprobs=odd)) is None
+    assert refusal("chat", answer(choices__0__logprobs=odd), max_bytes=200) == "too_large"
+
+
 def test_a_large_answer_is_refused() -> None:
     assert refusal("chat", answer(), max_bytes=200) == "too_large"
     assert refusal("chat", answer(), max_bytes="1MiB") is None

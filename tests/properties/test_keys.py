@@ -21,6 +21,7 @@ from tiercache.keys import (
     check_key,
     check_namespace,
     digest,
+    digest_after,
     is_cut,
     key_of,
     listing_prefix,
@@ -434,6 +435,12 @@ class Text(str):
 def test_key_material_of_other_types_is_refused(part: Any):
     with pytest.raises(UncacheableValue, match="key material must be made of"):
         digest("a", part)
+
+
+@given(st.lists(st.text() | st.integers() | st.binary(), max_size=4), st.lists(st.text() | st.none()))
+def test_a_digest_in_two_steps_is_the_digest(parts: list[Any], last: list[Any]):
+    finish = digest_after(*parts)
+    assert finish(last) == digest(*parts, last) == finish(last)
 
 
 def test_key_material_that_is_too_deep_is_refused():

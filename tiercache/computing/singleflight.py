@@ -199,6 +199,11 @@ class Flights:
             flight.refreshes = True
             return flight
 
+    def is_under_way(self, key: str) -> bool:
+        """Whether somebody who asks for the key now would wait for another's computation, as far as can be told."""
+        flight = self._flights.get((key, "find"))
+        return flight is not None and not flight.done
+
     def leave(self, flight: Flight) -> None:
         """Take a computation that is over off the table; whoever comes now starts another."""
         flight.finished = True

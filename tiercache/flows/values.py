@@ -9,7 +9,7 @@ from .. import codec
 from ..chain import TierChain
 from ..entry import AttributeValue, Clock, Entry, Metadata
 from ..errors import CorruptEntry
-from ..keys import check_key
+from ..keys import MAX_KEY_BYTES, check_key
 from ..options import OWN, Defaults, Options, given, shortened
 from ..result import Result
 from ..stats import CacheCounters
@@ -19,6 +19,8 @@ from . import batch, read, write
 CACHE_TTL = OWN
 """Stands for "the cache's own ttl" where None would mean "never expires"."""
 _WARM_CHUNK = 1000
+_SURELY_SHORT = MAX_KEY_BYTES // 4
+"""Characters that in UTF-8 take no more than a key may have."""
 
 
 class ValueFlows:
@@ -33,7 +35,8 @@ class ValueFlows:
 
     def full(self, key: str) -> str:
         """Return the stored key of a valid key; with its namespace, too, it may have 64 KiB."""
-        return check_key(self.prefix + check_key(key))
+        full = self.prefix + check_key(key)
+        return full if len(full) < _SURELY_SHORT else check_key(full)
 
     def fulls(self, keys: Iterable[str]) -> list[str]:
         """Return the stored keys of valid keys, each once, in their order."""
@@ -133,13 +136,15 @@ class ValueFlows:
     ) -> dict[str, Result]:
         """Return a result for each key that has a fresh value, in the order of the keys."""
         fulls = self.fulls(keys)
-        found = await batch.read_many(self.chain, fulls, allow_stale=allow_stale)
-        results: dict[str, Result] = {}
-        for full in fulls:
-            one = found.get(full)
-            result = None if one is None else self._result(one, type)
-            if result is not None:
-                results[full[len(self.prefix) :]] = result
+        known = self._in_memory(fulls, type)
+        missing = [full for full in fulls if full not in known]
+        if missing:
+            for full, one in (await batch.read_many(self.chain, missing, allow_stale=allow_stale)).items():
+                result = self._result(one, type)
+                if result is not None:
+                    known[full] = result
+        start = len(self.prefix)
+        results = {full[start:]: known[full] for full in fulls if full in known}
         hits, misses = len(results), len(fulls) - len(results)
         self.counters.hits += hits  # a call within the addition might let another thread's count get lost
         self.counters.misses += misses
@@ -168,6 +173,31 @@ class ValueFlows:
             chunk = fulls[start : start + _WARM_CHUNK]
             found += len(await batch.read_many(self.chain, chunk, warming=True))
         return found
+
+    def _in_memory(self, fulls: list[str], type: type[Any] | None) -> dict[str, Result]:
+        """Return what memory answers without a flow, as it does for one key."""
+        memory = self.chain.memory
+        if memory is None:
+            return {}
+        tier, now, fresh = self.chain.tiers[0], self.clock(), memory.reader()
+        known: dict[str, Result] = {}
+        for full in fulls:
+            slot = fresh(full)
+            if slot is None:
+                continue
+            try:
+                value = codec.decode(slot.payload, slot.traits.codec, type)
+            except CorruptEntry:
+                continue  # the flow meets it again, and counts it
+            metadata = slot.metadata(full)
+            ends = metadata.expires_at
+            age, ttl = now - metadata.created_at, None if ends is None else max(0.0, ends - now)
+            known[full] = Result(value, True, tier.label, max(0.0, age), ttl, False, metadata)
+        if known:
+            tier.counters.add(hits=len(known))
+            self.chain.epochs.waken()  # as `Cache.get` does now and then
+            memory.sweep()
+        return known
 
     def _result(self, found: read.Found, type: type[Any] | None) -> Result | None:
         metadata = found.entry.metadata

@@ -109,8 +109,8 @@ class Answering:
         """Return what is kept, as the caller may have it; count it."""
         if plan.max_age == 0:
             results = []
-        elif len(keys := self.keys(asked)) > 1:
-            results = list((await world.lookup_many(keys)).values())
+        elif (asked.control.samples or self.rules.samples) > 1:
+            results = list((await world.lookup_many(self.keys(asked))).values())
             random.shuffle(results)
         else:
             results = [await world.lookup(plan.key)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cache import Cache
 from ..errors import ConfigurationError, MissingExtra
-from ..keys import canonical, digest, digest_after
+from ..keys import digest_after
 from ..result import Result
 from ..savings import NOTHING, SHARED, Saving
 from ..units import Duration, parse_duration
@@ -91,8 +91,8 @@ class EmbeddingCache:
         self.batch_size = batch_size
         self._ttl = None if ttl is None else parse_duration(ttl, "ttl")
         self._params = dict(params or {})
-        # Refuses what cannot be part of a key now, not at the first batch.
-        self._text_keys = canonical("text", model, dimensions, self._params)
+        # Now, to refuse what cannot be part of a key not only at the first batch.
+        self._digests = {kind: digest_after(kind, model, dimensions, self._params) for kind in ("text", "tokens")}
         self._stats = EmbeddingStats()
 
     def embed(self, inputs: Sequence[Input], compute: Compute) -> Vectors:
@@ -179,11 +179,8 @@ class EmbeddingCache:
 
     def key(self, item: Input) -> str:
         """Return the cache key of one input: `embed:{model}:{digest}`."""
-        if type(item) is str:
-            return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{digest_after(self._text_keys, item)}"
         kind, material = self._material(item)
-        parts = digest(kind, self.model, self.dimensions, self._params, material)
-        return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{parts}"
+        return f"{EMBEDDING_KEY_PREFIX}:{self.model}:{self._digests[kind](material)}"
 
     def stats(self) -> EmbeddingStats:
         """Return what was asked for, found, computed and saved."""
@@ -279,16 +276,16 @@ class _Work:
 
     def add_known(self, results: Mapping[str, Result]) -> None:
         """Take cached vectors; what is no vector of the declared dimension counts as missing."""
+        array, float32, declared = self._numpy.ndarray, self._numpy.dtype("float32"), self._declared
         for key, result in results.items():
             vector = result.value
-            if (
-                not isinstance(vector, self._numpy.ndarray)
-                or vector.dtype != self._numpy.float32
-                or vector.ndim != 1
-                or (self._declared is not None and len(vector) != self._declared)
-            ):
+            if not isinstance(vector, array) or vector.dtype != float32 or vector.ndim != 1:
                 continue
-            self._check_dimension(len(vector), "a cached vector has")
+            dim = len(vector)
+            if declared is not None and dim != declared:
+                continue
+            if dim != self._dim:
+                self._check_dimension(dim, "a cached vector has")
             self.vectors[key] = vector
             if result.metadata is not None:
                 self._save(result.tier or SHARED, result.metadata.attributes)

@@ -54,9 +54,9 @@ class OneKind:
 
         Args:
             request, user, tenant, type, control: see `OneKind`.
-            call: asks the provider. It is given the request if it has a positional parameter without a default; the
-                `call` of embeddings must, because it is asked for the missing inputs alone. For the a-twin it may be
-                async.
+            call: asks the provider. It is given the request if it has a positional parameter without a default. For
+                embeddings it should have: then it is asked for the missing inputs alone, and else for all. For the
+                a-twin it may be async.
 
         Raises:
             NotCached: `only_if_cached`, and there is no answer that is fresh.

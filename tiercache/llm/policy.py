@@ -16,7 +16,7 @@ from .verdicts import reasons
 Accept = Callable[[Kind, Mapping[str, Any]], bool]
 MAX_BYTES = 32 * 2**20
 _TOLERABLE = ("truncated", "filtered", "empty")
-_size_of = msgspec.json.Encoder(enc_hook=lambda value: None).encode
+_encode = msgspec.json.Encoder(enc_hook=lambda value: None).encode
 
 
 class Policy(Protocol):
@@ -75,7 +75,7 @@ class StorePolicy:
         for reason in reasons(kind, answer, self.complete):
             if reason not in _TOLERABLE or not getattr(self, reason):
                 return reason
-        if kind != "embedding" and len(_size_of(answer)) > self.max_bytes:  # type: ignore[operator]
+        if kind != "embedding" and _size_of(answer) > self.max_bytes:  # type: ignore[operator]
             return "too_large"
         if self.accept is not None:
             return _asked(self.accept, kind, answer)
@@ -123,3 +123,10 @@ def _asked(accept: Accept, kind: Kind, answer: Mapping[str, Any]) -> str | None:
         return None if accept(kind, answer) else "not_accepted"
     except Exception:  # noqa: BLE001 - as above
         return "policy_error"
+
+
+def _size_of(answer: Any) -> int:
+    try:
+        return len(_encode(answer))
+    except (ValueError, TypeError, OverflowError, RecursionError):  # lone surrogates, integers beyond 64 bits
+        return len(repr(answer))

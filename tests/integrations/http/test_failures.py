@@ -185,6 +185,19 @@ def test_a_shorter_patience_of_the_leader_is_not_that_of_those_who_wait(provider
     assert provider.calls() == 2
 
 
+def test_those_who_wait_wait_no_longer_than_they_would_for_the_provider(provider: FakeProvider, askers: Askers) -> None:
+    asker = askers()
+    gate = provider.hold()
+    leading = asker.start()
+    assert gate.reached.wait(60)
+    with pytest.raises(openai.APITimeoutError) as raised:
+        asker.ask(timeout=0.2)
+    assert isinstance(raised.value.__cause__, httpx2.ReadTimeout)
+    gate.open()
+    assert leading.result(60).parse().choices
+    assert provider.calls() == 1
+
+
 # Callers that leave.
 
 

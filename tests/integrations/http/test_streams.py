@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import anthropic
 import httpx
 import httpx2
+import openai
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
@@ -327,3 +329,22 @@ def test_a_closed_cache_is_not_in_the_way(provider: FakeProvider, awaited: bool)
     cache = LLMCache(Cache(MemoryBackend()))
     cache.cache.close()
     assert b"[DONE]" in chunks(cache, provider, awaited)[1][-1]
+
+
+@pytest.mark.slow
+@worlds
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_cut_at_any_event_is_not_stored(
+    cache: LLMCache, provider: FakeProvider, kind: str, awaited: bool
+) -> None:
+    heard(kind, cache, provider, awaited)
+    provider.requests[0].done.wait(30)
+    events = provider.requests[0].chunks_sent
+    cache.cache.clear()
+    for cut in range(events):
+        provider.next(cut=cut)
+        with pytest.raises((openai.APIError, anthropic.APIError, httpx2.RemoteProtocolError)):
+            heard(kind, cache, provider, awaited)
+    stats = cache.stats().combined
+    assert (stats.stored, stats.hits) == (1, 0)
+    assert stats.refused == {"incomplete": events}

@@ -20,6 +20,9 @@ from tiercache.integrations.http.table import table_of
 from tiercache.llm.cache import LLMCache
 
 PATIENCE = 60.0
+FEW = (0, 1, 4)
+POINTS = [number if number in FEW else pytest.param(number, marks=pytest.mark.slow) for number in range(9)]
+"""After how many chunks something happens; the stream has more than these."""
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_threads_and_event_loops_share_one_call(
     assert len({b"".join(chunks) for _, chunks in answers}) == 1
 
 
-@pytest.mark.parametrize("after", range(8))
+@pytest.mark.parametrize("after", POINTS)
 def test_who_joins_later_gets_it_from_the_beginning(
     cache: LLMCache, provider: FakeProvider, pool: ThreadPoolExecutor, after: int
 ) -> None:
@@ -167,7 +170,7 @@ async def test_a_blocking_call_in_the_loop_that_reads_the_stream_asks_for_itself
     assert provider.calls() == 2
 
 
-@pytest.mark.parametrize("taken", range(6))
+@pytest.mark.parametrize("taken", POINTS[:7])
 def test_a_leader_who_goes_away_leaves_the_stream_to_the_others(
     cache: LLMCache, provider: FakeProvider, pool: ThreadPoolExecutor, taken: int
 ) -> None:
@@ -184,7 +187,7 @@ def test_a_leader_who_goes_away_leaves_the_stream_to_the_others(
     assert read(cache, provider)[0] == "HIT"
 
 
-@pytest.mark.parametrize("taken", range(6))
+@pytest.mark.parametrize("taken", POINTS[:7])
 def test_a_leader_that_is_cancelled_leaves_the_stream_to_the_others(
     cache: LLMCache, provider: FakeProvider, pool: ThreadPoolExecutor, taken: int
 ) -> None:
@@ -231,7 +234,7 @@ def test_when_all_readers_are_gone_the_provider_is_hung_up_on(cache: LLMCache, p
     assert read(cache, provider)[0] == "MISS"
 
 
-@pytest.mark.parametrize("taken", range(7))
+@pytest.mark.parametrize("taken", POINTS[:7])
 def test_a_stream_that_its_only_reader_leaves_is_not_stored(
     cache: LLMCache, provider: FakeProvider, taken: int
 ) -> None:
@@ -244,7 +247,7 @@ def test_a_stream_that_its_only_reader_leaves_is_not_stored(
     assert read(cache, provider)[0] == "MISS"
 
 
-@pytest.mark.parametrize("taken", range(7))
+@pytest.mark.parametrize("taken", POINTS[:7])
 async def test_a_stream_that_its_only_task_leaves_is_not_stored(
     cache: LLMCache, provider: FakeProvider, taken: int
 ) -> None:
@@ -269,7 +272,7 @@ def test_a_reader_that_is_dropped_unclosed_keeps_nobody_waiting(cache: LLMCache,
     until(lambda: readers(cache) == 0)
 
 
-@pytest.mark.parametrize("cut", range(1, 9))
+@pytest.mark.parametrize("cut", POINTS[1:])
 @pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaiting"])
 def test_a_stream_cut_in_the_middle_breaks_for_all_and_is_not_stored(
     cache: LLMCache, provider: FakeProvider, pool: ThreadPoolExecutor, cut: int, awaited: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -120,6 +122,39 @@ def test_mounts_are_wrapped(provider: FakeProvider, cache: Cache, http: Any) -> 
     with client(cache, http=http, mounts=mounts) as below:
         said = [below.post(f"{provider.openai}/chat/completions", json=CHAT).headers["x-tiercache"] for _ in range(2)]
     assert said == ["MISS", "HIT"]
+
+
+def test_a_client_that_nobody_has_any_more_closes_its_connections(
+    provider: FakeProvider, cache: Cache, http: Any
+) -> None:
+    below = client(cache, http=http)
+    inner = inner_of(below._transport)
+    below.get(f"{provider.openai}/models")
+    assert inner._pool.connections
+    del below
+    gc.collect()
+    assert not inner._pool.connections
+
+
+async def test_an_async_one_as_well(provider: FakeProvider, cache: Cache, http: Any) -> None:
+    below = async_client(cache, http=http)
+    inner = inner_of(below._transport)
+    await below.get(f"{provider.openai}/models")
+    assert inner._pool.connections
+    del below
+    gc.collect()
+    for _ in range(1000):
+        if not inner._pool.connections:
+            break
+        await asyncio.sleep(0.01)
+    assert not inner._pool.connections
+
+
+@BOTH
+def test_transports_that_somebody_brought_stay_open(cache: Cache, http: Any, make: Any) -> None:
+    inner = http.HTTPTransport() if make is client else http.AsyncHTTPTransport()
+    assert not hasattr(make(cache, http=http, transport=inner), "__del__")
+    assert not hasattr(make(cache, http=http, mounts={"http://a": inner}), "__del__")
 
 
 def test_the_module_is_that_of_the_inner_transport(cache: Cache) -> None:

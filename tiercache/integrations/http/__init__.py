@@ -17,10 +17,11 @@ from ...cache import Cache
 from ...errors import ConfigurationError
 from ...llm.cache import LLMCache
 from ...llm.rules import Rules
+from .clients import async_client_class, client_class
 from .exchange import Exchange
 from .modules import made_for, module_of
 from .scope import Scope
-from .wiring import options_of
+from .wiring import brings_its_own, options_of
 
 __all__ = ["Scope", "async_client", "async_transport", "client", "transport"]
 
@@ -29,7 +30,8 @@ def client(cache: Cache | LLMCache, *, http: Any = None, scope: Scope = "auth", 
     """Return a `Client` for an SDK, such as `OpenAI(http_client=client(cache))`, that asks the cache first.
 
     It has the defaults of the SDKs: 600 seconds of timeout and 5 to connect, 1,000 connections of which 100 are kept,
-    redirects followed, proxies from the environment. Closing it does not close the cache.
+    redirects followed, proxies from the environment; one that nobody has any more closes its connections. The cache
+    stays open.
 
     Args:
         cache: where answers are kept. An `LLMCache` brings its rules (lives, policy, samples) and counts; in a `Cache`
@@ -49,7 +51,8 @@ def client(cache: Cache | LLMCache, *, http: Any = None, scope: Scope = "auth", 
     module = module_of(http)
     exchange = _exchange(cache, module, scope)
     made = made_for(module)
-    return module.Client(**options_of(module, exchange, made.blocking, client_options))
+    kind = module.Client if brings_its_own(client_options) else client_class(module)
+    return kind(**options_of(module, exchange, made.blocking, client_options))
 
 
 def async_client(cache: Cache | LLMCache, *, http: Any = None, scope: Scope = "auth", **client_options: Any) -> Any:
@@ -57,7 +60,8 @@ def async_client(cache: Cache | LLMCache, *, http: Any = None, scope: Scope = "a
     module = module_of(http)
     exchange = _exchange(cache, module, scope)
     made = made_for(module)
-    return module.AsyncClient(**options_of(module, exchange, made.awaiting, client_options))
+    kind = module.AsyncClient if brings_its_own(client_options) else async_client_class(module)
+    return kind(**options_of(module, exchange, made.awaiting, client_options))
 
 
 def transport(cache: Cache | LLMCache, inner: Any = None, *, http: Any = None, scope: Scope = "auth") -> Any:

@@ -28,7 +28,8 @@ async def answer(exchange: Exchange, world: HTTPWorld, request: Any, call: Call,
     for _ in range(_TRIES):
         fetch = Fetch(exchange, world, request, call, plan)
         try:
-            result = await world.lookup_or_set(plan.key, fetch, max_age=max_age, **plan.options)
+            options = {**plan.options, **_patience(exchange, request, plan)}
+            result = await world.lookup_or_set(plan.key, fetch, max_age=max_age, **options)
         except Exception as error:  # noqa: BLE001 - the provider's failure, or the cache's, which is nobody's business
             if fetch.began and (fetch.is_over or isinstance(error, ComputeTimeout)):
                 return fetch.outcome()
@@ -46,6 +47,15 @@ async def answer(exchange: Exchange, world: HTTPWorld, request: Any, call: Call,
         max_age = 0  # what is there is not for this caller, and is replaced
     exchange.llm.counters.of[plan.kind].misses += 1
     return exchange.marked(await world.send(request), "MISS", plan)
+
+
+def _patience(exchange: Exchange, request: Any, plan: Plan) -> dict[str, float]:
+    """Return how long a request waits for another's call; its own is bounded by the transport that makes it."""
+    if not exchange.llm.cache.is_computing(plan.key):
+        return {}
+    timeouts = request.extensions.get("timeout") or {}
+    read = timeouts.get("read")
+    return {} if read is None else {"timeout": read + (timeouts.get("connect") or 0.0)}
 
 
 async def _without_asking(exchange: Exchange, world: HTTPWorld, call: Call, plan: Plan) -> Any:

@@ -21,9 +21,9 @@ _FOR_THE_WIRE = (
     "retries",
     "socket_options",
 )
+# What openai and anthropic have.
 _SECONDS, _SECONDS_TO_CONNECT = 600, 5.0
 _CONNECTIONS, _KEPT = 1000, 100
-# The last three of these numbers and the first are those of openai and anthropic.
 
 
 def options_of(module: Any, exchange: Exchange, face: Face, said: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +53,11 @@ def options_of(module: Any, exchange: Exchange, face: Face, said: dict[str, Any]
     options.setdefault("timeout", module.Timeout(_SECONDS, connect=_SECONDS_TO_CONNECT))
     options.setdefault("follow_redirects", True)
     return options
+
+
+def brings_its_own(said: dict[str, Any]) -> bool:
+    """Whether the caller brings transports, which others may use and which are not to be closed with a lost client."""
+    return said.get("transport") is not None or bool(said.get("mounts"))
 
 
 def _proxies() -> dict[str, str | None]:
