@@ -68,7 +68,7 @@ def test_the_readme_has_a_block_for_each_promise() -> None:
         assert promised in text
 
 
-def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any) -> None:
+def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any, llm_provider: FakeProvider) -> None:
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in blocks(ROOT / "README.md"):
         code = block.replace(SERVER, redis_url)
