@@ -91,8 +91,7 @@ class LLMCache(Faces):
         self.counters = LLMCounters()
         answers, worlds = Answers(types), (Blocking(cache), Awaiting(cache))
         self.of_kind: Mapping[Kind, OneKind] = {
-            kind: OneKind(flows(kind, cache, self.rules, self.counters, answers), *worlds)
-            for kind, flows in {**dict.fromkeys(KINDS, Answering), "embedding": AnsweringItems}.items()
+            kind: OneKind(_flows_of(kind)(kind, cache, self.rules, self.counters, answers), *worlds) for kind in KINDS
         }
 
     @classmethod
@@ -186,6 +185,10 @@ class LLMCache(Faces):
 
     def __repr__(self) -> str:
         return f"<LLMCache on {self.cache!r}>"
+
+
+def _flows_of(kind: Kind) -> type[Answering]:
+    return AnsweringItems if kind == "embedding" else Answering
 
 
 def _tags_of(kind: Kind | None) -> list[str]:
