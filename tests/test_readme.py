@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import inspect
 import re
 import signal
 import sys
@@ -24,6 +26,15 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def blocks(page: Path) -> list[str]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def close_clients(module: ModuleType) -> None:
+    """Close what a page leaves open to be read on: the clients of providers."""
+    for value in list(vars(module).values()):
+        if type(value).__module__.partition(".")[0] in ("openai", "anthropic", "httpx", "httpx2"):
+            closing = getattr(value, "close", None) or getattr(value, "aclose", None)
+            if callable(closing) and inspect.isawaitable(ended := closing()):
+                asyncio.run(ended)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -53,16 +64,20 @@ def llm_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
 
 def test_the_readme_has_a_block_for_each_promise() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for promised in ("make demo", "make test", "TierChain(", "EmbeddingCache(", "mock_aws", "lifespan", "| Redis"):
+    for promised in ("make demo", "make test", "TierChain(", "EmbeddingCache(", "OpenAI(", "mock_aws", "lifespan", "| Redis"):
         assert promised in text
 
 
-def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any) -> None:
+def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any, llm_provider: FakeProvider) -> None:
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in blocks(ROOT / "README.md"):
         code = block.replace(SERVER, redis_url)
         exec(compile(code, "README.md", "exec"), namespace)
 
+    module = ModuleType("readme")
+    vars(module).update(namespace)
+    close_clients(module)
+    assert llm_provider.calls("chat") == 2, "one whole, one streamed"
     vectors = bucket.list_objects_v2(Bucket="my-bucket", Prefix="tiercache/search:embed:")["Contents"]
     assert len(vectors) == 3, "one object a vector"
     assert namespace["chain"].tiers[1].name == "redis"
@@ -126,6 +141,7 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
         for block in text:
             exec(compile(block, page.name, "exec"), vars(module))
     finally:
+        close_clients(module)
         signal.signal(signal.SIGTERM, before)
         del sys.modules["docs_page"]
 
@@ -136,6 +152,7 @@ def test_what_the_page_on_the_llm_layer_asks_twice_is_sent_once(llm_provider: Fa
         for block in blocks(ROOT / "docs/llm.md"):
             exec(compile(block, "llm.md", "exec"), vars(module))
     finally:
+        close_clients(module)
         del sys.modules["docs_page"]
 
     assert llm_provider.calls("chat") == 3 + 5, "one whole, one streamed, one with no_cache; and those around a call"

@@ -28,7 +28,8 @@ class Part:
     Attributes:
         vector: the vector.
         attributes: what its entry says: `usage` (its share) and `answer` (what the answer said beside vectors and
-            usage) as JSON, `fields` likewise if its item had more than a vector, and what it saves.
+            usage) as JSON, `fields` likewise if its item had more than a vector, `numbers` if base64 was asked for in
+            vain, and what it saves.
     """
 
     __slots__ = ("attributes", "vector")
@@ -72,6 +73,8 @@ def taken_apart(
         if vector is None:
             raise Unfit("malformed")
         found[key] = vector, _fields(row)
+    if batch.encoding == "base64" and isinstance(rows[0].get("embedding"), list):
+        more = {**more, "numbers": True}  # this provider knows no base64: nor will those who ask again get it
     if len({len(vector.array) for vector, _ in found.values()}) > 1:
         raise Unfit("uneven")
     said = _text({name: value for name, value in answer.items() if name not in ("data", "usage")})
@@ -88,7 +91,7 @@ def put_together(parts: Sequence[Part], distinct: Iterable[Part], encoding: Enco
     Args:
         parts: one for each input, in order.
         distinct: each part once: what their shares of the usage amount to is the usage.
-        encoding: of the vectors.
+        encoding: of the vectors, unless their provider answered a request for base64 with numbers.
         said: what else the answer says, as JSON.
     """
     answer: dict[str, Any] = {"object": "list", "data": [], **_said(said)}
@@ -96,7 +99,8 @@ def put_together(parts: Sequence[Part], distinct: Iterable[Part], encoding: Enco
     for index, part in enumerate(parts):
         vector = written.get(id(part))
         if vector is None:
-            vector = written[id(part)] = part.vector.written(encoding)
+            as_told: Encoding = "float" if part.attributes.get("numbers") else encoding
+            vector = written[id(part)] = part.vector.written(as_told)
         row = {"object": "embedding", "index": index, "embedding": vector}
         fields = part.attributes.get("fields")
         answer["data"].append(row if fields is None else row | _said(fields))

@@ -38,7 +38,6 @@ class Vector:
     def written(self, encoding: Encoding) -> Any:
         """Return the vector as base64 of float32, or as the list of its numbers."""
         if encoding == "base64":
-
             return binascii.b2a_base64(self.array.astype("<f4", copy=False).data, newline=False).decode("ascii")
         return self.numbers()
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.conftest import FakeClock
-from tests.integrations.http.askers import Asker
+from tests.integrations.http.askers import CHAT, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend, TierChain
+from tiercache.integrations.http import transport
 
 
 def test_a_miss_keeps_what_the_provider_sent(asker: Asker) -> None:
@@ -96,6 +97,32 @@ def test_the_bytes_of_a_compressed_miss_are_not_touched(provider: FakeProvider, 
     reply = asker.post("/v1/chat/completions", json=request)
     assert reply.num_bytes_downloaded == int(reply.headers["content-length"])
     assert len(gzip.compress(reply.content)) < len(reply.content)
+
+
+def test_headers_beyond_ascii_are_given_back_as_they_were(cache: Cache, http: Any) -> None:
+    value = "Müller ✓".encode() + b"\xff"
+
+    class Inner(http.BaseTransport):  # type: ignore[misc, name-defined]
+        def handle_request(self, request: Any) -> Any:
+            body = b'{"choices": [{"finish_reason": "stop", "message": {"content": "a"}}]}'
+            headers = [(b"Content-Type", b"application/json"), (b"OpenAI-Organization", value)]
+            return http.Response(200, headers=headers, stream=http.ByteStream(body))
+
+    below = transport(cache, Inner())
+    request = http.Request("POST", "http://a/v1/chat/completions", json=CHAT)
+    for outcome in ("MISS", "HIT"):
+        headers = below.handle_request(request).headers
+        assert headers["x-tiercache"] == outcome
+        assert value in {name.lower(): text for name, text in headers.raw}[b"openai-organization"]
+
+
+def test_what_is_said_to_the_cache_is_forwarded_nowhere(provider: FakeProvider, asker: Asker) -> None:
+    headers = {"x-tiercache-ttl": "60", "x-mine": "1", "cache-control": "no-cache"}
+    asker.post("/v1/files", files={"file": ("a.txt", b"content")}, headers=headers)
+    (request,) = provider.requests
+    assert "x-tiercache-ttl" not in request.headers
+    assert request.headers["cache-control"] == "no-cache", "that one is not for us there"
+    assert b"content" in request.body
 
 
 def test_ids_of_requests_do_not_count(provider: FakeProvider, asker: Asker) -> None:

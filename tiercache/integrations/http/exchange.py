@@ -72,11 +72,7 @@ class Exchange:
         plan = self.plan(request, call, control)
         if isinstance(plan, Passed):
             return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
-        way = way_of(call)
-        if way is None:
-            plan = Passed("stream", at.kind)
-            return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
-        return await way(self, world, forwarded, call, plan)
+        return await way_of(call)(self, world, forwarded, call, plan)
 
     def plan(self, request: Any, call: Call, control: CacheControl) -> Plan | Passed:
         """Return what is to be done for a request."""

@@ -72,18 +72,27 @@ def stripped(raw: Sequence[tuple[bytes, bytes]], *, with_control: bool) -> list[
 
 def replayed(headers: Any) -> Pairs:
     """Return what is stored of the headers of a good reply; its request id gets a name that tells it is an old one."""
-    kept = [[name, headers[name]] for name in _REPLAYED if name in headers]
+    had = dict(_as_text(headers))
+    kept = [[name, had[name]] for name in _REPLAYED if name in had]
     for name in _REQUEST_IDS:
-        if name in headers:
-            return [*kept, [f"{OURS}-origin-request-id", headers[name]]]
+        if name in had:
+            return [*kept, [f"{OURS}-origin-request-id", had[name]]]
     return kept
 
 
 def shared(headers: Any) -> Pairs:
     """Return the headers of a reply that is handed to all who wait for it and not stored."""
-    return [
-        [name, value] for name, value in headers.multi_items() if name.lower() not in _OF_THE_TRANSFER + _OF_ONE_CALLER
-    ]
+    return [[name, value] for name, value in _as_text(headers) if name not in _OF_THE_TRANSFER + _OF_ONE_CALLER]
+
+
+def as_bytes(pairs: Iterable[Sequence[str]]) -> list[tuple[bytes, bytes]]:
+    """Return headers as they were, from what `replayed` and `shared` made of them."""
+    return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in pairs]
+
+
+def _as_text(headers: Any) -> Iterable[tuple[str, str]]:
+    """Return headers, names in lower case; each byte of a value is one character and becomes that byte again."""
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers.raw]
 
 
 def status(

@@ -59,10 +59,9 @@ class Reply:
 def response_of(module: Any, stored: Stored, status: Iterable[tuple[str, str]]) -> Any:
     """Return the response of a module that a stored reply stands for."""
     body = stored["body"]
-    pairs = [*((name, value) for name, value in stored["headers"]), ("content-length", str(len(body))), *status]
     return module.Response(
         stored["status"],
-        headers=pairs,
+        headers=headers.as_bytes([*stored["headers"], ("content-length", str(len(body))), *status]),
         stream=module.ByteStream(body),
         extensions={"http_version": b"HTTP/1.1"},
     )
