@@ -64,7 +64,16 @@ def llm_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
 
 def test_the_readme_has_a_block_for_each_promise() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for promised in ("make demo", "make test", "TierChain(", "EmbeddingCache(", "OpenAI(", "mock_aws", "lifespan", "| Redis"):
+    for promised in (
+        "make demo",
+        "make test",
+        "TierChain(",
+        "EmbeddingCache(",
+        "OpenAI(",
+        "mock_aws",
+        "lifespan",
+        "| Redis",
+    ):
         assert promised in text
 
 
