@@ -224,6 +224,13 @@ async def await_(live: Live, changed: asyncio.Future[None], patience: float | No
     return True
 
 
+def give_up_unless_fed(live: Live) -> None:
+    """Do not begin to follow a stream whose event loop does not run: it might never go on. Raises Lost."""
+    if live.loop is not None and not live.over and not live.loop.is_running():
+        live.drop()
+        raise Lost("the event loop of the stream does not run")
+
+
 def _give_up_if_lost(live: Live, still: Standstill) -> None:
     """Follow no longer, and let nobody follow, if the event loop that reads for all is gone, or stands still."""
     loop = live.loop

@@ -126,7 +126,7 @@ class Pulled:
     def _read_ahead(self) -> None:
         live = self._live
         while not live.over and not self._stopped:
-            if not live.recorded and not live.is_wanted:
+            if live.is_large and not live.is_wanted:
                 time.sleep(PAUSE)
             elif not self._step():  # a reader fetches, who was there before this thread
                 changed = threading.Event()
@@ -217,7 +217,7 @@ class Pumped:
                     await asyncio.sleep(0)
                 if live.ended_at is not None or not live.recorded:
                     await self._land_once()
-                while not live.recorded and not live.is_wanted:  # noqa: ASYNC110 - readers of any thread and loop
+                while live.is_large and not live.is_wanted:  # noqa: ASYNC110 - readers of any thread and loop
                     await asyncio.sleep(PAUSE)
         except asyncio.CancelledError:
             error = Lost("whoever read the stream for all was cancelled")
