@@ -122,7 +122,7 @@ class AnsweringItems(Answering):
         described = self.answers.describe(answer, asked.type)
         if described is None:
             return Reply(None, refusal="uncacheable"), answer
-        whole = attributes_of(plan.model, described.plain, seconds=seconds)
+        whole = attributes_of(plan.model, described.plain, seconds=seconds, prices=self.rules.prices)
         shown = self._as_asked(asked, described.plain, described.attributes, answer)
         return Reply(described.plain, whole, described.attributes), shown
 
