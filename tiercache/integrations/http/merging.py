@@ -18,6 +18,7 @@ _FIELDS = re.compile(rb"(?:event: [\w.]+\n)?data: ").match
 _TEXT = re.compile(rb'"(?:content|text|thinking)"\s*:\s*"').search
 _PADDING = re.compile(rb'"(?:obfuscation|p)"\s*:\s*"([A-Za-z0-9]*)"').search
 """What providers add so that the length of a chunk does not tell that of its text."""
+_odd = re.compile(rb'["\\]').search
 _PLAIN = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
 """Bytes that may stand in a JSON string as they are, as long as they are UTF-8."""
 _MANY = 4096
@@ -65,7 +66,7 @@ def _fewer(events: list[bytes], envelope: Envelope) -> list[bytes]:
                 alike = found and (not padding or padding.isalnum())
             else:
                 alike = len(event) >= start - end
-            if alike and b'"' not in text and b"\\" not in text:
+            if alike and _odd(text) is None:
                 run.append(text)
                 continue
         if run:

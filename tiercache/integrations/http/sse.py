@@ -6,6 +6,7 @@ there are no more of them, and their JSON at the very end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ _MARKERS: dict[Kind, tuple[bytes, ...]] = {
     "response": tuple(end.encode() for end in RESPONSE_ENDS),
     "message": (b"message_stop",),
 }
+_MARKER = {kind: re.compile(b"|".join(map(re.escape, markers))).search for kind, markers in _MARKERS.items()}
 _ENDS = {"response": RESPONSE_ENDS, "message": ("message_stop",)}
 _object_in = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -59,7 +61,6 @@ class Judge:
         "_longest",
         "_marker",
         "_markers",
-        "_others",
         "_policy",
         "_suspects",
         "_tail",
@@ -72,7 +73,7 @@ class Judge:
         self._kind: Kind = kind
         self._policy = policy
         self._markers = _MARKERS[kind]
-        self._marker, *self._others = self._markers
+        self._marker = _MARKER[kind]
         self._longest = max(map(len, self._markers))
         self._events = Events()
         self._checked = 0
@@ -87,7 +88,7 @@ class Judge:
         self._unread.append(chunk)
         if not self._suspects:
             seen = self._tail + chunk if self._tail else chunk
-            if self._marker not in seen and not (self._others and any(marker in seen for marker in self._others)):
+            if self._marker(seen) is None:
                 # No marker goes on behind the end of a line.
                 self._tail = b"" if seen.endswith(b"\n") else seen[1 - self._longest :]
                 return False
