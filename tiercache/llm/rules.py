@@ -15,6 +15,7 @@ from .fields import check_paths
 from .keys import request_key
 from .kinds import KINDS, Kind
 from .policy import MAX_BYTES, Policy, StorePolicy, guarded
+from .prices import Price
 from .sampling import checked_samples, drawn, is_sampled, sample_parts
 from .tags import hidden, is_plain, kind_tag, model_tag, user_tag
 
@@ -71,6 +72,7 @@ class Rules:
         user_specific: whether each user has answers of their own.
         cache_stateful: whether answers are kept that depend on more than the request (a conversation at the provider,
             a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
+        prices: prices of your own by model, before those of `genai-prices`: what savings are counted with.
 
     Raises:
         ConfigurationError: an attribute has no such value.
@@ -84,8 +86,13 @@ class Rules:
     ignored: tuple[str, ...] = ()
     user_specific: bool = False
     cache_stateful: bool = False
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model_ttl, Mapping):
+            raise ConfigurationError('model_ttl must say it by model: {"gpt-4o*": "7d"}')
+        if not isinstance(self.prices, Mapping) or not all(isinstance(one, Price) for one in self.prices.values()):
+            raise ConfigurationError('prices must be a Price by model: {"my-model": Price(input=0.2, output=0.8)}')
         if unknown := self.ttl.keys() - set(KINDS):
             raise ConfigurationError(f"there is no kind {sorted(map(str, unknown))[0]!r}; there are {', '.join(KINDS)}")
         checked = {

@@ -312,7 +312,7 @@ def test_what_cannot_be_taken_apart_passes_by(
     assert llm.stats().embedding.bypassed_for == {reason: 2}
 
 
-@pytest.mark.parametrize("header", ["idempotency-key", "content-digest", "x-amz-content-sha256"])
+@pytest.mark.parametrize("header", ["idempotency-key", "content-digest", "x-amz-content-sha256", "x-signature"])
 def test_a_request_that_vouches_for_its_body_is_sent_whole(provider: FakeProvider, asker: Any, header: str) -> None:
     post(asker, ["a"])
     sealed = {header: "x"} if header == "idempotency-key" else {}
@@ -321,6 +321,19 @@ def test_a_request_that_vouches_for_its_body_is_sent_whole(provider: FakeProvide
     assert provider.requests[-1].json["input"] == ["a", "b", "b"]
     assert embeddings(reply) == expected(provider, ["a", "b", "b"])
     assert said(post(asker, ["b"], headers=sealed or {header: "x"})) == ("HIT", "1/1")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sent"), [("AWS4-HMAC-SHA256", ["a", "b"]), ("Signature", ["a", "b"]), ("Bearer", ["b"])]
+)
+def test_an_authorization_that_signs_the_body_is_sent_with_it(
+    provider: FakeProvider, askers: Askers, scheme: str, sent: list[str]
+) -> None:
+    asker = askers(scope="one for all")
+    for inputs in ["a"], ["a", "b"]:
+        reply = post(asker, inputs, headers={"authorization": f"{scheme} Credential=hmac-sha256"})
+    assert provider.requests[-1].json["input"] == sent
+    assert embeddings(reply) == expected(provider, ["a", "b"])
 
 
 # What the caller says.
@@ -357,6 +370,49 @@ def test_max_age_holds_for_each_input(provider: FakeProvider, askers: Askers) ->
         reply = post(asker, ["a", "b"], headers={"cache-control": "max-age=50"})
         assert said(reply) == ("PARTIAL", "1/2")
         assert provider.embedded == ["a", "b", "a"]
+
+
+def test_stale_vectors_are_served_when_the_provider_fails(provider: FakeProvider, askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(TierChain(MemoryBackend(clock=clock), clock=clock), clock=clock, stale_if_error=600) as cache:
+        asker = askers(cache=LLMCache(cache, embedding_ttl=60))
+        first = post(asker, ["a", "b"])
+        clock.advance(61)
+        provider.next(status=500)
+        reply = post(asker, ["a", "b"])
+        assert said(reply) == ("STALE", "2/2")
+        assert reply.json() == first.json()
+
+
+def test_stale_vectors_are_served_while_they_are_asked_for_anew(provider: FakeProvider, askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(TierChain(MemoryBackend(clock=clock), clock=clock), clock=clock, stale_for=600) as cache:
+        asker = askers(cache=LLMCache(cache, embedding_ttl=60))
+        first = post(asker, ["a", "b"])
+        clock.advance(61)
+        reply = post(asker, ["b", "a", "c"])
+        assert said(reply) == ("PARTIAL", "2/3")
+        assert embeddings(reply)[1] == embeddings(first)[0]
+        provider.wait_for(3)
+        assert sorted(provider.embedded) == ["a", "a", "b", "b", "c"]
+
+
+def test_a_caller_who_leaves_does_not_take_the_others_along(provider: FakeProvider, cache: Cache) -> None:
+    import asyncio
+
+    async def leave_one() -> list[Any]:
+        gate, loop = provider.hold(), asyncio.get_running_loop()
+        async with async_client(cache, http=httpx2) as below:
+            body = {"model": "m", "input": ["a", "b"]}
+            first = asyncio.create_task(below.post(provider.url + PATH, json=body))
+            await loop.run_in_executor(None, gate.reached.wait, PATIENCE)
+            second = asyncio.create_task(below.post(provider.url + PATH, json=body))
+            await asyncio.sleep(0)
+            first.cancel()
+            gate.open()
+            return embeddings(await second)
+
+    assert asyncio.run(leave_one()) == expected(provider, ["a", "b"])
 
 
 # What is counted.

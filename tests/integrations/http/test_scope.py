@@ -146,6 +146,12 @@ def test_a_scope_that_is_none_is_refused(cache: Cache, scope: Any) -> None:
         client(cache, scope=scope)
 
 
+@pytest.mark.parametrize("slip", ["Auth", "AUTH", " auth", "Shared", "SHARED"])
+def test_a_slip_of_the_pen_is_no_tenant_of_everybody(cache: Cache, slip: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"write {slip.strip().lower()!r}"):
+        client(cache, scope=slip)
+
+
 def test_an_async_function_is_refused(cache: Cache) -> None:
     async def scope(request: Any) -> str:
         return "a"

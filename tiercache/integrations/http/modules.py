@@ -28,7 +28,7 @@ def module_of(http: Any, inner: Any = None) -> Any:
     """
     if http is not None:
         if not hasattr(http, "BaseTransport") or not hasattr(http, "AsyncBaseTransport"):
-            raise ConfigurationError("http must be the module httpx or httpx2")
+            raise ConfigurationError("http must be the module httpx or httpx2 itself: import httpx2, then http=httpx2")
         return http
     for name in _MODULES:
         loaded = sys.modules.get(name)
@@ -158,6 +158,7 @@ class _Transport:
     """A transport that asks the cache first."""
 
     def __init__(self, exchange: Exchange, inner: Any) -> None:
+        _check(inner, "handle_request", f"{exchange.http.__name__}.HTTPTransport()")
         self._exchange = exchange
         self._world = BlockingHTTP(exchange.llm.cache, inner, exchange.http, made_for(exchange.http).blocking.body)
 
@@ -187,6 +188,7 @@ class _AsyncTransport:
     """A transport that asks the cache first."""
 
     def __init__(self, exchange: Exchange, inner: Any) -> None:
+        _check(inner, "handle_async_request", f"{exchange.http.__name__}.AsyncHTTPTransport()")
         self._exchange = exchange
         self._world = AwaitingHTTP(exchange.llm.cache, inner, exchange.http, made_for(exchange.http).awaiting.body)
 
@@ -210,6 +212,11 @@ class _AsyncTransport:
 
     def __repr__(self) -> str:
         return f"<AsyncCachingTransport of {self._exchange.http.__name__} on {self._exchange.llm.cache!r}>"
+
+
+def _check(inner: Any, method: str, such: str) -> None:
+    if not callable(getattr(inner, method, None)):
+        raise ConfigurationError(f"a {type(inner).__name__} has no {method}; give a transport such as {such}")
 
 
 @dataclass(frozen=True, slots=True)

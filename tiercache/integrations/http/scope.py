@@ -57,6 +57,9 @@ class Tenants:
                 "scope must be 'auth', 'shared', the name of a tenant, or a function (not async) of the request that "
                 "returns one"
             )
+        meant = scope.strip().lower() if isinstance(scope, str) else None
+        if meant in (AUTH, SHARED) and scope != meant:  # a slip that would let all callers share
+            raise ConfigurationError(f"scope={scope!r} would be one tenant for all callers; write {meant!r}")
         self._scope = scope
         self._ring = _ring_of(chain)
 
