@@ -328,6 +328,7 @@ def test_a_strict_chain_raises_nothing_here_and_asks_once_for_each(provider: Fak
         store.faults.clear()
         store.faults["put"] = RuntimeError("a bug of a backend")
         assert asker.ask(model="n").parse().choices
+        assert llm.stats().cache_errors == 2
         assert provider.calls() == 2, "what was answered is not asked for again, although it could not be stored"
 
 
