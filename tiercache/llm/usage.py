@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 _MOST = 2**53
 """Tokens; a number above is no count, and might be none that an entry can hold."""
 
