@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -180,7 +181,9 @@ def _litellm(provider: Any, request: dict[str, Any]) -> dict[str, Callable[[], A
     options = {**request, "model": "openai/gpt-4o", "caching": True, "api_key": "key"}
     call = partial(litellm.completion, **options, client=_openai(httpx, provider))
     try:
-        served = _serves_hits(call)
+        with warnings.catch_warnings():  # it imports its proxy at its first hit
+            warnings.simplefilter("ignore")
+            served = _serves_hits(call)
     except Exception as error:
         print(f"LiteLLM is left out: {type(error).__name__}: {error}")
         return {}
@@ -200,11 +203,13 @@ def _serves_hits(call: Callable[[], Any]) -> bool:
 
 def _import_litellm() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    if find_spec("soundfile") is None:
+    if "soundfile" not in sys.modules and find_spec("soundfile") is None:
         # To serve a hit it imports its proxy, and that a library of sound files, of which a hit makes no use.
         sys.modules["soundfile"] = types.ModuleType("soundfile")
     try:
-        import litellm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import litellm
     except ImportError:
         return None
     litellm.telemetry = False

@@ -269,3 +269,32 @@ def test_a_store_that_is_down_costs_only_the_cache(clock: FakeClock) -> None:
     embeddings = EmbeddingCache(Cache(TierChain(remote, clock=clock)), model="m")
     model = Model()
     np.testing.assert_array_equal(embeddings.embed(["a"], model), expected(model, ["a"]))
+
+
+def test_what_hits_saved_is_in_the_caches_savings(cache: Cache) -> None:
+    embeddings = EmbeddingCache(cache, model="m", batch_size=4)
+    embeddings.embed(["a", "b", "c", "d"], Model())
+    assert cache.savings.snapshot("").rows == {}
+    embeddings.embed(["a", "b", "e"], Model())
+    row = cache.savings.snapshot("").rows["m", "memory"]
+    assert row.calls == pytest.approx(0.5)
+    assert row.seconds > 0
+    assert row.seconds == pytest.approx(embeddings.stats().seconds_saved)
+
+
+def test_savings_tell_the_tier(clock: FakeClock) -> None:
+    remote = RemoteBackend(clock)
+    for memory in (MemoryBackend(clock=clock), MemoryBackend(clock=clock)):
+        cache = Cache(TierChain(memory, Tier(remote), clock=clock))
+        EmbeddingCache(cache, model="m").embed(["a"], Model())
+    assert list(cache.savings.snapshot("").rows) == [("m", "remote")]
+
+
+def test_something_else_under_a_key_is_a_miss(cache: Cache, embeddings: EmbeddingCache) -> None:
+    cache.set(embeddings.key("a"), "no vector")
+    cache.set(embeddings.key("b"), np.ones((2, 4), np.float32))
+    cache.set(embeddings.key("c"), np.ones(8))
+    model = Model()
+    np.testing.assert_array_equal(embeddings.embed(["a", "b", "c"], model), expected(model, ["a", "b", "c"]))
+    assert model.asked == ["a", "b", "c"]
+    assert cache.stats().hits == 3  # they were there, and are what was found

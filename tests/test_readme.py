@@ -64,16 +64,29 @@ def llm_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
 
 def test_the_readme_has_a_block_for_each_promise() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for promised in ("make demo", "make test", "TierChain(", "EmbeddingCache(", "mock_aws", "lifespan", "| Redis"):
+    for promised in (
+        "make demo",
+        "make test",
+        "TierChain(",
+        "EmbeddingCache(",
+        "OpenAI(",
+        "mock_aws",
+        "lifespan",
+        "| Redis",
+    ):
         assert promised in text
 
 
-def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any) -> None:
+def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any, llm_provider: FakeProvider) -> None:
     namespace: dict[str, Any] = {"__name__": "readme"}
     for block in blocks(ROOT / "README.md"):
         code = block.replace(SERVER, redis_url)
         exec(compile(code, "README.md", "exec"), namespace)
 
+    module = ModuleType("readme")
+    vars(module).update(namespace)
+    close_clients(module)
+    assert llm_provider.calls("chat") == 2, "one whole, one streamed"
     vectors = bucket.list_objects_v2(Bucket="my-bucket", Prefix="tiercache/search:embed:")["Contents"]
     assert len(vectors) == 3, "one object a vector"
     assert namespace["chain"].tiers[1].name == "redis"

@@ -52,6 +52,16 @@ class Saving:
             self.seconds + other.seconds,
         )
 
+    def __mul__(self, times: int) -> Saving:
+        return Saving(
+            self.calls * times,
+            self.input_tokens * times,
+            self.output_tokens * times,
+            self.usd * times,
+            self.unpriced * times,
+            self.seconds * times,
+        )
+
 
 NOTHING = Saving()
 

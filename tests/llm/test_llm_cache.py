@@ -16,7 +16,7 @@ from tests.support import RemoteBackend
 from tiercache import Cache, DiskBackend, MemoryBackend, TierChain
 from tiercache.computing.singleflight import Flights
 from tiercache.errors import CacheClosed, ConfigurationError, NotCached
-from tiercache.llm import LLMCache, cache_control
+from tiercache.llm import LLMCache, Price, cache_control
 from tiercache.llm.kinds import KINDS
 from tiercache.testing import FakeClock
 
@@ -360,6 +360,20 @@ def test_a_hit_tells_what_it_saved(llm: LLMCache, face: Face) -> None:
     assert saving.usd > 0
     assert saving.seconds > 0
     assert llm.cache.stats().savings.rows["gpt-4o-mini", "memory"].calls == 1
+
+
+def test_prices_of_ones_own_tell_what_a_hit_saved(face: Face) -> None:
+    prices = {"gpt-4o-mini": Price(input=1_000_000, output=100_000), "embedder": Price(input=500_000)}
+    texts = {"model": "embedder", "input": ["a text"]}
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
+    vectors = {"object": "list", "model": "embedder", "data": data, "usage": {"prompt_tokens": 2, "total_tokens": 2}}
+    with LLMCache.memory_only(prices=prices) as llm:
+        face(llm, "chat", chat_request(), Provider(chat()))
+        face(llm, "embedding", texts, lambda _: vectors)
+        assert face(llm, "lookup_chat", chat_request()).saving.usd == 10 * 1 + 3 * 0.1
+        assert face(llm, "lookup_embedding", texts).saving.usd == 2 * 0.5
+        face(llm, "set_chat", chat_request(), chat())
+        assert face(llm, "lookup_chat", chat_request()).saving.usd == 10 * 1 + 3 * 0.1
 
 
 class TestControl:

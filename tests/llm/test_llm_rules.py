@@ -43,6 +43,9 @@ def test_a_life_goes_by_the_call_then_the_model_then_the_kind_then_the_cache() -
         {"samples": True},
         {"samples": 1001},
         {"ignored": "metadata"},
+        {"model_ttl": "1h"},
+        {"prices": {"gpt-4o": 2.5}},
+        {"prices": [("gpt-4o", 2.5)]},
     ],
 )
 def test_rules_that_are_none_are_told_at_once(options: Any) -> None:

@@ -150,7 +150,7 @@ class Answering:
         options["attributes"] = {
             **options["attributes"],
             **described.attributes,
-            **attributes_of(plan.model, described.plain),
+            **attributes_of(plan.model, described.plain, prices=self.rules.prices),
         }
         await world.set(await self._place(world, asked, plan), described.plain, **options)
         self.counters.stored += 1
@@ -191,7 +191,8 @@ class Answering:
             counters.refuse(refusal)
         elif plan.stores:
             counters.stored += 1
-        attributes = described.attributes | attributes_of(plan.model, described.plain, seconds=seconds)
+        costs = attributes_of(plan.model, described.plain, seconds=seconds, prices=self.rules.prices)
+        attributes = described.attributes | costs
         computed = Computed(described.plain, attributes=attributes, store=refusal is None and plan.stores)
         return computed, self._as_asked(asked, described.plain, attributes, answer)
 

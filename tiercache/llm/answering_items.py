@@ -15,7 +15,7 @@ from .calling import arguments, takes_request
 from .collecting import AskFailed, Collecting, Reply, SentAlone
 from .costs import attributes_of
 from .items import Batch, in_common, inputs_of
-from .parts import Unfit, taken_apart
+from .parts import Part, Unfit, taken_apart
 from .rules import Plan
 from .worlds import World
 
@@ -91,6 +91,7 @@ class AnsweringItems(Answering):
         batch = _batch(asked, plan)
         reply, _ = self._described(asked, plan, answer, None)
         refusal = reply.refusal or self.rules.policy.refusal(self.kind, reply.answer)
+        parts: dict[str, Part] = {}
         try:
             parts = taken_apart(reply.answer, batch, batch.keys, reply.whole, **reply.more)
         except Unfit as reason:
@@ -121,7 +122,7 @@ class AnsweringItems(Answering):
         described = self.answers.describe(answer, asked.type)
         if described is None:
             return Reply(None, refusal="uncacheable"), answer
-        whole = attributes_of(plan.model, described.plain, seconds=seconds)
+        whole = attributes_of(plan.model, described.plain, seconds=seconds, prices=self.rules.prices)
         shown = self._as_asked(asked, described.plain, described.attributes, answer)
         return Reply(described.plain, whole, described.attributes), shown
 

@@ -19,6 +19,7 @@ from .faces import Faces
 from .kinds import KINDS, Kind
 from .one_kind import OneKind
 from .policy import Policy, StorePolicy
+from .prices import Price
 from .rules import Rules
 from .tags import check_own, kind_tag, model_tag, user_tag
 from .worlds import Awaiting, Blocking
@@ -42,6 +43,7 @@ class LLMCache(Faces):
         samples: how many answers are kept for each sampled request; a call is given one of them at random.
         ignored: paths of request fields that do not count, in addition to those known not to change the answer.
         cache_stateful: whether answers that depend on more than the request are kept, too (`tiercache.llm.stateful`).
+        prices: prices of your own by model, before those of `genai-prices`, for what `cache.stats().savings` counts.
         types: types of answers, beside those of the OpenAI and Anthropic SDKs, that may be stored and are found again
             by their names: pydantic models, dataclasses, msgspec Structs.
         rules: all of this but `types`, made beforehand, in place of it.
@@ -66,6 +68,7 @@ class LLMCache(Faces):
         samples: int = 1,
         ignored: Iterable[str] = (),
         cache_stateful: bool = False,
+        prices: Mapping[str, Price] | None = None,
         types: Iterable[type[Any]] = (),
         rules: Rules | None = None,
     ) -> None:
@@ -87,12 +90,12 @@ class LLMCache(Faces):
             samples=samples,
             ignored=ignored if isinstance(ignored, str) else tuple(ignored),  # type: ignore[arg-type]
             cache_stateful=cache_stateful,
+            prices=prices or {},
         )
         self.counters = LLMCounters()
         answers, worlds = Answers(types), (Blocking(cache), Awaiting(cache))
         self.of_kind: Mapping[Kind, OneKind] = {
-            kind: OneKind(flows(kind, cache, self.rules, self.counters, answers), *worlds)
-            for kind, flows in {**dict.fromkeys(KINDS, Answering), "embedding": AnsweringItems}.items()
+            kind: OneKind(_flows_of(kind)(kind, cache, self.rules, self.counters, answers), *worlds) for kind in KINDS
         }
 
     @classmethod
@@ -186,6 +189,10 @@ class LLMCache(Faces):
 
     def __repr__(self) -> str:
         return f"<LLMCache on {self.cache!r}>"
+
+
+def _flows_of(kind: Kind) -> type[Answering]:
+    return AnsweringItems if kind == "embedding" else Answering
 
 
 def _tags_of(kind: Kind | None) -> list[str]:

@@ -229,7 +229,7 @@ class Collecting:
             self._parts[key], self.results[key] = part, Result(part.vector.array)
         elif isinstance(error, AskFailed):
             if error.error is self._error:
-                raise self._error
+                raise error.error
             own = self._batch.is_whole(keys) or not self._reducible
             if error.asked == (tuple(keys), own, self._batch.encoding):
                 raise error

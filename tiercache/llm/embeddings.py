@@ -12,6 +12,7 @@ from ..cache import Cache
 from ..errors import ConfigurationError, MissingExtra
 from ..keys import digest_after
 from ..result import Result
+from ..savings import NOTHING, SHARED, Saving
 from ..units import Duration, parse_duration
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class EmbeddingCache:
         """
         work = self._begin(inputs)
         try:
+            work.add_near(self.cache)
             for keys in work.lookups():
                 work.add_known(self.cache.lookup_many(keys))
             for chunk in work.chunks(self.batch_size):
@@ -133,6 +135,7 @@ class EmbeddingCache:
         """`embed`, awaited; `compute` may be async, a sync one runs in the loop's thread."""
         work = self._begin(inputs)
         try:
+            work.add_near(self.cache)
             for keys in work.lookups():
                 work.add_known(await self.cache.alookup_many(keys))
             for chunk in work.chunks(self.batch_size):
@@ -189,6 +192,8 @@ class EmbeddingCache:
         return _Work(self._numpy, self.model, self.dimensions, [(self.key(item), item) for item in inputs])
 
     def _count(self, work: _Work) -> None:
+        for tier, saving in work.saved.items():
+            self.cache.savings.add(self.model, tier, saving)
         before = self._stats
         self._stats = EmbeddingStats(
             inputs=before.inputs + len(work.keys),
@@ -196,7 +201,7 @@ class EmbeddingCache:
             computed=before.computed + work.computed,
             calls=before.calls + work.calls,
             seconds=before.seconds + work.seconds,
-            seconds_saved=before.seconds_saved + work.seconds_saved,
+            seconds_saved=before.seconds_saved + sum(saving.seconds for saving in work.saved.values()),
         )
 
     def _material(self, item: Input) -> tuple[str, str | list[int]]:
@@ -223,11 +228,49 @@ class _Work:
         self._inputs = dict(items)
         self.vectors: dict[str, Vectors] = {}
         self.computed = self.calls = 0
-        self.seconds = self.seconds_saved = 0.0
+        self.seconds = 0.0
+        self.saved: dict[str, Saving] = {}
+
+    def add_near(self, cache: Cache) -> None:
+        """Take what memory holds: most hits of large batches, without the objects that a lookup makes of each."""
+        hit, vectors, from_buffer = cache._hit, self.vectors, self._numpy.frombuffer
+        sizes: dict[str, int | None] = {}
+        seen: dict[int, list[Any]] = {}
+        for key in self._inputs:
+            slot = hit(key)
+            if slot is None:
+                continue
+            traits, payload = slot.traits, slot.payload
+            if traits.codec not in sizes:
+                sizes[traits.codec] = self._size_of(traits.codec)
+            if sizes[traits.codec] != len(payload):
+                cache._uncount_hit()
+                continue
+            vectors[key] = from_buffer(payload, "<f4")
+            if (same := seen.get(id(traits))) is not None:
+                same[1] += 1
+            else:
+                seen[id(traits)] = [traits, 1]
+        for traits, times in seen.values():
+            self._save(cache.chain.tiers[0].label, dict(traits.attributes), times)
+        for size in {sizes[traits.codec] for traits, _ in seen.values()}:
+            self._check_dimension((size or 0) // 4, "a cached vector has")
+
+    def _size_of(self, codec: str) -> int | None:
+        """Return the bytes of a vector of that codec; None: it is no vector of the declared dimension."""
+        name, _, dim = codec.rpartition(";")
+        if name != "ndarray;<f4" or not dim.isdigit() or self._declared not in (None, int(dim)):
+            return None
+        return 4 * int(dim)
+
+    def _save(self, tier: str, attributes: Mapping[str, Any], times: int = 1) -> None:
+        one = Saving.of(attributes)
+        saving = one if times == 1 else one * times
+        self.saved[tier] = self.saved.get(tier, NOTHING) + saving
 
     def lookups(self) -> Iterator[list[str]]:
         """Yield the keys to look up, each once."""
-        unique = list(self._inputs)
+        unique = [key for key in self._inputs if key not in self.vectors]
         for start in range(0, len(unique), LOOKUP_SIZE):
             yield unique[start : start + LOOKUP_SIZE]
 
@@ -244,9 +287,8 @@ class _Work:
             if dim != self._dim:
                 self._check_dimension(dim, "a cached vector has")
             self.vectors[key] = vector
-            seconds = result.metadata.attributes.get("seconds") if result.metadata is not None else None
-            if isinstance(seconds, float):
-                self.seconds_saved += seconds
+            if result.metadata is not None:
+                self._save(result.tier or SHARED, result.metadata.attributes)
 
     def chunks(self, size: int) -> Iterator[dict[str, Input]]:
         """Yield what is missing, each input once, at most `size` at a time."""
@@ -266,6 +308,7 @@ class _Work:
         return self._storable(dict(zip(chunk, rows, strict=True))), {
             "model": self._model,
             "seconds": seconds / len(chunk),
+            "calls": 1 / len(chunk),
         }
 
     def add_given(self, vectors: Any) -> tuple[dict[str, Any], dict[str, Any]]:

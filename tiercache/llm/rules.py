@@ -15,6 +15,7 @@ from .fields import check_paths
 from .keys import request_key
 from .kinds import KINDS, Kind
 from .policy import MAX_BYTES, Policy, StorePolicy, guarded
+from .prices import Price
 from .sampling import checked_samples, drawn, is_sampled, sample_parts
 from .tags import hidden, is_plain, kind_tag, model_tag, user_tag
 
@@ -31,6 +32,7 @@ class Plan:
         stores: whether an answer may be stored.
         only_if_cached: whether the provider must not be asked.
         scope: stands for the tenant; it is compared with the entry's own attribute `scope` on every read.
+        samples: the keys of all samples, where the provider must not be asked, so that any of them will do.
     """
 
     kind: Kind
@@ -41,6 +43,7 @@ class Plan:
     stores: bool = True
     only_if_cached: bool = False
     scope: str | None = None
+    samples: Sequence[str] = ()
 
     @property
     def bypasses(self) -> bool:
@@ -69,6 +72,7 @@ class Rules:
         user_specific: whether each user has answers of their own.
         cache_stateful: whether answers are kept that depend on more than the request (a conversation at the provider,
             a search): see `tiercache.llm.stateful`. If not, such requests pass the cache by.
+        prices: prices of your own by model, before those of `genai-prices`: what savings are counted with.
 
     Raises:
         ConfigurationError: an attribute has no such value.
@@ -82,8 +86,13 @@ class Rules:
     ignored: tuple[str, ...] = ()
     user_specific: bool = False
     cache_stateful: bool = False
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model_ttl, Mapping):
+            raise ConfigurationError('model_ttl must say it by model: {"gpt-4o*": "7d"}')
+        if not isinstance(self.prices, Mapping) or not all(isinstance(one, Price) for one in self.prices.values()):
+            raise ConfigurationError('prices must be a Price by model: {"my-model": Price(input=0.2, output=0.8)}')
         if unknown := self.ttl.keys() - set(KINDS):
             raise ConfigurationError(f"there is no kind {sorted(map(str, unknown))[0]!r}; there are {', '.join(KINDS)}")
         checked = {
@@ -128,7 +137,7 @@ class Rules:
         user = user_of(request) if user is None else user
         sampled = is_sampled(kind, request)
         kept = self.cache_sampled or not sampled
-        number = drawn(control.samples or self.samples) if sampled else 0
+        samples = (control.samples or self.samples) if sampled else 1
         model = request.get("model")
         name = model if isinstance(model, str) else ""
         attributes: dict[str, Any] = {"model": name if is_plain(name) else hidden(name), "kind": kind}
@@ -138,7 +147,7 @@ class Rules:
         return Plan(
             kind=kind,
             model=name,
-            key=self._key(kind, request, user, scope, (*parts, *sample_parts(number))),
+            key=self._key(kind, request, user, scope, (*parts, *sample_parts(drawn(samples)))),
             options={
                 "ttl": self._ttl(kind, name, control),
                 "tags": (*_own_tags(kind, name, user), *control.tags),
@@ -148,6 +157,9 @@ class Rules:
             stores=kept and not control.no_store,
             only_if_cached=control.only_if_cached,
             scope=owner,
+            samples=self.keys(kind, request, user=user, scope=scope, parts=parts, control=control)
+            if samples > 1 and control.only_if_cached
+            else (),
         )
 
     def keys(

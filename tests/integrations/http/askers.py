@@ -42,7 +42,7 @@ class Asker(Protocol):
 class BlockingAsker:
     def __init__(self, provider: FakeProvider, cache: Any, http: Any, *, api_key: str = "sk-a", **options: Any) -> None:
         sdk = {name: options.pop(name) for name in ("timeout", "max_retries", "default_headers") if name in options}
-        self.below = client(cache, http=http, **options)
+        self.below = client(cache, http=http, **{"verify": False, **options})  # no certificates to load: loopback
         self.llm = OpenAI(
             base_url=provider.openai, api_key=api_key, http_client=self.below, **{"max_retries": 0, **sdk}
         )
@@ -69,7 +69,7 @@ class BlockingAsker:
 class AwaitingAsker:
     def __init__(self, provider: FakeProvider, cache: Any, http: Any, *, api_key: str = "sk-a", **options: Any) -> None:
         sdk = {name: options.pop(name) for name in ("timeout", "max_retries", "default_headers") if name in options}
-        self.below = async_client(cache, http=http, **options)
+        self.below = async_client(cache, http=http, **{"verify": False, **options})
         self.llm = AsyncOpenAI(
             base_url=provider.openai, api_key=api_key, http_client=self.below, **{"max_retries": 0, **sdk}
         )

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import FakeClock
-from tests.integrations.http.askers import MESSAGES, Asker
+from tests.integrations.http.askers import CHAT, MESSAGES, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import client
@@ -90,6 +90,18 @@ def test_only_if_cached_answers_from_the_cache_alone(provider: FakeProvider, ask
     assert said(asker, cache_control="only-if-cached") == "HIT"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_only_if_cached_is_given_whichever_sample_there_is(provider: FakeProvider, asker: Asker, stream: bool) -> None:
+    body = CHAT | {"stream": stream}
+    for _ in range(2):  # one is stored, or two
+        asker.post("/v1/chat/completions", json=body, headers={"x-tiercache-samples": "50"})
+    calls = provider.calls()
+    control = {"x-tiercache-samples": "50", "cache-control": "only-if-cached"}
+    replies = [asker.post("/v1/chat/completions", json=body, headers=control) for _ in range(10)]
+    assert {reply.headers["x-tiercache"] for reply in replies} == {"HIT"}
+    assert provider.calls() == calls
+
+
 def test_only_if_cached_is_not_retried(provider: FakeProvider, askers: Askers) -> None:
     asker = askers(max_retries=3)
     with pytest.raises(openai.InternalServerError):
@@ -154,6 +166,77 @@ def test_the_context_manager_holds_inside(provider: FakeProvider, cache: Cache) 
                 sdk.chat.completions.create(model="m", messages=MESSAGES)
         sdk.chat.completions.create(model="m", messages=MESSAGES)
     assert provider.calls() == 2
+
+
+def test_a_block_says_all_that_headers_say(provider: FakeProvider, cache: Cache) -> None:
+    clock = FakeClock()
+    with (
+        Cache(MemoryBackend(clock=clock), clock=clock) as aging,
+        openai.OpenAI(base_url=provider.openai, api_key="a", http_client=client(aging), max_retries=0) as sdk,
+    ):
+
+        def outcome(**block: Any) -> str:
+            with cache_control(**block):
+                return sdk.chat.completions.with_raw_response.create(model="m", messages=MESSAGES).headers[
+                    "x-tiercache"
+                ]
+
+        with pytest.raises(openai.InternalServerError, match="504"):
+            outcome(only_if_cached=True)
+        assert [outcome(no_store=True), outcome(no_store=True)] == ["MISS", "MISS"]
+        assert outcome(no_store=True, no_cache=True) == "BYPASS"
+        assert [outcome(ttl="1m", tags=["run-7"]), outcome(only_if_cached=True)] == ["MISS", "HIT"]
+        clock.advance(30)
+        assert [outcome(max_age=40), outcome(max_age=20), outcome(max_age=20)] == ["HIT", "MISS", "HIT"]
+        assert outcome(no_cache=True, tags=["run-7"], ttl="1m") == "MISS"
+        aging.invalidate_tags(["run-7"])
+        assert outcome(ttl="1m") == "MISS"
+        clock.advance(61)
+        assert outcome() == "MISS"
+        assert {outcome(samples=3) for _ in range(60)} == {"HIT", "MISS"}
+    assert provider.calls() == 8 + 2, "two of three samples were missing"
+
+
+def said_by_anthropic(sdk: Any, **fields: Any) -> str:
+    reply = sdk.messages.with_raw_response.create(model="m", max_tokens=9, messages=MESSAGES, **fields)
+    outcome: str = reply.headers["x-tiercache"]
+    return outcome
+
+
+def test_answers_are_invalidated_by_model_user_and_kind(provider: FakeProvider, cache: Cache) -> None:
+    """What the transport stored is found by `LLMCache`: chats, streams, vectors and messages."""
+    import httpx2
+    from anthropic import Anthropic
+
+    llm = LLMCache(cache)
+    with (
+        openai.OpenAI(base_url=provider.openai, api_key="a", http_client=client(llm)) as sdk,
+        Anthropic(base_url=provider.url, api_key="a", http_client=client(llm, http=httpx2)) as other,
+    ):
+
+        def outcomes() -> list[str]:
+            raw, user = sdk.chat.completions.with_raw_response, {"metadata": {"user_id": "ann"}}
+            streamed = raw.create(model="m", messages=MESSAGES, user="ann", stream=True)
+            streamed.http_response.read()
+            return [
+                raw.create(model="m", messages=MESSAGES, user="ann").headers["x-tiercache"],
+                streamed.headers["x-tiercache"],
+                sdk.embeddings.with_raw_response.create(model="m", input="a", user="ann").headers["x-tiercache"],
+                said_by_anthropic(other, **user),
+            ]
+
+        assert outcomes() == ["MISS"] * 4
+        llm.invalidate_model("another")
+        llm.invalidate_user("bob")
+        assert outcomes() == ["HIT"] * 4
+        llm.invalidate_model("m")
+        assert outcomes() == ["MISS"] * 4
+        llm.invalidate_user("ann")
+        assert outcomes() == ["MISS"] * 4
+        llm.clear("message")
+        assert outcomes() == ["HIT", "HIT", "HIT", "MISS"]
+        llm.clear()
+        assert outcomes() == ["MISS"] * 4
 
 
 def test_a_header_goes_before_the_context_manager(cache: Cache, provider: FakeProvider) -> None:

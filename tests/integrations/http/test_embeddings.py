@@ -372,6 +372,49 @@ def test_max_age_holds_for_each_input(provider: FakeProvider, askers: Askers) ->
         assert provider.embedded == ["a", "b", "a"]
 
 
+def test_stale_vectors_are_served_when_the_provider_fails(provider: FakeProvider, askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(TierChain(MemoryBackend(clock=clock), clock=clock), clock=clock, stale_if_error=600) as cache:
+        asker = askers(cache=LLMCache(cache, embedding_ttl=60))
+        first = post(asker, ["a", "b"])
+        clock.advance(61)
+        provider.next(status=500)
+        reply = post(asker, ["a", "b"])
+        assert said(reply) == ("STALE", "2/2")
+        assert reply.json() == first.json()
+
+
+def test_stale_vectors_are_served_while_they_are_asked_for_anew(provider: FakeProvider, askers: Askers) -> None:
+    clock = FakeClock()
+    with Cache(TierChain(MemoryBackend(clock=clock), clock=clock), clock=clock, stale_for=600) as cache:
+        asker = askers(cache=LLMCache(cache, embedding_ttl=60))
+        first = post(asker, ["a", "b"])
+        clock.advance(61)
+        reply = post(asker, ["b", "a", "c"])
+        assert said(reply) == ("PARTIAL", "2/3")
+        assert embeddings(reply)[1] == embeddings(first)[0]
+        provider.wait_for(3)
+        assert sorted(provider.embedded) == ["a", "a", "b", "b", "c"]
+
+
+def test_a_caller_who_leaves_does_not_take_the_others_along(provider: FakeProvider, cache: Cache) -> None:
+    import asyncio
+
+    async def leave_one() -> list[Any]:
+        gate, loop = provider.hold(), asyncio.get_running_loop()
+        async with async_client(cache, http=httpx2) as below:
+            body = {"model": "m", "input": ["a", "b"]}
+            first = asyncio.create_task(below.post(provider.url + PATH, json=body))
+            await loop.run_in_executor(None, gate.reached.wait, PATIENCE)
+            second = asyncio.create_task(below.post(provider.url + PATH, json=body))
+            await asyncio.sleep(0)
+            first.cancel()
+            gate.open()
+            return embeddings(await second)
+
+    assert asyncio.run(leave_one()) == expected(provider, ["a", "b"])
+
+
 # What is counted.
 
 

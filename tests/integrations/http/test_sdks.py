@@ -13,6 +13,7 @@ from tests.integrations.http.askers import CHAT, MESSAGES
 from tests.provider import FakeProvider
 from tiercache import Cache
 from tiercache.integrations.http import async_client, client
+from tiercache.llm import LLMCache, Price
 
 CALLS = {
     "chat": ("chat.completions", CHAT),
@@ -151,6 +152,22 @@ def test_two_models_with_the_same_text(provider: FakeProvider, cache: Cache) -> 
     assert texts[:2] == texts[2:]
     assert texts[0] != texts[1]
     assert provider.calls() == 2
+
+
+def test_prices_of_ones_own_tell_what_a_hit_saved(provider: FakeProvider, cache: Cache) -> None:
+    """A whole answer, a stream, and a vector."""
+    llm = LLMCache(cache, prices={"mine": Price(input=1_000_000, output=1_000_000)})
+    with OpenAI(base_url=provider.openai, api_key="a", http_client=client(llm)) as sdk:
+        for _ in range(2):
+            usage = [sdk.chat.completions.create(**CHAT | {"model": "mine"}).usage]
+            stream = sdk.chat.completions.create(
+                **CHAT | {"model": "mine"}, stream=True, stream_options={"include_usage": True}
+            )
+            usage += [chunk.usage for chunk in stream if chunk.usage]
+            usage.append(sdk.embeddings.create(model="mine", input="a text").usage)
+    saved = cache.stats().savings.by_model["mine"]
+    assert (saved.calls, saved.unpriced) == (3, 0)
+    assert saved.usd == sum(each.total_tokens for each in usage)
 
 
 def test_what_a_hit_saved_is_told(provider: FakeProvider, cache: Cache) -> None:

@@ -183,6 +183,22 @@ def test_something_else_than_a_cache_is_refused(cache: Cache) -> None:
         client(cache.chain)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("make", "inner", "method"),
+    [
+        (transport, httpx2.Client, "handle_request"),
+        (transport, httpx2.AsyncHTTPTransport, "handle_request"),
+        (async_transport, httpx2.HTTPTransport, "handle_async_request"),
+        (lambda cache, inner: client(cache, transport=inner), httpx2.AsyncHTTPTransport, "handle_request"),
+        (lambda cache, inner: async_client(cache, transport=inner), httpx2.HTTPTransport, "handle_async_request"),
+    ],
+    ids=["a client", "async", "blocking", "async in a client", "blocking in a client"],
+)
+def test_what_cannot_send_is_refused_at_once(cache: Cache, make: Any, inner: Any, method: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"has no {method}"):
+        make(cache, inner())
+
+
 def test_no_module_is_imported_before_it_is_needed() -> None:
     script = "import sys, tiercache.integrations.http; print({'httpx', 'httpx2', 'openai'} & set(sys.modules))"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}

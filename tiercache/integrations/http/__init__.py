@@ -91,6 +91,8 @@ def async_transport(cache: Cache | LLMCache, inner: Any = None, *, http: Any = N
 
 def _exchange(cache: Cache | LLMCache, module: Any, scope: Scope) -> Exchange:
     if not isinstance(cache, Cache | LLMCache):
-        raise ConfigurationError(f"cache must be a Cache or an LLMCache, not of type {type(cache).__name__}")
+        raise ConfigurationError(
+            f"cache must be a Cache or an LLMCache, not a {type(cache).__name__}; make one of it: Cache(…)"
+        )
     # Rules without lives of their own: what the `Cache` was told holds.
     return Exchange(cache if isinstance(cache, LLMCache) else LLMCache(cache, rules=Rules()), module, scope)

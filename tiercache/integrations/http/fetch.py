@@ -104,14 +104,15 @@ class Fetch:
             self._counters.refuse("error")
             return Computed(stored_form(reply.response, body, good=False), store=False)
         answer = _parsed(body)
-        reason = self._exchange.llm.rules.policy.refusal(self._plan.kind, answer)
+        rules = self._exchange.llm.rules
+        reason = rules.policy.refusal(self._plan.kind, answer)
         if reason is not None:
             self._counters.refuse(reason)
         stores = reason is None and self._plan.stores
         if not stores:
             return Computed(stored_form(reply.response, body, good=False), store=False)
         self._counters.stored += 1
-        attributes = attributes_of(self._call.model, answer, seconds=seconds, url=self._call.url)
+        attributes = attributes_of(self._call.model, answer, seconds=seconds, url=self._call.url, prices=rules.prices)
         return Computed(stored_form(reply.response, body, good=True), attributes=attributes)
 
     def _decoded(self, reply: Reply) -> bytes | None:

@@ -70,10 +70,9 @@ class Landing:
         verdict = live.judge.verdict()
         if verdict.reason is not None or verdict.answer is None:
             return self._refused(verdict.reason or "malformed")
-        attributes = {
-            **plan.options["attributes"],
-            **attributes_of(plan.model, verdict.answer, seconds=seconds, url=self._url),
-        }
+        prices = self._llm.rules.prices
+        costs = attributes_of(plan.model, verdict.answer, seconds=seconds, url=self._url, prices=prices)
+        attributes = {**plan.options["attributes"], **costs}
         live.attributes = attributes
         if not plan.stores:
             return None

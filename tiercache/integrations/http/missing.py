@@ -124,7 +124,8 @@ class Missing:
         answer = _parsed(body)
         attributes = {}
         if isinstance(answer, Mapping):
-            attributes = attributes_of(self._call.model, answer, seconds=seconds, url=self._call.url)
+            prices = self._exchange.llm.rules.prices
+            attributes = attributes_of(self._call.model, answer, seconds=seconds, url=self._call.url, prices=prices)
         told = json.dumps(headers.replayed(read.response.headers))
         return Reply(answer, attributes, {"headers": told})
 

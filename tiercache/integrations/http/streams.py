@@ -283,7 +283,7 @@ class _Stream:
     def _response(self, status_code: int, pairs: Any, status: Any, stream: Any) -> Any:
         return self.http.Response(
             status_code,
-            headers=[*((name, value) for name, value in pairs), *status],
+            headers=headers.as_bytes([*pairs, *status]),
             stream=stream,
             extensions={"http_version": b"HTTP/1.1"},
         )

@@ -11,8 +11,8 @@ from .endpoints import Call
 Way = Callable[..., Any]
 
 
-def way_of(call: Call) -> Way | None:
-    """Return what answers a call; None: it passes the cache by."""
+def way_of(call: Call) -> Way:
+    """Return what answers a call."""
     if call.stream:
         return streams.answer
     if call.kind == "embedding":
