@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from ...llm.kinds import Kind
-from .assembled import REPEATED, Chunk
+from .assembled import REPEATED, Chunk, Piece
 
 _FIELDS = re.compile(rb"(?:event: [\w.]+\n)?data: ").match
 _TEXT = re.compile(rb'"(?:content|text|thinking)"\s*:\s*"').search
@@ -122,8 +122,15 @@ def _may_be_said_once(kind: Kind, envelope: Envelope) -> bool:
         return False
 
 
+def _only(chunk: Chunk) -> Piece:
+    """Return the one choice of a chunk. Raises ValueError: there are none, or more."""
+    if chunk.choices is None or len(chunk.choices) != 1:
+        raise ValueError("not one choice")
+    return chunk.choices[0]
+
+
 def _chat_adds(event: bytes, text: str) -> bool:
-    (piece,) = _chunk_in(event).choices or ()
+    piece = _only(_chunk_in(event))
     delta = dict(piece.delta or {})
     return delta.pop("content") == text and all(
         name in REPEATED or value is None or value == "" for name, value in delta.items()
@@ -131,7 +138,7 @@ def _chat_adds(event: bytes, text: str) -> bool:
 
 
 def _completion_adds(event: bytes, text: str) -> bool:
-    (piece,) = _chunk_in(event).choices or ()
+    piece = _only(_chunk_in(event))
     return piece.text == text
 
 
