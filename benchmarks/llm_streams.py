@@ -112,10 +112,7 @@ def _awaiting(scale: Scale, chunks: Sequence[bytes], *, apart: bool = False) -> 
         yield from _figures(
             scale,
             f"a stream of {len(chunks)} chunks, awaited{' one by one' if apart else ''}",
-            {
-                name: partial(_run, runner, partial(read, *call))
-                for name, call in _calls(provider, below).items()
-            },
+            {name: partial(_run, runner, partial(read, *call)) for name, call in _calls(provider, below).items()},
         )
 
 
@@ -140,7 +137,9 @@ def _request(number: int) -> Any:
 
     said = {"role": "user", "content": f"question {number}"}
     body = {"model": "gpt-4o", "temperature": 0, "messages": [said], "stream": True}
-    return httpx.Request("POST", "http://provider/v1/chat/completions", headers={"authorization": "Bearer k"}, json=body)
+    return httpx.Request(
+        "POST", "http://provider/v1/chat/completions", headers={"authorization": "Bearer k"}, json=body
+    )
 
 
 def _timed(call: Callable[[], Any]) -> float:
