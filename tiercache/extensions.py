@@ -88,7 +88,9 @@ def _wire(value: Any, depth: int) -> Any:
 
 
 def _wire_items(items: Any, depth: int) -> list[Any]:
-    if set(map(type, items)) <= _SCALARS:  # a list of 1,536 floats: checked at C speed
+    kinds = set(map(type, items))
+    # A list of 1,536 floats: checked at C speed.
+    if kinds <= _SCALARS or (kinds == {int} and -(2**63) <= min(items) and max(items) < 2**64):
         return items if type(items) is list else list(items)
     wired = []
     for index, item in enumerate(items):

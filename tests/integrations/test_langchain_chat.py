@@ -223,6 +223,13 @@ class TestKeys:
         assert chat(cache=shared).invoke("why?").content == "answer 2"
         assert chat(cache=LangChainCache(cache, scope="one")).invoke("why?").content == "answer 1"
 
+    @pytest.mark.parametrize("unknown", [lambda: None, lambda: 1 / 0], ids=["none", "raises"])
+    def test_those_without_a_scope_do_not_share_one(self, chat: Chat, cache: Cache, unknown: Callable[[], Any]) -> None:
+        adapter = LangChainCache(cache, scope=unknown)
+        assert chat(cache=adapter).invoke("why?").content == "answer 1"
+        assert chat(cache=adapter).invoke("why?").content == "answer 2"
+        assert (adapter.stats().bypassed, adapter.stats().stored) == (4, 0)
+
     def test_keys_hold_no_prompt(self, chat: Chat, cache: Cache) -> None:
         chat().invoke("a secret prompt")
         (key,) = cache.keys()
@@ -344,14 +351,21 @@ class TestLife:
         assert chat(cache=ours).invoke("why?").content == "answer 3"
         assert cache.get("mine") == 1
 
-    def test_a_store_that_is_down_costs_only_the_cache(
-        self, chat: Chat, clock: FakeClock, openai_server: OpenAIServer
-    ) -> None:
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_a_store_that_is_down_costs_only_the_cache(self, chat: Chat, clock: FakeClock, strict: bool) -> None:
         remote = RemoteBackend(clock)
         remote.break_down()
-        adapter = LangChainCache(Cache(TierChain(remote, clock=clock)))
+        adapter = LangChainCache(Cache(TierChain(remote, clock=clock, strict=strict)))
         assert chat(cache=adapter).invoke("why?").content == "answer 1"
         assert asyncio.run(chat(cache=adapter).ainvoke("why?")).content == "answer 2"
+        assert bool(adapter.errors) == strict
+
+    def test_a_cache_that_was_closed_is_as_none(self, chat: Chat, cache: Cache, adapter: LangChainCache) -> None:
+        cache.close()
+        assert chat().invoke("why?").content == "answer 1"
+        assert asyncio.run(chat().ainvoke("why?")).content == "answer 2"
+        assert list(adapter.errors) == ["CacheClosed"]
+        assert (adapter.stats().misses, adapter.stats().stored) == (2, 0)
 
 
 class TestControl:

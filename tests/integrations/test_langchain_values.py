@@ -179,6 +179,7 @@ FOREIGN: dict[str, Any] = {
     "empty": "",
     "no list": dumps(Generation(text="x")),
     "no generations": "[1]",
+    "none at all": "[]",
     "a message": dumps([AIMessage("x")]),
     "a template": prompt_template(),
     "a class of the outside": json.dumps(

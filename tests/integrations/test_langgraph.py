@@ -191,12 +191,25 @@ class TestGraphs:
         assert [flow.invoke(4), flow.invoke(4), flow.invoke(5)] == [8, 8, 10]
         assert runs == [4, 5]
 
-    def test_a_store_that_is_down_costs_only_the_cache(self, clock: FakeClock) -> None:
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_a_store_that_is_down_costs_only_the_cache(self, clock: FakeClock, strict: bool) -> None:
         remote = RemoteBackend(clock)
         remote.break_down()
         node = Node()
-        graph = graph_of(LangGraphCache(Cache(TierChain(remote, clock=clock))), node)
+        adapter: LangGraphCache[Any] = LangGraphCache(Cache(TierChain(remote, clock=clock, strict=strict)))
+        graph = graph_of(adapter, node)
         assert [graph.invoke({"question": "q"})["answers"] for _ in range(2)] == [["q 1"], ["q 2"]]
+        assert asyncio.run(graph.ainvoke({"question": "q"}))["answers"] == ["q 3"]
+        assert bool(adapter.errors) == strict
+
+    def test_a_cache_that_was_closed_is_as_none(self, cache: Cache) -> None:
+        node = Node()
+        adapter: LangGraphCache[Any] = LangGraphCache(cache)
+        graph = graph_of(adapter, node)
+        cache.close()
+        assert [graph.invoke({"question": "q"})["answers"] for _ in range(2)] == [["q 1"], ["q 2"]]
+        assert list(adapter.errors) == ["CacheClosed"]
+        assert (adapter.stats().misses, adapter.stats().stored) == (2, 0)
 
 
 class TestValues:

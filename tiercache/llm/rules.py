@@ -32,6 +32,7 @@ class Plan:
         stores: whether an answer may be stored.
         only_if_cached: whether the provider must not be asked.
         scope: stands for the tenant; it is compared with the entry's own attribute `scope` on every read.
+        samples: the keys of all samples, where the provider must not be asked, so that any of them will do.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Plan:
     stores: bool = True
     only_if_cached: bool = False
     scope: str | None = None
+    samples: Sequence[str] = ()
 
     @property
     def bypasses(self) -> bool:
@@ -135,7 +137,7 @@ class Rules:
         user = user_of(request) if user is None else user
         sampled = is_sampled(kind, request)
         kept = self.cache_sampled or not sampled
-        number = drawn(control.samples or self.samples) if sampled else 0
+        samples = (control.samples or self.samples) if sampled else 1
         model = request.get("model")
         name = model if isinstance(model, str) else ""
         attributes: dict[str, Any] = {"model": name if is_plain(name) else hidden(name), "kind": kind}
@@ -145,7 +147,7 @@ class Rules:
         return Plan(
             kind=kind,
             model=name,
-            key=self._key(kind, request, user, scope, (*parts, *sample_parts(number))),
+            key=self._key(kind, request, user, scope, (*parts, *sample_parts(drawn(samples)))),
             options={
                 "ttl": self._ttl(kind, name, control),
                 "tags": (*_own_tags(kind, name, user), *control.tags),
@@ -155,6 +157,9 @@ class Rules:
             stores=kept and not control.no_store,
             only_if_cached=control.only_if_cached,
             scope=owner,
+            samples=self.keys(kind, request, user=user, scope=scope, parts=parts, control=control)
+            if samples > 1 and control.only_if_cached
+            else (),
         )
 
     def keys(

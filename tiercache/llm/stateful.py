@@ -13,8 +13,11 @@ _STATE = (
     "mcp_servers",
     "web_search_options",
     "data_sources",
+    "search_parameters",  # xAI
+    "plugins",  # OpenRouter
+    "enable_search",  # Qwen
 )
-_MODELS_THAT_SEARCH = ("-search-preview", "-search-api", "-deep-research")
+_MODELS_THAT_SEARCH = ("-search-preview", "-search-api", "-deep-research", ":online")
 _CALLERS_TOOLS = ("function", "custom")
 _CALLERS_TOOLS_AT_ANTHROPIC = ("bash_", "text_editor_", "memory_")  # a version follows; the caller carries them out
 
@@ -26,7 +29,8 @@ def outer_state(request: Mapping[str, Any]) -> str | None:
     itself (search, code interpreter, MCP, computer), a model that searches: its answer is another one tomorrow.
     """
     for name in _STATE:
-        if request.get(name):
+        value = request.get(name)
+        if value or isinstance(value, Mapping):  # an object without fields asks for it with all defaults
             return name
     if isinstance(request.get("prompt"), Mapping):  # of the Responses API; that of a completion is text
         return "stored_prompt"

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.conftest import FakeClock
-from tests.integrations.http.askers import MESSAGES, Asker
+from tests.integrations.http.askers import CHAT, MESSAGES, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
 from tiercache.integrations.http import client
@@ -88,6 +88,18 @@ def test_only_if_cached_answers_from_the_cache_alone(provider: FakeProvider, ask
     assert provider.calls() == 0
     asker.ask()
     assert said(asker, cache_control="only-if-cached") == "HIT"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_only_if_cached_is_given_whichever_sample_there_is(provider: FakeProvider, asker: Asker, stream: bool) -> None:
+    body = CHAT | {"stream": stream}
+    for _ in range(2):  # one is stored, or two
+        asker.post("/v1/chat/completions", json=body, headers={"x-tiercache-samples": "50"})
+    calls = provider.calls()
+    control = {"x-tiercache-samples": "50", "cache-control": "only-if-cached"}
+    replies = [asker.post("/v1/chat/completions", json=body, headers=control) for _ in range(10)]
+    assert {reply.headers["x-tiercache"] for reply in replies} == {"HIT"}
+    assert provider.calls() == calls
 
 
 def test_only_if_cached_is_not_retried(provider: FakeProvider, askers: Askers) -> None:

@@ -312,7 +312,7 @@ def test_what_cannot_be_taken_apart_passes_by(
     assert llm.stats().embedding.bypassed_for == {reason: 2}
 
 
-@pytest.mark.parametrize("header", ["idempotency-key", "content-digest", "x-amz-content-sha256"])
+@pytest.mark.parametrize("header", ["idempotency-key", "content-digest", "x-amz-content-sha256", "x-signature"])
 def test_a_request_that_vouches_for_its_body_is_sent_whole(provider: FakeProvider, asker: Any, header: str) -> None:
     post(asker, ["a"])
     sealed = {header: "x"} if header == "idempotency-key" else {}
@@ -321,6 +321,19 @@ def test_a_request_that_vouches_for_its_body_is_sent_whole(provider: FakeProvide
     assert provider.requests[-1].json["input"] == ["a", "b", "b"]
     assert embeddings(reply) == expected(provider, ["a", "b", "b"])
     assert said(post(asker, ["b"], headers=sealed or {header: "x"})) == ("HIT", "1/1")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sent"), [("AWS4-HMAC-SHA256", ["a", "b"]), ("Signature", ["a", "b"]), ("Bearer", ["b"])]
+)
+def test_an_authorization_that_signs_the_body_is_sent_with_it(
+    provider: FakeProvider, askers: Askers, scheme: str, sent: list[str]
+) -> None:
+    asker = askers(scope="one for all")
+    for inputs in ["a"], ["a", "b"]:
+        reply = post(asker, inputs, headers={"authorization": f"{scheme} Credential=hmac-sha256"})
+    assert provider.requests[-1].json["input"] == sent
+    assert embeddings(reply) == expected(provider, ["a", "b"])
 
 
 # What the caller says.

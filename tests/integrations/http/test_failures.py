@@ -113,6 +113,55 @@ def test_what_an_inner_transport_raises_is_raised(cache: Cache) -> None:
         below.handle_request(httpx2.Request("POST", f"http://a{CHAT_PATH}", json=CHAT))
 
 
+BODIES: list[tuple[str, dict[str, Any]]] = [
+    (CHAT_PATH, CHAT),
+    (CHAT_PATH, CHAT | {"stream": True}),
+    ("/v1/embeddings", {"model": "m", "input": ["a", "b"]}),
+]
+
+
+def assert_same(replies: list[Any], path: str) -> None:
+    first, second = replies
+    assert first.headers["x-tiercache"] == "MISS"
+    assert second.headers["x-tiercache"] in ("HIT", "SHARED")
+    if "embeddings" in path:
+        assert first.json() == second.json()
+    else:
+        assert first.content == second.content != b""
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES, ids=["chat", "stream", "embeddings"])
+def test_an_inner_transport_may_have_read_the_reply(
+    provider: FakeProvider, cache: Cache, http: Any, path: str, body: dict[str, Any]
+) -> None:
+    class Logging(http.HTTPTransport):  # type: ignore[misc, name-defined]
+        def handle_request(self, request: Any) -> Any:
+            response = super().handle_request(request)
+            response.read()
+            return response
+
+    provider.always(encoding="gzip")
+    with http.Client(transport=transport(cache, Logging(verify=False)), timeout=5) as below:
+        replies = [below.post(provider.url + path, json=body) for _ in range(2)]
+    assert_same(replies, path)
+    assert provider.calls() == 1
+
+
+async def test_so_may_one_that_is_awaited(provider: FakeProvider, cache: Cache, http: Any) -> None:
+    class Logging(http.AsyncHTTPTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            response = await super().handle_async_request(request)
+            await response.aread()
+            return response
+
+    provider.always(encoding="gzip")
+    async with http.AsyncClient(transport=async_transport(cache, Logging(verify=False)), timeout=5) as below:
+        for path, body in BODIES:
+            replies = [await below.post(provider.url + path, json=body) for _ in range(2)]
+            assert_same(replies, path)
+    assert provider.calls() == len(BODIES)
+
+
 # Those who wait for a call that fails.
 
 

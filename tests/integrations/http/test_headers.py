@@ -6,11 +6,19 @@ import gzip
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
+
 from tests.conftest import FakeClock
 from tests.integrations.http.askers import CHAT, Asker
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend, TierChain
 from tiercache.integrations.http import transport
+
+ANSWER = {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": "a"}}]}
+
+
+def answered(request: httpx2.Request) -> httpx2.Response:
+    return httpx2.Response(200, json=ANSWER)
 
 
 def test_a_miss_keeps_what_the_provider_sent(asker: Asker) -> None:
@@ -130,6 +138,51 @@ def test_ids_of_requests_do_not_count(provider: FakeProvider, asker: Asker) -> N
     for number in range(2):
         asker.ask(extra_headers=dict.fromkeys(names, f"n-{number}"))
     assert provider.calls() == 1
+
+
+def test_the_order_of_values_under_one_name_counts_and_that_of_names_does_not(cache: Cache) -> None:
+    def outcome(query: str, *headers: tuple[str, str]) -> str:
+        request = httpx2.Request("POST", f"http://a/v1/chat/completions?{query}", json=CHAT, headers=headers)
+        said: str = transport(cache, httpx2.MockTransport(answered)).handle_request(request).headers["x-tiercache"]
+        return said
+
+    assert [outcome(query) for query in ("x=1&y=2", "y=2&x=1", "x=1&x=2", "x=2&x=1")] == ["MISS", "HIT", "MISS", "MISS"]
+    one, two, other = ("x-a", "1"), ("x-a", "2"), ("x-b", "3")
+    assert [outcome("", *pairs) for pairs in ((one, two, other), (other, one, two), (two, one, other))] == [
+        "MISS",
+        "HIT",
+        "MISS",
+    ]
+
+
+def test_an_escaped_slash_is_another_path(cache: Cache) -> None:
+    below = transport(cache, httpx2.MockTransport(answered))
+    said = [
+        below.handle_request(httpx2.Request("POST", f"http://a/{path}/chat/completions", json=CHAT)).headers
+        for path in ("a/b", "a%2Fb", "a/b")
+    ]
+    assert [headers["x-tiercache"] for headers in said] == ["MISS", "MISS", "HIT"]
+
+
+def test_another_host_than_that_of_the_url_counts(cache: Cache) -> None:
+    below = transport(cache, httpx2.MockTransport(answered))
+    said = [
+        below.handle_request(httpx2.Request("POST", "http://a/v1/chat/completions", json=CHAT, headers=headers)).headers
+        for headers in ({}, {"host": "other"}, {"host": "a"})
+    ]
+    assert [headers["x-tiercache"] for headers in said] == ["MISS", "MISS", "HIT"]
+
+
+def test_the_inner_transport_finds_the_body_of_a_request_that_said_something_to_the_cache(
+    cache: Cache, http: Any
+) -> None:
+    class Inner(http.BaseTransport):  # type: ignore[misc, name-defined]
+        def handle_request(self, request: Any) -> Any:
+            assert b"messages" in request.content
+            return http.Response(200, json=ANSWER)
+
+    request = http.Request("POST", "http://a/v1/chat/completions", json=CHAT, headers={"cache-control": "no-cache"})
+    assert transport(cache, Inner()).handle_request(request).headers["x-tiercache"] == "MISS"
 
 
 def test_what_may_change_the_answer_counts(provider: FakeProvider, asker: Asker) -> None:

@@ -55,6 +55,23 @@ def test_a_key_in_the_url_counts(asker: Asker) -> None:
     assert said == ["MISS", "MISS", "HIT"]
 
 
+def test_whom_a_gateway_says_it_forwards_for_counts(asker: Asker) -> None:
+    said = [
+        asker.post("/v1/chat/completions", json=BODY, headers={"x-forwarded-user": value}).headers["x-tiercache"]
+        for value in ("ann", "bob", "ann")
+    ]
+    assert said == ["MISS", "MISS", "HIT"]
+
+
+def test_a_limit_of_tokens_is_no_credential_that_sharing_leaves_out(askers: Askers) -> None:
+    asker = askers(scope="shared")
+    said = [
+        asker.post("/v1/chat/completions", json=BODY, headers={"x-max-tokens": value}).headers["x-tiercache"]
+        for value in ("1", "2", "1")
+    ]
+    assert said == ["MISS", "MISS", "HIT"]
+
+
 def test_no_credentials_are_a_tenant_of_their_own(asker: Asker) -> None:
     said = [
         asker.post("/v1/chat/completions", json=BODY, headers=headers).headers["x-tiercache"]
@@ -102,7 +119,7 @@ def test_a_function_names_the_tenant(provider: FakeProvider, askers: Askers) -> 
     assert provider.calls() == 2
 
 
-@pytest.mark.parametrize("answer", [ValueError("no"), None, b"bytes"])
+@pytest.mark.parametrize("answer", [ValueError("no"), None, b"bytes", ""])
 def test_a_function_that_fails_lets_the_request_pass_by(
     provider: FakeProvider, askers: Askers, cache: Cache, answer: Any
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anthropic
@@ -13,10 +14,10 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
 
-from tests.integrations.http.streaming import MESSAGES, aask, aopened, aread, ask, opened, read
+from tests.integrations.http.streaming import ASK, MESSAGES, aask, aopened, aread, ask, opened, read
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend
-from tiercache.integrations.http import async_client, client
+from tiercache.integrations.http import async_client, async_transport, client, transport
 from tiercache.llm.cache import LLMCache
 from tiercache.llm.policy import StorePolicy
 from tiercache.llm.rules import Rules
@@ -256,6 +257,63 @@ def test_a_stream_beyond_the_size_to_keep_is_handed_through(provider: FakeProvid
     assert len(b"".join(pieces)) > 20_000
     assert cache.stats().chat.refused == {"too_large": 1}
     assert chunks(cache, provider, awaited)[0] == "MISS"
+
+
+class Piece(bytes):
+    """A chunk of a stream that knows how many of them there are."""
+
+    alive = 0
+
+    def __new__(cls, data: bytes) -> Piece:
+        cls.alive += 1
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        Piece.alive -= 1
+
+
+class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A whole answer, and comments for as long as anybody listens."""
+
+    answer = b'data: {"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\n'
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.answer + b"data: [DONE]\n\n"
+        while True:
+            yield Piece(b": still here " + b"." * 1_000 + b"\n\n")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
+@worlds
+def test_what_follows_the_end_marker_is_not_kept(awaited: bool) -> None:
+    cache = LLMCache(Cache(MemoryBackend()), rules=Rules(policy=StorePolicy(max_bytes=2_000)))
+    provider = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=Endless())
+    )
+    ask: Any = ("POST", "http://a/v1/chat/completions")
+    most = 0
+
+    def listen() -> None:
+        nonlocal most
+        with httpx.Client(transport=transport(cache, provider)) as below, below.stream(*ask, json=ASK) as reply:
+            for _ in zip(range(2_000), reply.iter_raw(), strict=False):
+                most = max(most, Piece.alive)
+
+    async def alisten() -> None:
+        nonlocal most
+        inner = httpx.AsyncClient(transport=async_transport(cache, provider))
+        async with inner as below, below.stream(*ask, json=ASK) as reply:
+            pieces = reply.aiter_raw()
+            for _ in range(2_000):
+                await anext(pieces)
+                most = max(most, Piece.alive)
+
+    asyncio.run(alisten()) if awaited else listen()
+    assert most < 600
+    assert cache.stats().chat.stored == 1
 
 
 @worlds

@@ -358,17 +358,46 @@ def test_a_leader_whose_loop_stops_in_the_middle_breaks_the_stream_for_the_other
 ) -> None:
     gate = provider.hold(after=2)
     loop = asyncio.new_event_loop()
-
-    async def begin() -> asyncio.Task[Any]:
-        task = loop.create_task(aread(cache, provider))
-        await asyncio.to_thread(gate.reached.wait, PATIENCE)
-        await asyncio.to_thread(until, lambda: any(live.has(1) for live in lives(cache)))
-        return task
-
-    task = loop.run_until_complete(begin())
-    with pytest.raises(httpx.RemoteProtocolError):
-        read(cache, provider)
+    task = loop.run_until_complete(_begun_in(loop, cache, provider, gate))
+    runs = threading.Thread(target=loop.run_forever)
+    runs.start()
+    with opened(cache, provider) as follower:
+        following = follower.iter_raw()
+        assert [next(following), next(following)]
+        loop.call_soon_threadsafe(loop.stop)
+        runs.join(PATIENCE)
+        with pytest.raises(httpx.RemoteProtocolError):
+            next(following)
+    assert follower.headers["x-tiercache"] == "SHARED"
     assert read(cache, provider)[0] == "MISS"
+    _end_in(loop, task, gate)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaiting"])
+def test_who_comes_when_the_leaders_loop_has_stopped_asks_for_itself(
+    cache: LLMCache, provider: FakeProvider, awaited: bool
+) -> None:
+    gate = provider.hold(after=2)
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(_begun_in(loop, cache, provider, gate))
+    status, chunks = asyncio.run(aread(cache, provider)) if awaited else read(cache, provider)
+    assert status == "MISS"
+    assert b"[DONE]" in chunks[-1]
+    assert read(cache, provider) == ("HIT", chunks)
+    _end_in(loop, task, gate)
+
+
+async def _begun_in(
+    loop: asyncio.AbstractEventLoop, cache: LLMCache, provider: FakeProvider, gate: Gate
+) -> asyncio.Task[Any]:
+    """Have a task read a stream as far as the gate."""
+    task = loop.create_task(aread(cache, provider))
+    await asyncio.to_thread(gate.reached.wait, PATIENCE)
+    await asyncio.to_thread(until, lambda: any(live.has(1) for live in lives(cache)))
+    return task
+
+
+def _end_in(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], gate: Gate) -> None:
     gate.open()
     loop.run_until_complete(asyncio.wait({task}))
     task.exception()

@@ -14,7 +14,7 @@ from ...llm.kinds import Kind
 
 Object = dict[str, Any]
 Assembler = Callable[[Sequence[Any]], Object | None]
-_NAMES = ("id", "type", "role", "name", "index", "object", "status")
+REPEATED = ("id", "type", "role", "name", "index", "object", "status")
 """Texts that a later piece repeats; all others go on where the piece before ended."""
 
 
@@ -27,7 +27,7 @@ def grow(whole: Object, piece: Object) -> None:
             for item in value:
                 grow(_at(kept, item["index"]), item)
         elif isinstance(value, str) and isinstance(held, str):
-            whole[name] = value if name in _NAMES else held + value
+            whole[name] = value if name in REPEATED else held + value
         elif isinstance(value, dict) and isinstance(held, dict):
             grow(held, value)
         elif isinstance(value, list) and isinstance(held, list):

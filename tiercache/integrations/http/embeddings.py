@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from .exchange import Exchange, HTTPWorld
 
 _encode = msgspec.json.Encoder().encode
-_SIGNED = ("content-digest", "digest", "repr-digest", "content-md5", "x-amz-content-sha256", "signature")
-_WHOLE = (*_SIGNED, "idempotency-key")
-"""Headers that are about the very body they came with."""
+_OF_ITS_BODY = re.compile(r"signature|hmac|digest|checksum|hash|md5|sha-?\d|idempotency-key")
+"""Names of headers that are about the very body they came with."""
+_SIGNS = re.compile(r"\S*(hmac|sha-?\d|signature|digest)\S* ", re.I)
+"""Schemes of authorization that sign it."""
 
 
 async def answer(exchange: Exchange, world: HTTPWorld, request: Any, call: Call, plan: Plan) -> Any:
@@ -90,7 +92,7 @@ class _Asked:
             self.missing,
             policy=llm.rules.policy,
             counters=llm.counters.of[self._plan.kind],
-            reducible=not any(name in self._request.headers for name in _WHOLE),
+            reducible=not _is_signed(self._request.headers),
         )
 
     async def _like_another(self, error: Exception) -> Any:
@@ -143,6 +145,11 @@ class _Asked:
         keys = self._batch.keys
         yield from headers.status(outcome, key=keys[0] if len(self._batch.items) == 1 else None)
         yield f"{headers.OURS}-items", f"{len(keys) - missed}/{len(keys)}"
+
+
+def _is_signed(headers: Any) -> bool:
+    """Whether another body would not fit these headers."""
+    return _SIGNS.match(headers.get("authorization", "")) is not None or any(map(_OF_ITS_BODY.search, headers))
 
 
 def _outcome(results: Iterable[Any]) -> str:

@@ -56,10 +56,15 @@ class Events:
     def _take_blocks(self, text: bytes) -> bytes:
         """Take events as most providers write them, with less ado; return what is left."""
         *blocks, rest = text.split(b"\n\n")
+        read = self.read
         for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
+            name, named, data = block.partition(b"\ndata: ")
+            if not named and block.startswith(b"data: ") and b"\n" not in block:
                 self._first = False
-                self.read.append((b"", block[6:]))
+                read.append((b"", block[6:]))
+            elif named and name.startswith(b"event: ") and b"\n" not in name and b"\n" not in data:
+                self._first = False
+                read.append((name[7:], data))
             else:
                 for line in block.split(b"\n"):
                     self._take(line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ...llm.cache import LLMCache
@@ -72,14 +74,17 @@ class Exchange:
         plan = self.plan(request, call, control)
         if isinstance(plan, Passed):
             return await self.bypass(world, forwarded, plan, only_if_cached=control.only_if_cached)
+        if plan.samples:
+            plan = await self._of_a_kept_sample(world, plan)
         return await way_of(call)(self, world, forwarded, call, plan)
 
     def plan(self, request: Any, call: Call, control: CacheControl) -> Plan | Passed:
         """Return what is to be done for a request."""
         url, rules = request.url, self.llm.rules
-        query = sorted([name, value] for name, value in url.params.multi_items() if not in_query(name))
-        said = headers.counted(request.headers.multi_items(), rules.ignored)
-        parts = ["http", url.scheme, url.host, url.port, url.path, query, said]
+        path = url.raw_path.partition(b"?")[0].decode("latin-1")  # as it is sent: an escaped slash is no slash
+        query = headers.in_order([name, value] for name, value in url.params.multi_items() if not in_query(name))
+        said = headers.counted(request.headers.multi_items(), rules.ignored, host=url.netloc.decode())
+        parts = ["http", url.scheme, url.host, url.port, path, query, said]
         try:
             scope = self.tenants.of(request)
         except NoScope:
@@ -96,9 +101,12 @@ class Exchange:
         kept = headers.stripped(request.headers.raw, with_control=with_control)
         if kept is None:
             return request
-        return self.http.Request(
+        made = self.http.Request(
             request.method, request.url, headers=kept, stream=request.stream, extensions=request.extensions
         )
+        if isinstance(made.stream, self.http.ByteStream):
+            made.read()  # the body is at hand for the inner transport, as in the caller's own request
+        return made
 
     async def bypass(self, world: HTTPWorld, request: Any, passed: Passed, *, only_if_cached: bool = False) -> Any:
         """Send a request that the cache has nothing to do with, unless it must not be sent."""
@@ -137,6 +145,17 @@ class Exchange:
     def count_error(self) -> None:
         """Count a failure of the cache, which nobody else hears of."""
         self.llm.counters.cache_errors += 1
+
+    async def _of_a_kept_sample(self, world: HTTPWorld, plan: Plan) -> Plan:
+        """Return the plan for one of the samples that are kept, young enough, if there are any."""
+        try:
+            found = await world.lookup_many(plan.samples)
+        except Exception:  # noqa: BLE001 - the cache's failure is a miss
+            self.count_error()
+            return plan
+        oldest = plan.max_age
+        kept = [key for key, one in found.items() if oldest is None or (one.age or 0.0) <= oldest]
+        return replace(plan, key=random.choice(kept)) if kept else plan  # noqa: S311 - no secret
 
     def _recognised(self, at: Endpoint, request: Any) -> Call | Passed:
         try:

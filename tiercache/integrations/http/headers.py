@@ -13,9 +13,9 @@ OURS = "x-tiercache"
 
 _WITHOUT_EFFECT = re.compile(
     r"""
-    host | accept(-.*)? | connection | keep-alive | te | trailer | transfer-encoding | expect | upgrade | priority
+    accept(-.*)? | connection | keep-alive | te | trailer | transfer-encoding | expect | upgrade | priority
     | user-agent | cookie | origin | (http-)?referer | x-title | x-app | from | dnt | date | sec-.* | if-.*
-    | via | forwarded | x-forwarded-.* | x-real-ip | x-request-start | proxy-.*
+    | via | forwarded | x-forwarded-(for|proto|port|scheme|ssl|server) | x-real-ip | x-request-start | proxy-.*
     | cache-control | pragma | content-(type|length|encoding) | x-tiercache.* | x-stainless-.*
     | (x-)?idempotency-key | (x-)?(ms-)?(client-)?(request|correlation)-id
     | traceparent | tracestate | baggage | sentry-trace | b3 | x-b3-.* | x-datadog-.* | newrelic | uber-trace-id
@@ -34,15 +34,21 @@ Items = Sequence[tuple[str, str]]
 Pairs = list[list[str]]
 
 
-def counted(items: Items, ignored: Collection[str] = ()) -> Pairs:
+def counted(items: Items, ignored: Collection[str] = (), *, host: str = "") -> Pairs:
     """Return the headers of a request that are part of its key: all that are not known to be without effect.
 
     Args:
         items: the headers.
         ignored: what the caller does not want to count, as `headers.anthropic-version`.
+        host: of the URL; a `host` that says no more than this is without effect, another one is another server.
     """
-    found = [[name, value] for name, value in items if _counts(name)]
-    return sorted(pair for pair in found if f"headers.{pair[0]}" not in ignored)
+    found = ([name, value] for name, value in items if _counts(name) and (name, value) != ("host", host))
+    return in_order(pair for pair in found if f"headers.{pair[0]}" not in ignored)
+
+
+def in_order(pairs: Iterable[list[str]]) -> Pairs:
+    """Return pairs of names and values in the order of the names; of one name the order of the values counts."""
+    return sorted(pairs, key=lambda pair: pair[0])
 
 
 @functools.lru_cache(1024)

@@ -178,6 +178,11 @@ class Live:
         return position < len(self._chunks)
 
     @property
+    def is_large(self) -> bool:
+        """Whether it is too large to be kept whole: what follows its end marker, or all of it."""
+        return self._size > self._limit
+
+    @property
     def is_wanted(self) -> bool:
         """Whether some reader has read nearly all that there is."""
         with self._lock:
@@ -207,7 +212,7 @@ class Live:
         """Add what arrived; `wake` is to follow."""
         self._chunks.append(chunk)
         self._size += len(chunk)
-        if self._size > self._limit and self.ended_at is None:
+        if self.is_large:
             self._drop()
         if self.recorded and self.ended_at is None and self.judge.feed(chunk):
             self.ended_at = len(self._chunks)
@@ -249,11 +254,14 @@ class Live:
         return self._chunks[: self.ended_at]
 
     def _drop(self) -> None:
-        """Keep only what some reader has still to read; nobody enters any more."""
+        """Keep only what some reader has still to read, and a stream that came to its end up to there.
+
+        Nobody enters one without an end any more; who enters the other is given what will be stored of it.
+        """
         with self._lock:
-            self.recorded = False
+            self.recorded = self.ended_at is not None
             first = min((seat.position for seat in self._seats), default=len(self._chunks))
-        for number in range(self._dropped, first):
+        for number in range(max(self._dropped, self.ended_at or 0), first):
             self._chunks[number] = b""
         self._dropped = max(self._dropped, first)
 

@@ -14,7 +14,7 @@ from ...errors import ConfigurationError, MissingExtra
 from ...llm.worlds import Awaiting, Blocking, run
 from .exchange import Exchange
 from .fed import Fed
-from .reply import Reply
+from .reply import Reply, unread
 
 _MODULES = ("httpx", "httpx2")
 
@@ -45,15 +45,16 @@ def module_of(http: Any, inner: Any = None) -> Any:
 class BlockingHTTP(Blocking):
     """The blocking world, with a provider in it."""
 
-    def __init__(self, cache: Cache, inner: Any, body: Callable[[Reply], Any]) -> None:
+    def __init__(self, cache: Cache, inner: Any, http: Any, body: Callable[[Reply], Any]) -> None:
         super().__init__(cache)
+        self._http = http
         self.inner = inner
         self.fed = Fed()
         self._body = body
 
     async def send(self, request: Any) -> Any:
         """Send a request with the inner transport."""
-        return self.inner.handle_request(request)
+        return unread(self.inner.handle_request(request), self._http)
 
     async def read(self, response: Any, limit: int) -> Reply:
         """Read a body of at most `limit` bytes, and close the response; a larger one stays open, to be read on."""
@@ -84,15 +85,16 @@ class BlockingHTTP(Blocking):
 class AwaitingHTTP(Awaiting):
     """The awaiting world, with a provider in it."""
 
-    def __init__(self, cache: Cache, inner: Any, body: Callable[[Reply], Any]) -> None:
+    def __init__(self, cache: Cache, inner: Any, http: Any, body: Callable[[Reply], Any]) -> None:
         super().__init__(cache)
+        self._http = http
         self.inner = inner
         self.fed = Fed()
         self._body = body
 
     async def send(self, request: Any) -> Any:
         """Send a request with the inner transport."""
-        return await self.inner.handle_async_request(request)
+        return unread(await self.inner.handle_async_request(request), self._http)
 
     async def read(self, response: Any, limit: int) -> Reply:
         """Read a body of at most `limit` bytes, and close the response; a larger one stays open, to be read on."""
@@ -158,7 +160,7 @@ class _Transport:
     def __init__(self, exchange: Exchange, inner: Any) -> None:
         _check(inner, "handle_request", f"{exchange.http.__name__}.HTTPTransport()")
         self._exchange = exchange
-        self._world = BlockingHTTP(exchange.llm.cache, inner, made_for(exchange.http).blocking.body)
+        self._world = BlockingHTTP(exchange.llm.cache, inner, exchange.http, made_for(exchange.http).blocking.body)
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request from the cache, or with the inner transport."""
@@ -188,7 +190,7 @@ class _AsyncTransport:
     def __init__(self, exchange: Exchange, inner: Any) -> None:
         _check(inner, "handle_async_request", f"{exchange.http.__name__}.AsyncHTTPTransport()")
         self._exchange = exchange
-        self._world = AwaitingHTTP(exchange.llm.cache, inner, made_for(exchange.http).awaiting.body)
+        self._world = AwaitingHTTP(exchange.llm.cache, inner, exchange.http, made_for(exchange.http).awaiting.body)
 
     async def handle_async_request(self, request: Any) -> Any:
         """Answer a request from the cache, or with the inner transport."""

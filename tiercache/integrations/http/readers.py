@@ -158,6 +158,9 @@ class _Awaiting(Reader):
         live.source.call_for()  # type: ignore[union-attr]
         if not live.watch(self._seat.position, changed):
             return
+        if self._patience is None and live.loop is changed.loop:
+            await changed.future
+            return
         try:
             in_time = await await_(live, changed.future, self._patience)
         except Lost as lost:
@@ -177,19 +180,19 @@ class _Awaiting(Reader):
 class Waking:
     """Wakes a task when it is called, from whatever thread."""
 
-    __slots__ = ("_loop", "future")
+    __slots__ = ("future", "loop")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.future = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.future = self.loop.create_future()
 
     def __call__(self) -> None:
         """Wake it; again: nothing."""
-        if running_loop() is self._loop:
+        if running_loop() is self.loop:
             self._set()
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed, and with it whoever waited
-            self._loop.call_soon_threadsafe(self._set)
+            self.loop.call_soon_threadsafe(self._set)
 
     def _set(self) -> None:
         if not self.future.done():
@@ -224,6 +227,13 @@ async def await_(live: Live, changed: asyncio.Future[None], patience: float | No
     return True
 
 
+def give_up_unless_fed(live: Live) -> None:
+    """Do not begin to follow a stream whose event loop does not run: it might never go on. Raises Lost."""
+    if live.loop is not None and not live.over and not live.loop.is_running():
+        live.drop()
+        raise Lost("the event loop of the stream does not run")
+
+
 def _give_up_if_lost(live: Live, still: Standstill) -> None:
     """Follow no longer, and let nobody follow, if the event loop that reads for all is gone, or stands still."""
     loop = live.loop
@@ -253,8 +263,10 @@ class _Replayed:
             start += length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self:
-            yield chunk
+        start = 0
+        for length in self._lengths:
+            yield self._body[start : start + length]
+            start += length
 
 
 @functools.cache

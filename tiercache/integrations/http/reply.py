@@ -10,6 +10,7 @@ from . import headers
 Stored = dict[str, Any]
 """`{"status": int, "headers": [[name, value]…], "body": bytes, "chunks": [lengths] | None}`; the body is decoded."""
 
+_OF_THE_TRANSFER = (b"content-encoding", b"content-length", b"transfer-encoding")
 _ENCODED = ("gzip", "x-gzip", "deflate", "br", "zstd")
 
 
@@ -65,6 +66,21 @@ def response_of(module: Any, stored: Stored, status: Iterable[tuple[str, str]]) 
         stream=module.ByteStream(body),
         extensions={"http_version": b"HTTP/1.1"},
     )
+
+
+def unread(response: Any, module: Any) -> Any:
+    """Return a response whose stream can be read, where the inner transport (one that logs, say) has read it already.
+
+    Its headers tell nothing of a transfer that is over: what is there is decoded.
+    """
+    if not response.is_stream_consumed or isinstance(response.stream, module.ByteStream):
+        return response
+    try:
+        body = response.content
+    except module.ResponseNotRead:
+        return response
+    kept = [pair for pair in response.headers.raw if pair[0].lower() not in _OF_THE_TRANSFER]
+    return module.Response(response.status_code, headers=kept, content=body, extensions=response.extensions)
 
 
 def handed_on(response: Any, stream: Any, status: Iterable[tuple[str, str]]) -> Any:

@@ -19,7 +19,8 @@ Scope = str | Callable[[Any], str]
 
 _PERSON = b"tiercache-tenant"
 _CREDENTIAL = re.compile(
-    r"auth|api-?key|subscription-key|token|secret|credential|tenant|organi[sz]ation|project|workspace|account", re.I
+    r"auth|api-?key|subscription-key|token(?!s)|secret|credential|tenant|organi[sz]ation|project|workspace|account",
+    re.I,
 )
 _OF_A_BALANCER = re.compile(
     r"$|(__cf|_cf|cf_)|AWSALB|AWSELB|ARRAffinity|ApplicationGatewayAffinity|GCLB|incap_ses|visid_incap|nlbi_|BIGip|"
@@ -61,7 +62,7 @@ class Tenants:
         """Return the scope of a request, which does not tell what it was made of; None: it is shared.
 
         Raises:
-            NoScope: the caller's function raised, or returned something else than text.
+            NoScope: the caller's function raised, or returned something else than a name.
         """
         if self._scope == SHARED:
             return None
@@ -76,7 +77,7 @@ class Tenants:
             name = self._scope(request)
         except Exception as error:
             raise NoScope from error
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise NoScope
         return name
 

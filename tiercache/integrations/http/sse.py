@@ -6,6 +6,7 @@ there are no more of them, and their JSON at the very end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 from ...llm.kinds import Kind
 from .assembled import ASSEMBLERS, RESPONSE_ENDS, is_error, read
 from .events import Event, Events
+from .merging import merged
 
 DONE = b"[DONE]"
 _MARKERS: dict[Kind, tuple[bytes, ...]] = {
@@ -23,6 +25,7 @@ _MARKERS: dict[Kind, tuple[bytes, ...]] = {
     "response": tuple(end.encode() for end in RESPONSE_ENDS),
     "message": (b"message_stop",),
 }
+_MARKER = {kind: re.compile(b"|".join(map(re.escape, markers))).search for kind, markers in _MARKERS.items()}
 _ENDS = {"response": RESPONSE_ENDS, "message": ("message_stop",)}
 _object_in = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -56,6 +59,7 @@ class Judge:
         "_events",
         "_kind",
         "_longest",
+        "_marker",
         "_markers",
         "_policy",
         "_suspects",
@@ -69,6 +73,7 @@ class Judge:
         self._kind: Kind = kind
         self._policy = policy
         self._markers = _MARKERS[kind]
+        self._marker = _MARKER[kind]
         self._longest = max(map(len, self._markers))
         self._events = Events()
         self._checked = 0
@@ -82,12 +87,10 @@ class Judge:
             return True
         self._unread.append(chunk)
         if not self._suspects:
-            seen = self._tail + chunk
-            for marker in self._markers:
-                if marker in seen:
-                    break
-            else:
-                self._tail = seen[1 - self._longest :]
+            seen = self._tail + chunk if self._tail else chunk
+            if self._marker(seen) is None:
+                # No marker goes on behind the end of a line.
+                self._tail = b"" if seen.endswith(b"\n") else seen[1 - self._longest :]
                 return False
             self._suspects = True
         self._read()
@@ -127,14 +130,14 @@ class Judge:
 
     def _read(self) -> None:
         unread, self._unread = self._unread, []
-        self._events.feed(b"".join(unread))
+        self._events.feed(merged(self._kind, b"".join(unread)))
         self._look()
 
     def _look(self) -> None:
         """Look for the end among the events that are new; what is behind it does not count."""
-        events = self._events.read
+        events, is_done = self._events.read, DONE in self._markers
         for number in range(self._checked, len(events)):
-            if self._is_end(events[number]):
+            if events[number][1].startswith(DONE) if is_done else self._is_end(events[number]):
                 self.ended = True
                 del events[number + 1 :]
                 break
@@ -142,8 +145,6 @@ class Judge:
 
     def _is_end(self, event: Event) -> bool:
         _, data = event
-        if DONE in self._markers:
-            return data.startswith(DONE)
         if not any(marker in data for marker in self._markers):
             return False
         try:

@@ -16,7 +16,7 @@ from .endpoints import Call
 from .failures import Failed, own_error
 from .landing import Landing
 from .live import Live, Opening, Seat
-from .readers import LANDING, Waking, await_, readers_of, wait
+from .readers import LANDING, Waking, await_, give_up_unless_fed, readers_of, wait
 from .reply import Reply, handed_on, is_reply, stored_form
 from .sse import Judge
 from .table import Table, table_of
@@ -137,6 +137,7 @@ class _Stream:
             await self._wait(live, live.watch_opening)
             opening = live.opening or Opening("again")
             if opening.kind == "stream":
+                give_up_unless_fed(live)
                 await self._wait_for_first(seat)
                 if live.has(0) and live.recorded:
                     return self._shared(seat, opening)

@@ -22,6 +22,9 @@ from .live import Live
 PAUSE = 0.05
 """Seconds between looks at whether readers have caught up with a stream that is too large to be kept."""
 
+TURN = 32
+"""Chunks that are there at once and taken in one turn, before readers in the same event loop have theirs, at most."""
+
 
 class Lost(Exception):
     """Whoever read the stream for all is gone."""
@@ -48,8 +51,8 @@ class Pulled:
         self._close = close
         self._pool = pool
         self._fed = fed
-        self._lock = threading.RLock()
-        self._pulling = False
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()  # of whoever fetches; nobody gives it back at the end
         self._stopped = False
         self._thread: threading.Thread | None = None
 
@@ -66,24 +69,21 @@ class Pulled:
 
     def stop(self) -> None:
         """Nobody reads any more; whoever fetches at this moment closes the stream after that."""
-        with self._lock:
-            self._stopped = True
-            if self._pulling:
-                return
-        self._end(Lost("all readers left"))
+        self._stopped = True
+        self._end_if_stopped()
 
     async def astop(self) -> None:
         """`stop`, awaited."""
         self.stop()
 
     def _step(self) -> bool:
-        live = self._live
-        with self._lock:
-            if self._pulling:
-                return False
-            if live.over or self._stopped:
-                return True
-            self._pulling = True
+        live, turn = self._live, self._turn
+        if not turn.acquire(blocking=False):
+            return False
+        if live.over or self._stopped:
+            turn.release()
+            self._end_if_stopped()
+            return True
         try:
             chunk = next(self._chunks)
         except StopIteration:
@@ -95,15 +95,18 @@ class Pulled:
             raise
         else:
             live.put(chunk)
-            with self._lock:
-                self._pulling = False
-                stopped = self._stopped
+            turn.release()
             live.wake()
-            if stopped:
-                self._end(Lost("all readers left"))
+            if self._stopped:
+                self._end_if_stopped()
             elif live.ended_at is not None or not live.recorded:
                 self._land()
         return True
+
+    def _end_if_stopped(self) -> None:
+        """Whoever gives back the turn calls this: whoever stopped the stream meanwhile could not end it."""
+        if self._stopped and self._turn.acquire(blocking=False):
+            self._end(Lost("all readers left"))
 
     def _end(self, error: BaseException | None) -> None:
         self._live.finish(error)
@@ -126,7 +129,7 @@ class Pulled:
     def _read_ahead(self) -> None:
         live = self._live
         while not live.over and not self._stopped:
-            if not live.recorded and not live.is_wanted:
+            if live.is_large and not live.is_wanted:
                 time.sleep(PAUSE)
             elif not self._step():  # a reader fetches, who was there before this thread
                 changed = threading.Event()
@@ -210,14 +213,17 @@ class Pumped:
     async def _run(self) -> None:
         live = self._live
         error: BaseException | None = Lost("all readers left") if self._stopped else None
+        ahead, at_most = 0, 1
         try:
             async for chunk in _none() if self._stopped else self._chunks:
                 live.put(chunk)
-                if not live.wake():  # the readers are behind, where many chunks arrive at once: they go first
-                    await asyncio.sleep(0)
+                ahead += 1
+                if not live.wake() and (ahead >= at_most or live.ended_at is not None):
+                    await asyncio.sleep(0)  # the readers are behind, where many chunks arrive at once: they go first
+                    ahead, at_most = 0, min(2 * at_most, TURN)
                 if live.ended_at is not None or not live.recorded:
                     await self._land_once()
-                while not live.recorded and not live.is_wanted:  # noqa: ASYNC110 - readers of any thread and loop
+                while live.is_large and not live.is_wanted:  # noqa: ASYNC110 - readers of any thread and loop
                     await asyncio.sleep(PAUSE)
         except asyncio.CancelledError:
             error = Lost("whoever read the stream for all was cancelled")

@@ -50,7 +50,11 @@ def read(text: Any) -> list[Generation]:
     if not isinstance(text, str):
         raise TypeError("generations are stored as text")
     generations = _load(json.loads(text), allowed_objects="core", init_validator=_check_class)
-    if not isinstance(generations, list) or not all(isinstance(one, Generation) for one in generations):
+    if (
+        not isinstance(generations, list)
+        or not generations
+        or not all(isinstance(one, Generation) for one in generations)
+    ):
         raise TypeError("the text holds something else than generations")
     return generations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 
 from ...cache import Cache
 from ...entry import AttributeValue
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, TiercacheError
 from ...llm.control import current
 from ...llm.costs import attributes_of
 from ...options import OWN, checked_attributes, given
@@ -37,12 +38,18 @@ class LangChainCache(BaseCache):
     one that was cut off, filtered or empty. What the store holds and is no answer is a miss. Of what
     `tiercache.llm.control.cache_control` says, `max_age`, `no_cache`, `no_store`, `ttl` and `tags` hold here.
 
+    Nothing is raised into a model's call, also where a chain is strict, or closed; `clear` raises as `Cache` does.
+
     Args:
         cache: where the answers are kept.
         ttl: how long an answer is fresh; left out: as the cache was told; None: for ever.
-        scope: a tenant, say, or the address of a server; part of every key. A callable is asked at each request.
+        scope: a tenant, say, or the address of a server; part of every key. A callable is asked at each request; where
+            it raises, or returns something else than text, the request passes the cache by.
         store_truncated: whether answers are stored that ended early: at a limit of length, by a filter, or empty.
         prefix: what the keys begin with; `clear` is about the answers that were stored with this prefix.
+
+    Attributes:
+        errors: what was not raised, by the name of the error.
 
     Raises:
         ConfigurationError: an argument has no such value.
@@ -68,31 +75,52 @@ class LangChainCache(BaseCache):
         self.store_truncated = store_truncated
         self._scope = scope
         self._ttl: float | None = given(ttl, OWN, "ttl")
+        self.errors: Counter[str] = Counter()
         self._counters = Counters()
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Return the answer to a request, or None."""
         key = self._key(prompt, llm_string)
-        return None if key is None else self._answer(self.cache.lookup(key))
+        if key is None:
+            return None
+        try:
+            return self._answer(self.cache.lookup(key))
+        except TiercacheError as error:
+            return self._missed(error)
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """`lookup`, awaited."""
         key = self._key(prompt, llm_string)
-        return None if key is None else self._answer(await self.cache.alookup(key))
+        if key is None:
+            return None
+        try:
+            return self._answer(await self.cache.alookup(key))
+        except TiercacheError as error:
+            return self._missed(error)
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store the answer to a request, if it is one to keep."""
         entry = self._entry(prompt, llm_string, return_val)
         if entry is not None:
             key, text, options = entry
-            self.cache.set(key, text, **options)
+            try:
+                self.cache.set(key, text, **options)
+            except TiercacheError as error:
+                self._failed(error)
+            else:
+                self._counters.stored += 1
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """`update`, awaited."""
         entry = self._entry(prompt, llm_string, return_val)
         if entry is not None:
             key, text, options = entry
-            await self.cache.aset(key, text, **options)
+            try:
+                await self.cache.aset(key, text, **options)
+            except TiercacheError as error:
+                self._failed(error)
+            else:
+                self._counters.stored += 1
 
     def clear(self, **kwargs: Any) -> None:
         """Make all answers that were stored with this prefix misses, in a few requests, however many they are."""
@@ -107,12 +135,29 @@ class LangChainCache(BaseCache):
         return self._counters.snapshot()
 
     def _key(self, prompt: str, llm_string: str) -> str | None:
-        scope = self._scope if isinstance(self._scope, str) else self._scope()
-        material = key_material(prompt, llm_string, scope)
+        scope = self._tenant()
+        material = None if scope is None else key_material(prompt, llm_string, scope)
         if material is None:
             self._counters.bypassed += 1
             return None
         return f"{self.prefix}:{material}"
+
+    def _tenant(self) -> str | None:
+        """Return whose request it is; None: the caller's function does not say, and nobody else's answer will do."""
+        if isinstance(self._scope, str):
+            return self._scope
+        try:
+            scope = self._scope()
+        except Exception:  # noqa: BLE001 - the caller's own code; counted as bypassed
+            return None
+        return scope if isinstance(scope, str) else None
+
+    def _missed(self, error: TiercacheError) -> None:
+        self._counters.misses += 1
+        self._failed(error)
+
+    def _failed(self, error: TiercacheError) -> None:
+        self.errors[type(error).__name__] += 1
 
     def _answer(self, result: Result) -> list[Generation] | None:
         counters = self._counters
@@ -145,7 +190,6 @@ class LangChainCache(BaseCache):
                 reason = "uncacheable"
             else:
                 key = self._key(prompt, llm_string)
-                self._counters.stored += key is not None
                 return None if key is None else (key, text, self._options(attributes))
         self._counters.refused[reason] += 1
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from ...cache import Cache
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, TiercacheError
 from ...keys import digest
 from ...options import OWN, given
 from ...slips import cache_given
@@ -33,12 +34,17 @@ class LangGraphCache(BaseCache[ValueT]):
     which makes only objects of its own list of types again, and of those in `allowed`; there is no pickle. What would
     not come back equal is not stored, and what cannot be read is a miss.
 
+    Nothing is raised into a graph's run, also where a chain is strict, or closed; `clear` raises as `Cache` does.
+
     Args:
         cache: where the values are kept.
         allowed: classes of your own, of which objects are stored and made again.
         serde: in place of all this, a serialiser that you answer for; one that falls back to pickle is refused.
         ttl: how long a value without a ttl of its own is fresh; left out: as the cache was told; None: for ever.
         prefix: what the keys begin with; `clear` is about the values that were stored with this prefix.
+
+    Attributes:
+        errors: what was not raised, by the name of the error.
 
     Raises:
         ConfigurationError: the ttl is none, or the serialiser uses pickle; or both it and `allowed` are given.
@@ -63,27 +69,46 @@ class LangGraphCache(BaseCache[ValueT]):
         self.prefix = prefix
         self._checked = serde is None
         self._ttl: float | None = given(ttl, OWN, "ttl")
+        self.errors: Counter[str] = Counter()
         self._counters = Counters()
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, ValueT]:
         """Return the values that are there."""
         fulls = self._fulls(keys)
-        return self._values(fulls, self.cache.get_many(fulls))
+        try:
+            found = self.cache.get_many(fulls)
+        except TiercacheError as error:
+            found = self._failed(error)
+        return self._values(fulls, found)
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, ValueT]:
         """`get`, awaited."""
         fulls = self._fulls(keys)
-        return self._values(fulls, await self.cache.aget_many(fulls))
+        try:
+            found = await self.cache.aget_many(fulls)
+        except TiercacheError as error:
+            found = self._failed(error)
+        return self._values(fulls, found)
 
     def set(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         """Store the values, each for its own number of seconds; what cannot be stored is left out and counted."""
         for items, options in self._batches(pairs):
-            self.cache.set_many(items, **options)
+            try:
+                self.cache.set_many(items, **options)
+            except TiercacheError as error:
+                self._failed(error)
+            else:
+                self._counters.stored += len(items)
 
     async def aset(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         """`set`, awaited."""
         for items, options in self._batches(pairs):
-            await self.cache.aset_many(items, **options)
+            try:
+                await self.cache.aset_many(items, **options)
+            except TiercacheError as error:
+                self._failed(error)
+            else:
+                self._counters.stored += len(items)
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """Make the values of these namespaces misses, or (None) all of this prefix: a few requests in any case."""
@@ -96,6 +121,11 @@ class LangGraphCache(BaseCache[ValueT]):
     def stats(self) -> AdapterStats:
         """Return what was served, stored, and refused for which reason."""
         return self._counters.snapshot()
+
+    def _failed(self, error: TiercacheError) -> dict[str, Any]:
+        """Count what is not raised; nothing was found."""
+        self.errors[type(error).__name__] += 1
+        return {}
 
     def _fulls(self, keys: Iterable[FullKey]) -> dict[str, FullKey]:
         return {self._key(full): full for full in keys}
@@ -133,7 +163,6 @@ class LangGraphCache(BaseCache[ValueT]):
                 self._counters.refused["uncacheable"] += 1
                 continue
             batches.setdefault((tuple(full[0]), ttl), {})[self._key(full)] = stored
-            self._counters.stored += 1
         for (namespace, ttl), items in batches.items():
             tags = [self.prefix, *self._tags([namespace])]
             yield items, {"ttl": self._ttl if ttl is None else ttl, "tags": tags}
