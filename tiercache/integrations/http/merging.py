@@ -115,7 +115,9 @@ def _may_be_said_once(kind: Kind, envelope: Envelope) -> bool:
     adds, (_, head, between, tail) = _IS_TEXT[kind], envelope
     padding = b"Pad0" if between else b""
     try:
-        return all(adds(head + text + between + pad + tail, text.decode()) for text, pad in ((b"", b""), (b"x", padding)))
+        return all(
+            adds(head + text + between + pad + tail, text.decode()) for text, pad in ((b"", b""), (b"x", padding))
+        )
     except (msgspec.DecodeError, ValueError, RecursionError, TypeError, AttributeError, KeyError):
         return False
 
