@@ -2,7 +2,7 @@
 
     OPENAI_API_KEY=… python examples/litellm_completion.py     # run it twice: the second run asks nobody
 
-Needs: pip install 'tiercache[llm]' litellm fastapi soundfile orjson   # LiteLLM wants the last three at a hit
+Needs: pip install 'tiercache[litellm]'
 """
 
 import os

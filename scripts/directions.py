@@ -68,6 +68,7 @@ FLOORS = [
     {"many"},
     {"factories"},
     {"cache"},
+    {"slips"},
     {"llm"},
     {"integrations", "cli"},
 ]

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {"tiercache", "tiercache_redis", "tiercache_s3", "tiercache_gcs", "tiercache_azure"}
 
 IN_THE_EMPTY_ENVIRONMENT = """
-import importlib.util, os, pathlib, sys, tempfile
+import importlib, importlib.util, os, pathlib, sys, tempfile
 for name in ("backends", "tests", "docs", "infra", "benchmarks", "examples", "scripts"):
     assert importlib.util.find_spec(name) is None, f"{name} must not be importable"
-for name in ("redis", "boto3", "numpy", "pytest"):
+for name in ("redis", "boto3", "numpy", "httpx", "httpx2", "genai_prices", "pytest"):
     assert importlib.util.find_spec(name) is None, f"{name} must not be installed by the core"
 
 os.environ["TIERCACHE_DIR"] = tempfile.mkdtemp()
@@ -44,6 +44,15 @@ names_the_extra(lambda: TierChain.from_urls("gs://bucket"), "gcs")
 names_the_extra(lambda: TierChain.from_urls("az://container"), "azure")
 from tiercache.llm import EmbeddingCache
 names_the_extra(lambda: EmbeddingCache(Cache(), model="m"), "embeddings")
+from tiercache.llm import LLMCache
+from tiercache.integrations.http import client
+names_the_extra(lambda: client(Cache()), "http")
+for name in ("langchain", "langgraph", "litellm", "llamaindex", "keyvalue"):
+    names_the_extra(lambda: importlib.import_module(f"tiercache.integrations.{name}"), name)
+asked = {"model": "m", "messages": [{"role": "user", "content": "why?"}]}
+answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "so"}, "finish_reason": "stop"}]}
+with LLMCache.memory_only() as llm:
+    assert llm.chat(asked, lambda: answer) == llm.chat(asked, lambda: None) == answer
 from tiercache import KeyRing
 names_the_extra(lambda: KeyRing({"id": os.urandom(32)}), "encryption")
 KeyRing({"id": os.urandom(32)}, encrypt=False)

@@ -164,6 +164,6 @@ def test_what_the_page_on_the_llm_layer_asks_twice_is_sent_once(llm_provider: Fa
         close_clients(module)
         del sys.modules["docs_page"]
 
-    assert llm_provider.calls("chat") == 3 + 5, "one whole, one streamed, one with no_cache; and those around a call"
+    assert llm_provider.calls("chat") == 3 + 6, "one whole, one streamed, one with no_cache; and those around a call"
     assert llm_provider.calls("message") == 1
     assert llm_provider.embedded == ["the cat sat on the mat", "bees make honey", "rivers meet the sea"]

@@ -17,7 +17,7 @@ import pytest
 
 from tests.llm.golden_requests import COUNT, cases
 from tiercache.keys import check_key
-from tiercache.llm import CacheKeyBuilder, key_from_content, key_from_json, key_from_parts
+from tiercache.llm import CacheKeyBuilder, key_from_content, key_from_json, key_from_parts, packing
 from tiercache.llm.keys import request_key
 from tiercache.llm.packing import FORMAT
 
@@ -102,6 +102,13 @@ def _bare(case: dict[str, Any]) -> Any:
         mark = json.dumps(json.loads(mark), sort_keys=True)
         text = text.replace(f'"cache_control": {mark}, ', "").replace(f', "cache_control": {mark}', "")
     return text
+
+
+def test_another_number_of_the_format_is_another_key_for_every_request(monkeypatch: pytest.MonkeyPatch):
+    before = {case["key"] for case in golden()}
+    monkeypatch.setattr(packing, "FORMAT", FORMAT + 1)
+    assert not before & {key_today(case) for case in golden()}
+    assert key_from_json('{"a": [1, 1.0, null]}') != PINNED["json"]
 
 
 def test_the_other_keys_are_pinned():

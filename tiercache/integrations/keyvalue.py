@@ -13,6 +13,7 @@ from typing import Any
 from ..cache import Cache
 from ..errors import BackendError, CacheClosed, MissingExtra
 from ..options import OWN
+from ..slips import cache_given
 from .named import Names, abatches, is_record, record
 
 try:
@@ -46,7 +47,7 @@ class KeyValueStore(BaseEnumerateKeysStore, BaseDestroyCollectionStore, BaseStor
     """
 
     def __init__(self, cache: Cache, *, namespace: str, default_collection: str | None = None) -> None:
-        self._cache = cache
+        self._cache = cache_given(cache)
         self._names = Names("keyvalue", namespace, "whose values they are, such as the server")
         super().__init__(default_collection=default_collection, stable_api=True)
 

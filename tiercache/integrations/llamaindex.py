@@ -16,6 +16,7 @@ from ..cache import Cache
 from ..codec import encode
 from ..errors import MissingExtra, TiercacheError, UncacheableValue
 from ..options import OWN, given
+from ..slips import cache_given
 from ..units import Duration
 from .counted import AdapterStats, Counters
 from .named import Names, abatches, batches, is_record, record
@@ -46,7 +47,7 @@ class LlamaIndexStore(BaseKVStore):
     """
 
     def __init__(self, cache: Cache, *, namespace: str, ttl: Duration | None = OWN) -> None:
-        self.cache = cache
+        self.cache = cache_given(cache)
         self.namespace = namespace
         self.errors: Counter[str] = Counter()
         self._names = Names("llamaindex", namespace, "what the values are made with, such as the embedding model")

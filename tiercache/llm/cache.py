@@ -10,6 +10,7 @@ from ..cache import DEFAULT_MEMORY, Cache
 from ..entry import Clock
 from ..errors import ConfigurationError
 from ..memory import MemoryBackend
+from ..slips import cache_given
 from ..units import Duration, Size
 from .answering import Answering
 from .answering_items import AnsweringItems
@@ -72,9 +73,7 @@ class LLMCache(Faces):
         types: Iterable[type[Any]] = (),
         rules: Rules | None = None,
     ) -> None:
-        if not isinstance(cache, Cache):
-            raise ConfigurationError(f"cache must be a Cache, not a {type(cache).__name__}; make one of it: Cache(…)")
-        self.cache = cache
+        self.cache = cache = cache_given(cache)
         self.rules = rules or Rules(
             ttl={
                 "chat": chat_ttl,

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, MissingExtra
 from ..keys import digest_after
 from ..result import Result
 from ..savings import NOTHING, SHARED, Saving
+from ..slips import cache_given
 from ..units import Duration, parse_duration
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class EmbeddingCache:
         if type(batch_size) is not int or batch_size < 1:
             raise ConfigurationError(f"batch_size={batch_size!r} must be a positive integer")
         self._numpy = _import_numpy()
-        self.cache = cache
+        self.cache = cache_given(cache)
         self.model = model
         self.dimensions = dimensions
         self.batch_size = batch_size

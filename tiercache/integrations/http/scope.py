@@ -13,11 +13,10 @@ from ...chain import TierChain
 from ...errors import ConfigurationError
 from ...sealing.keyring import KeyRing
 from ...sealing.sealed import SealedEnvelope
+from ...slips import AUTH, SHARED, check_slip
 
 Scope = str | Callable[[Any], str]
 
-AUTH = "auth"
-SHARED = "shared"
 _PERSON = b"tiercache-tenant"
 _CREDENTIAL = re.compile(
     r"auth|api-?key|subscription-key|token(?!s)|secret|credential|tenant|organi[sz]ation|project|workspace|account",
@@ -57,9 +56,7 @@ class Tenants:
                 "scope must be 'auth', 'shared', the name of a tenant, or a function (not async) of the request that "
                 "returns one"
             )
-        meant = scope.strip().lower() if isinstance(scope, str) else None
-        if meant in (AUTH, SHARED) and scope != meant:  # a slip that would let all callers share
-            raise ConfigurationError(f"scope={scope!r} would be one tenant for all callers; write {meant!r}")
+        check_slip(scope)
         self._scope = scope
         self._ring = _ring_of(chain)
 

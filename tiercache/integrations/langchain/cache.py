@@ -11,11 +11,12 @@ from langchain_core.outputs import ChatGeneration, Generation
 
 from ...cache import Cache
 from ...entry import AttributeValue
-from ...errors import TiercacheError
+from ...errors import ConfigurationError, TiercacheError
 from ...llm.control import current
 from ...llm.costs import attributes_of
 from ...options import OWN, checked_attributes, given
 from ...result import Result
+from ...slips import AUTH, cache_given, check_slip
 from ...units import Duration
 from ..counted import AdapterStats, Counters
 from .answers import read, write
@@ -51,7 +52,7 @@ class LangChainCache(BaseCache):
         errors: what was not raised, by the name of the error.
 
     Raises:
-        ConfigurationError: the ttl is none.
+        ConfigurationError: an argument has no such value.
     """
 
     def __init__(
@@ -63,7 +64,13 @@ class LangChainCache(BaseCache):
         store_truncated: bool = False,
         prefix: str = "langchain",
     ) -> None:
-        self.cache = cache
+        if not (isinstance(scope, str) or callable(scope)) or scope == AUTH:
+            raise ConfigurationError(
+                "scope must be a text or a function that returns one; LangChain tells a cache no credentials: name the "
+                "tenant yourself"
+            )
+        check_slip(scope)
+        self.cache = cache_given(cache)
         self.prefix = prefix
         self.store_truncated = store_truncated
         self._scope = scope

@@ -9,6 +9,7 @@ from langchain_core.stores import BaseStore
 
 from ...cache import Cache
 from ...options import OWN, given
+from ...slips import cache_given
 from ...units import Duration
 
 
@@ -28,7 +29,7 @@ class LangChainByteStore(BaseStore[str, bytes]):
     """
 
     def __init__(self, cache: Cache, *, prefix: str = "bytes:", ttl: Duration | None = OWN) -> None:
-        self.cache = cache
+        self.cache = cache_given(cache)
         self.prefix = prefix
         self._ttl: float | None = given(ttl, OWN, "ttl")
 

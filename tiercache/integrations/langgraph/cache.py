@@ -14,6 +14,7 @@ from ...cache import Cache
 from ...errors import ConfigurationError, TiercacheError
 from ...keys import digest
 from ...options import OWN, given
+from ...slips import cache_given
 from ...units import Duration
 from ..counted import AdapterStats, Counters
 from .values import pack, unpack
@@ -64,7 +65,7 @@ class LangGraphCache(BaseCache[ValueT]):
         if _uses_pickle(serde):
             raise ConfigurationError("the serde falls back to pickle, which runs what it reads: pickle_fallback=False")
         super().__init__(serde=serde or JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=own or None))
-        self.cache = cache
+        self.cache = cache_given(cache)
         self.prefix = prefix
         self._checked = serde is None
         self._ttl: float | None = given(ttl, OWN, "ttl")

@@ -11,6 +11,7 @@ import litellm
 from ...cache import Cache
 from ...errors import ConfigurationError, MissingExtra
 from ...llm.policy import StorePolicy
+from ...slips import cache_given, check_slip
 from .keys import ScopedCache
 from .store import LiteLLMStore
 
@@ -35,9 +36,12 @@ def install(
 
     Raises:
         MissingExtra: what LiteLLM needs to serve a hit is not installed.
+        ConfigurationError: an argument has no such value.
     """
-    if not isinstance(cache, Cache):
-        raise ConfigurationError(f"install() takes a tiercache.Cache, not a {type(cache).__name__}")
+    cache_given(cache)
+    check_slip(scope)
+    if not isinstance(scope, str) or not scope:
+        raise ConfigurationError("scope must be 'auth', 'shared', or the name of a tenant")
     _check_hits_can_be_served()
     store = LiteLLMStore(cache, policy=policy)
     litellm.cache = ScopedCache(scope=scope, **{"max_messages": None, **litellm_cache_options})
