@@ -7,7 +7,7 @@ others that have its very bytes around their texts say the same with their texts
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,7 +24,7 @@ _PLAIN = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
 _MANY = 4096
 """Bytes; it is of no use to look at less."""
 _chunk_in = msgspec.json.Decoder(Chunk).decode
-_object_in = msgspec.json.Decoder(dict).decode
+_object_in = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Envelope(NamedTuple):
