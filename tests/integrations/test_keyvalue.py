@@ -202,7 +202,8 @@ async def test_many_tasks_use_it_at_once(store: KeyValueStore) -> None:
 async def test_what_others_stored_is_a_miss(store: KeyValueStore, cache: Cache) -> None:
     await store.put("k", {"v": 1})
     (name,) = cache.keys()
-    for other in (1, {"key": "l", "value": "{}"}, {"key": "k", "value": "["}, {"key": "k", "value": '{"value": 1}'}):
+    texts = ("[", '{"value": 1}', "[" * 100_000)
+    for other in (1, {"key": "l", "value": "{}"}, *({"key": "k", "value": text} for text in texts)):
         cache.set(name, other)
         assert await store.get("k") is None
 

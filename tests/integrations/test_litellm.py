@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from openai import OpenAI
 
 from tests.provider import FakeProvider
 from tiercache import Cache, MemoryBackend, Tier, TierChain
@@ -323,6 +324,36 @@ def test_models_of_the_same_name_and_other_fields_never_meet(store: LiteLLMStore
 
     assert key(int) != key(str)
     assert key(int) == key(int), "the same in every process"
+
+
+def test_clients_of_two_tenants_never_meet(provider: FakeProvider, store: LiteLLMStore) -> None:
+    def ask(key: str, **headers: str) -> Any:
+        with OpenAI(api_key=key, base_url=provider.openai, default_headers=headers) as client:
+            call: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+            return litellm.completion(client=client, **call)
+
+    asked = [ask("sk-one"), ask("sk-two"), ask("sk-one", tenant="three")]
+    assert provider.calls() == 3
+    assert [said(ask("sk-one")), said(ask("sk-two"))] == [said(answer) for answer in asked[:2]]
+    assert provider.calls() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("azure_ad_token_provider", lambda: "token of one", lambda: "token of other"),
+        ("azure_username", "one", "other"),
+        ("client_secret", "one", "other"),
+        ("openai_service_account_id", "one", "other"),
+        ("anthropic_identity_token", "one", "other"),
+    ],
+)
+def test_tenants_are_told_by_all_that_litellm_takes_for_credentials(
+    store: LiteLLMStore, name: str, one: Any, other: Any
+) -> None:
+    call: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+    keys = [litellm.cache.get_cache_key(**call, **{name: value}) for value in (one, other, one)]
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_tenants_share_where_they_are_told_to(cache: Cache, ask: Any, provider: FakeProvider) -> None:

@@ -30,6 +30,7 @@ MESSAGE = {
         ({"prompt_tokens": 8, "total_tokens": 8}, Usage(8)),
         ({"prompt_tokens": None, "completion_tokens": "x", "input_tokens": -1}, Usage()),
         ({"prompt_tokens": 3, "prompt_tokens_details": None}, Usage(3)),
+        ({"prompt_tokens": 2**70, "completion_tokens": 5}, Usage(0, 5)),
     ],
 )
 def test_usage_is_read_in_every_form(stated: dict[str, Any], expected: Usage) -> None:

@@ -73,6 +73,13 @@ def test_a_hit_is_equal_to_the_answer(face: Face, llm: LLMCache) -> None:
     assert len(model.asked) == 1
 
 
+def test_vectors_of_equal_inputs_are_lists_of_their_own(face: Face, llm: LLMCache) -> None:
+    for _ in range(2):  # a miss, a hit
+        one, other = rows(face(llm, "embedding", request("a", "a"), Model()))
+        one[0] = 7.0
+        assert [other] == vectors("a")
+
+
 def test_the_sdks_own_object_comes_back(face: Face, llm: LLMCache) -> None:
     model = Model(CreateEmbeddingResponse)
     first = face(llm, "embedding", request("a", "b"), model)
@@ -174,6 +181,25 @@ def test_set_and_invalidate_are_for_items(face: Face, llm: LLMCache) -> None:
     assert face(llm, "invalidate_embedding", request("a"))
     assert face(llm, "get_embedding", request("a", "b")) is None
     assert not face(llm, "set_embedding", request("a", "b"), answer | {"data": []})
+
+
+def test_what_is_set_does_not_wait_for_a_call_and_is_not_overwritten_by_it(llm: LLMCache) -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def slow(asked: Any) -> Any:
+        reached.set()
+        assert go.wait(PATIENCE)
+        return embeddings(asked, model="old", dimensions=4)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(llm.embedding, request("a", "bc"), slow, no_cache=True)
+        assert reached.wait(PATIENCE)
+        assert llm.set_embedding(request("a", "bc"), embeddings(request("a", "bc"), model="new", dimensions=4))
+        go.set()
+        asking.result(PATIENCE)
+    assert rows(llm.get_embedding(request("bc", "a"))) == [
+        vector_for(item, model="new", dimensions=4) for item in ("bc", "a")
+    ]
 
 
 def test_a_lookup_tells_where_the_items_come_from(face: Face, llm: LLMCache) -> None:

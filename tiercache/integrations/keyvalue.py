@@ -112,7 +112,7 @@ class KeyValueStore(BaseEnumerateKeysStore, BaseDestroyCollectionStore, BaseStor
             return None
         try:
             return self._serialization_adapter.load_json(json_str=found["value"])
-        except (DeserializationError, TypeError):  # another release's
+        except (DeserializationError, TypeError, RecursionError):  # another release's, or another hand's
             return None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..entry import AttributeValue
 from ..errors import TypeMismatch, UncacheableValue
-from ..options import Computed
 from ..result import Result
 from .answering import MISS, Answering
 from .asked import Asked
@@ -100,10 +100,9 @@ class AnsweringItems(Answering):
             self.counters.refuse(refusal)
             return False
 
-        async def made(keys: Sequence[str]) -> dict[str, Computed]:
-            return {key: Computed(parts[key].vector.array, attributes=parts[key].attributes) for key in keys}
-
-        await world.lookup_or_set_many(list(parts), made, max_age=0, **plan.options)
+        for attributes, arrays in _alike(parts):
+            own = {**plan.options["attributes"], **attributes}
+            await world.set_many(arrays, **{**plan.options, "attributes": own})
         self.counters.stored += len(parts)
         return True
 
@@ -129,6 +128,15 @@ class AnsweringItems(Answering):
     def _built(self, asked: Asked, collecting: Collecting) -> Any:
         attributes = collecting.agreed(*_OF_AN_OBJECT) | collecting.fresh("type")
         return self.answers.build(collecting.answer(), attributes, asked.type)
+
+
+def _alike(parts: Mapping[str, Part]) -> Iterable[tuple[Mapping[str, AttributeValue], dict[str, Any]]]:
+    """Return the vectors with their keys, those that say the same of themselves together."""
+    groups: dict[Any, tuple[Mapping[str, AttributeValue], dict[str, Any]]] = {}
+    for key, part in parts.items():
+        told = tuple(sorted(part.attributes.items()))
+        groups.setdefault(told, (part.attributes, {}))[1][key] = part.vector.array
+    return groups.values()
 
 
 def _batch(asked: Asked, plan: Plan) -> Batch:

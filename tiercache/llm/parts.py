@@ -101,6 +101,8 @@ def put_together(parts: Sequence[Part], distinct: Iterable[Part], encoding: Enco
         if vector is None:
             as_told: Encoding = "float" if part.attributes.get("numbers") else encoding
             vector = written[id(part)] = part.vector.written(as_told)
+        elif type(vector) is list:
+            vector = vector.copy()  # a caller who changes one of them does not change the other
         row = {"object": "embedding", "index": index, "embedding": vector}
         fields = part.attributes.get("fields")
         answer["data"].append(row if fields is None else row | _said(fields))

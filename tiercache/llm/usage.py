@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_MOST = 2**53
+"""Tokens; a number above is no count, and might be none that an entry can hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -42,7 +45,7 @@ def usage_of(answer: Mapping[str, Any]) -> Usage | None:
 def _count(usage: Mapping[str, Any], *names: str) -> int:
     for name in names:
         number = usage.get(name)
-        if type(number) is int and number >= 0:
+        if type(number) is int and 0 <= number <= _MOST:
             return number
     return 0
 

@@ -115,6 +115,15 @@ def test_only_if_cached_holds_for_what_would_pass_by(provider: FakeProvider, ask
     assert provider.calls() == 0
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"model": "m", "model": "n"}', b" " * (8 * 2**20 + 1)], ids=["malformed", "too_large"]
+)
+def test_only_if_cached_holds_for_what_is_not_read(provider: FakeProvider, asker: Asker, body: bytes) -> None:
+    headers = {"content-type": "application/json", "cache-control": "only-if-cached"}
+    assert asker.post("/v1/chat/completions", content=body, headers=headers).status_code == 504
+    assert provider.calls() == 0
+
+
 def test_only_if_cached_in_the_words_of_anthropic(provider: FakeProvider, cache: Cache) -> None:
     import httpx2
     from anthropic import Anthropic, InternalServerError

@@ -113,6 +113,22 @@ def test_what_an_inner_transport_raises_is_raised(cache: Cache) -> None:
         below.handle_request(httpx2.Request("POST", f"http://a{CHAT_PATH}", json=CHAT))
 
 
+@pytest.mark.parametrize(("status", "outcome"), [(429, "STALE"), (500, "STALE"), (503, "STALE"), (400, "MISS")])
+def test_a_provider_that_fails_is_a_failure_for_which_something_stale_will_do(
+    provider: FakeProvider, askers: Askers, status: int, outcome: str
+) -> None:
+    clock = FakeClock()
+    with Cache(MemoryBackend(clock=clock), ttl=60, stale_if_error="1h", clock=clock) as cache:
+        asker = askers(cache=cache)
+        asker.ask()
+        clock.advance(61)
+        provider.next(status=status)
+        reply = asker.post(CHAT_PATH, json=CHAT, headers={"authorization": "Bearer sk-a"})
+    assert reply.headers["x-tiercache"] == outcome
+    assert reply.status_code == (200 if outcome == "STALE" else status)
+    assert provider.calls() == 2
+
+
 BODIES: list[tuple[str, dict[str, Any]]] = [
     (CHAT_PATH, CHAT),
     (CHAT_PATH, CHAT | {"stream": True}),
@@ -312,6 +328,7 @@ def test_a_strict_chain_raises_nothing_here_and_asks_once_for_each(provider: Fak
         store.faults.clear()
         store.faults["put"] = RuntimeError("a bug of a backend")
         assert asker.ask(model="n").parse().choices
+        assert llm.stats().cache_errors == 2
         assert provider.calls() == 2, "what was answered is not asked for again, although it could not be stored"
 
 

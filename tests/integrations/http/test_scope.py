@@ -90,6 +90,10 @@ def test_without_other_credentials_cookies_tell_who_asks(cache: Cache) -> None:
     chain = cache.chain
     assert scope_of(chain, cookie="session=a") != scope_of(chain, cookie="session=b")
     assert scope_of(chain, cookie="session=a", x_api_key="k") == scope_of(chain, cookie="session=b", x_api_key="k")
+    assert scope_of(chain, cookie="CF_Authorization=a") != scope_of(chain, cookie="CF_Authorization=b"), "an identity"
+    assert scope_of(chain, cookie="cf_clearance=a") == scope_of(chain, cookie="__cf_bm=b"), "a balancer's"
+    one, other = (scope_of(chain, cookie=cookie, openai_project="p") for cookie in ("session=a", "session=b"))
+    assert one != other, "those who ask for one project are not one"
 
 
 def test_parts_cannot_be_shifted_from_one_header_to_another(cache: Cache) -> None:

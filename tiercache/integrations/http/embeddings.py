@@ -14,8 +14,8 @@ from ...llm.items import Batch, inputs_of
 from ...llm.rules import Plan
 from . import headers
 from .endpoints import Call, Passed
-from .failures import Failed, own_error
-from .missing import Missing, Refused
+from .failures import Failed, Refused, own_error
+from .missing import Missing
 from .reply import handed_on, response_of
 
 if TYPE_CHECKING:

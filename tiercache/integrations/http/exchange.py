@@ -64,11 +64,11 @@ class Exchange:
         if at is None:
             return await world.send(self.forwarded(request, with_control=False))
         call = self._recognised(at, request)
-        if isinstance(call, Passed) and call.unread:
-            return await self.bypass(world, self.forwarded(request, with_control=False), call)
         control, forwarded = current(), request
         if headers.address_us(request.headers.multi_items()):
-            control, forwarded = control_of(request.headers, control), self.forwarded(request, with_control=True)
+            control = control_of(request.headers, control)
+            unread = isinstance(call, Passed) and call.unread
+            forwarded = self.forwarded(request, with_control=not unread)
         if isinstance(call, Passed):
             return await self.bypass(world, forwarded, call, only_if_cached=control.only_if_cached)
         plan = self.plan(request, call, control)

@@ -39,6 +39,18 @@ class Failed(Exception):
         )
 
 
+class Refused(Exception):
+    """The provider's reply is no 200.
+
+    Attributes:
+        reply: as it is handed to those who asked for the same.
+    """
+
+    def __init__(self, reply: dict[str, Any]) -> None:
+        super().__init__("the provider refused")
+        self.reply = reply
+
+
 class Unshared(Exception):
     """The reply is for the one who asked alone; all others ask for themselves."""
 

@@ -11,7 +11,7 @@ from ...llm.rules import Plan
 from ...options import Computed
 from . import headers
 from .endpoints import Call
-from .failures import Failed, Unshared
+from .failures import Failed, Refused, Unshared
 from .reply import Reply, handed_on, stored_form
 
 if TYPE_CHECKING:
@@ -100,9 +100,13 @@ class Fetch:
         body = self._decoded(reply)
         if body is None:
             raise Unshared
-        if reply.response.status_code != 200:
+        status = reply.response.status_code
+        if status != 200:
             self._counters.refuse("error")
-            return Computed(stored_form(reply.response, body, good=False), store=False)
+            refusal = stored_form(reply.response, body, good=False)
+            if status == 429 or status >= 500:
+                raise Refused(refusal)  # it failed: where something stale may be served instead, it is
+            return Computed(refusal, store=False)
         answer = _parsed(body)
         rules = self._exchange.llm.rules
         reason = rules.policy.refusal(self._plan.kind, answer)

@@ -13,9 +13,9 @@ from ...llm.collecting import Reply
 from ...llm.costs import attributes_of
 from . import headers
 from .endpoints import Call
-from .failures import Failed, Unshared
+from .failures import Failed, Refused, Unshared
 from .reply import Reply as Read
-from .reply import Stored, stored_form
+from .reply import stored_form
 
 if TYPE_CHECKING:
     from .exchange import Exchange, HTTPWorld
@@ -24,18 +24,6 @@ _LARGEST = 2**28
 """Bytes of a reply that is taken apart: 2,048 vectors of 3,072 numbers in JSON are half of it."""
 _OF_THE_BODY = (b"content-length", b"transfer-encoding")
 _decode = msgspec.json.Decoder().decode
-
-
-class Refused(Exception):
-    """The provider's reply is no 200.
-
-    Attributes:
-        reply: as it is handed to those who asked for the same.
-    """
-
-    def __init__(self, reply: Stored) -> None:
-        super().__init__("the provider refused")
-        self.reply = reply
 
 
 class Missing:

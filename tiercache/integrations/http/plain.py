@@ -9,13 +9,14 @@ from ...errors import ComputeTimeout
 from ...llm.rules import Plan
 from ...result import Result
 from .endpoints import Call
-from .failures import Failed, Unshared, own_error
+from .failures import Failed, Refused, Unshared, own_error
 from .fetch import Fetch
 from .reply import is_reply
 
 if TYPE_CHECKING:
     from .exchange import Exchange, HTTPWorld
 
+_NOT_THE_CACHES = (Failed, Refused, Unshared, ComputeTimeout)
 _TRIES = 2
 """How often a request joins others; after that it is sent past them."""
 
@@ -32,7 +33,12 @@ async def answer(exchange: Exchange, world: HTTPWorld, request: Any, call: Call,
             result = await world.lookup_or_set(plan.key, fetch, max_age=max_age, **options)
         except Exception as error:  # noqa: BLE001 - the provider's failure, or the cache's, which is nobody's business
             if fetch.began and (fetch.is_over or isinstance(error, ComputeTimeout)):
+                if not isinstance(error, _NOT_THE_CACHES):
+                    exchange.count_error()
                 return fetch.outcome()
+            if isinstance(error, Refused):
+                exchange.llm.counters.of[plan.kind].misses += 1
+                return exchange.replay(error.reply, "SHARED", plan)
             if not _is_worth_another_try(exchange, world, request, error):
                 break
             continue

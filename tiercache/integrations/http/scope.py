@@ -23,8 +23,10 @@ _CREDENTIAL = re.compile(
     r"auth|api-?key|subscription-key|token(?!s)|secret|credential|tenant|organi[sz]ation|project|workspace|account",
     re.I,
 )
+_OF_MANY = re.compile(r"tenant|organi[sz]ation|project|workspace|account", re.I)
+"""What many may have in common, who are told apart by something else."""
 _OF_A_BALANCER = re.compile(
-    r"$|(__cf|_cf|cf_)|AWSALB|AWSELB|ARRAffinity|ApplicationGatewayAffinity|GCLB|incap_ses|visid_incap|nlbi_|BIGip|"
+    r"$|__cf|_cf|cf_(clearance|chl|ob_|use_ob)|AWSALB|AWSELB|ARRAffinity|ApplicationGatewayAffinity|GCLB|incap_ses|visid_incap|nlbi_|BIGip|"
     r"SERVERID|route=",
     re.I,
 )
@@ -110,14 +112,17 @@ def in_query(name: str) -> bool:
 def _credentials(request: Any) -> Iterable[str]:
     """Return what says who asks, names and values in turn."""
     said = [(name, value) for name, value in request.headers.multi_items() if is_credential(name)]
+    known = any(_OF_MANY.search(name) is None for name, _ in said)
     url = request.url
-    if url.query:
-        said += [("query:" + name, value) for name, value in url.params.multi_items() if in_query(name)]
+    beside = (
+        [("query:" + name, value) for name, value in url.params.multi_items() if in_query(name)] if url.query else []
+    )
     if url.userinfo:
-        said.append(("userinfo", url.userinfo.decode()))
-    if not said:  # cookies come and go; only where there is nothing else do they tell who asks
+        beside.append(("userinfo", url.userinfo.decode()))
+    if not known and not beside:  # cookies come and go; only where there is nothing else do they tell who asks
         cookies = (cookie.strip() for cookie in request.headers.get("cookie", "").split(";"))
-        said = [("cookie", cookie) for cookie in cookies if not _OF_A_BALANCER.match(cookie)]
+        beside = [("cookie", cookie) for cookie in cookies if not _OF_A_BALANCER.match(cookie)]
+    said += beside
     return [text for pair in sorted(said) for text in pair]
 
 

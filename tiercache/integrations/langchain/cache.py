@@ -79,7 +79,8 @@ class LangChainCache(BaseCache):
         try:
             return self._answer(self.cache.lookup(key))
         except TiercacheError as error:
-            return self._missed(error)
+            self._missed(error)
+            return None
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """`lookup`, awaited."""
@@ -89,7 +90,8 @@ class LangChainCache(BaseCache):
         try:
             return self._answer(await self.cache.alookup(key))
         except TiercacheError as error:
-            return self._missed(error)
+            self._missed(error)
+            return None
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Store the answer to a request, if it is one to keep."""

@@ -22,8 +22,9 @@ def install(
 
     Args:
         cache: where the answers are kept; it stays the caller's to close.
-        scope: whose answers they are. `"auth"`: calls with different `api_key`, or headers, never share an answer. Keys
-            in environment variables are not seen: where processes of several tenants share a store, give each a text
+        scope: whose answers they are. `"auth"`: calls with different `api_key`, headers, or other credentials, those of
+            a `client` among them, never share an answer; a function that gets tokens shares with itself alone. Keys in
+            environment variables are not seen: where processes of several tenants share a store, give each a text
             of its own. `"shared"`: all share. Behind a `litellm.Router` deployments of a model share in any case.
         policy: which answers may be stored; left out: no truncated, filtered or empty ones, and no errors.
         litellm_cache_options: as for `litellm.Cache`, such as `namespace`, `ttl`, `mode`, `supported_call_types`.

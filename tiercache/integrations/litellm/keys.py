@@ -6,8 +6,11 @@ Here all of a call counts, unless it is known not to change the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from litellm.caching.caching import Cache as TheirCache
 from litellm.types.utils import all_litellm_params
@@ -50,9 +53,19 @@ _CREDENTIALS = (
     "provider_specific_header",
     "tenant_id",
 )
+_MORE_CREDENTIALS = re.compile(
+    r"(anthropic|azure|openai|chatgpt|github_copilot|token_exchange)_|(client_secret|use_xai_oauth)$"
+)
+"""Further ones among LiteLLM's own parameters, by how they begin."""
+_OF_A_CLIENT = (
+    *("base_url", "api_key", "auth_token", "organization", "project"),
+    *("_api_key_provider", "_azure_ad_token", "_azure_ad_token_provider"),
+)
+_OF_ITS_RELEASE = ("x-stainless-", "user-agent", "accept", "content-type")
 _METADATA = ("metadata", "litellm_metadata")
 _OWN = frozenset(all_litellm_params) - _CONTENT | _INSIGNIFICANT
 _OWN_PREFIX = "_litellm_"
+_functions: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -98,7 +111,33 @@ def _who(call: Mapping[str, Any], scope: str) -> list[Any]:
     if _is_routed(call):
         return ["routed", "" if scope == "auth" else scope]
     server = [_plain(call.get(name)) for name in _SERVER]
-    return [server, [_plain(call.get(name)) for name in _CREDENTIALS] if scope == "auth" else scope]
+    return [server, _credentials(call) if scope == "auth" else scope]
+
+
+def _credentials(call: Mapping[str, Any]) -> list[Any]:
+    more = sorted(name for name in call if name in _OWN and _MORE_CREDENTIALS.match(name) and call[name] is not None)
+    named = [[name, _identity(call[name])] for name in more]
+    return [[_plain(call.get(name)) for name in _CREDENTIALS], named, _of_client(call.get("client"))]
+
+
+def _of_client(client: Any) -> list[Any]:
+    """Return whom an SDK's client that the caller brings asks, and as whom."""
+    given = [[name, getattr(client, name, None)] for name in _OF_A_CLIENT]
+    headers = getattr(client, "default_headers", None)
+    if isinstance(headers, Mapping):
+        pairs = [[name.lower(), value] for name, value in headers.items() if isinstance(value, str)]  # not: Omit()
+        given += sorted(pair for pair in pairs if not pair[0].startswith(_OF_ITS_RELEASE))
+    return [[name, _identity(value)] for name, value in given if value is not None]
+
+
+def _identity(value: Any) -> Any:
+    """Return what tells one credential from another; a function that gets tokens is nobody's but its own."""
+    if not callable(value):
+        return _plain(value if isinstance(value, (*_PLAIN, Mapping, list, tuple)) else str(value))
+    try:
+        return _functions.setdefault(value, uuid4().hex)
+    except TypeError:  # it cannot be told apart from others
+        return uuid4().hex
 
 
 def _is_routed(call: Mapping[str, Any]) -> bool:
