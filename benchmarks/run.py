@@ -30,6 +30,7 @@ AREAS = {
     "stampede": "stampede",
     "coherence": "coherence",
     "llm": "llm",
+    "streams": "llm_streams",
 }
 
 

@@ -7,12 +7,12 @@ others that have its very bytes around their texts say the same with their texts
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ...llm.kinds import Kind
-from .assembled import REPEATED, Chunk, Piece
+from .assembled import REPEATED, Chunk
 
 _FIELDS = re.compile(rb"(?:event: [\w.]+\n)?data: ").match
 _TEXT = re.compile(rb'"(?:content|text|thinking)"\s*:\s*"').search
@@ -24,7 +24,7 @@ _PLAIN = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
 _MANY = 4096
 """Bytes; it is of no use to look at less."""
 _chunk_in = msgspec.json.Decoder(Chunk).decode
-_object_in = msgspec.json.Decoder(dict).decode
+_object_in = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Envelope(NamedTuple):
@@ -115,22 +115,14 @@ def _may_be_said_once(kind: Kind, envelope: Envelope) -> bool:
     adds, (_, head, between, tail) = _IS_TEXT[kind], envelope
     padding = b"Pad0" if between else b""
     try:
-        return all(
-            adds(head + text + between + pad + tail, text.decode()) for text, pad in ((b"", b""), (b"x", padding))
-        )
+        tried = ((b"", b""), (b"x", padding))
+        return all(adds(head + text + between + pad + tail, text.decode()) for text, pad in tried)
     except (msgspec.DecodeError, ValueError, RecursionError, TypeError, AttributeError, KeyError):
         return False
 
 
-def _only(chunk: Chunk) -> Piece:
-    """Return the one choice of a chunk. Raises ValueError: there are none, or more."""
-    if chunk.choices is None or len(chunk.choices) != 1:
-        raise ValueError("not one choice")
-    return chunk.choices[0]
-
-
 def _chat_adds(event: bytes, text: str) -> bool:
-    piece = _only(_chunk_in(event))
+    (piece,) = _chunk_in(event).choices or []
     delta = dict(piece.delta or {})
     return delta.pop("content") == text and all(
         name in REPEATED or value is None or value == "" for name, value in delta.items()
@@ -138,7 +130,7 @@ def _chat_adds(event: bytes, text: str) -> bool:
 
 
 def _completion_adds(event: bytes, text: str) -> bool:
-    piece = _only(_chunk_in(event))
+    (piece,) = _chunk_in(event).choices or []
     return piece.text == text
 
 
