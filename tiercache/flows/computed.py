@@ -76,16 +76,12 @@ class ComputedFlows(ValueFlows):
             if outcome.entry is None:
                 self.counters.misses += 1
                 return Result(outcome.value)
-            metadata, now = outcome.entry.metadata, self.clock()
-            if max_age is not None and outcome.tier is not None and metadata.age(now) > max_age:
+            if self._is_too_old(answer, max_age):
                 kind = "renew"
                 continue
             value, kind = self._decoded(outcome.entry, answer, type)
-            if kind != "find":
-                continue
-            if outcome.tier is None:
-                return Result(value, metadata=metadata)
-            return self.result_of(value, outcome.tier.label, metadata)
+            if kind == "find":
+                return self._with_origin(value, outcome)
 
     async def refresh_early(self, full: str, slot: Slot, job: Job) -> None:
         """Look in the background for a newer value than one that memory served in the last part of its life."""

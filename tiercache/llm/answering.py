@@ -102,7 +102,7 @@ class Answering:
                 continue
             except UncacheableValue:
                 return await self.bypass(world, asked, call)
-            self.count_hit(result)
+            self.counters.hit(result, self.cache.savings)
             return answer
 
     async def find(self, world: World, asked: Asked, plan: Plan, *, stale: bool = False) -> Result:
@@ -122,7 +122,7 @@ class Answering:
                 answer = self._read(asked, plan, result)
             except TypeMismatch:
                 continue
-            self.count_hit(result)
+            self.counters.hit(result, self.cache.savings)
             return msgspec.structs.replace(result, value=answer)
         self.counters.misses += 1
         return MISS
@@ -169,15 +169,6 @@ class Answering:
             return self.rules.keys(self.kind, asked.plain, user=asked.user, scope=asked.tenant, control=asked.control)
         except UncacheableValue:
             return []
-
-    def count_hit(self, result: Result) -> None:
-        """Count an answer that the provider was not asked for, and what that saved."""
-        counters = self.counters
-        counters.hits += 1
-        if not result.hit:
-            counters.shared += 1
-        if result.metadata is not None:
-            self.cache.savings.record(result.metadata.attributes, result.tier)
 
     def _judged(self, asked: Asked, plan: Plan, answer: Any, seconds: float) -> tuple[Computed, Any]:
         """Return an answer as it goes to the cache and to those who wait, and as it goes to the one who asked."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..result import Result
+from ..savings import Ledger
 from .kinds import KINDS, Kind
 
 
@@ -87,6 +89,14 @@ class KindCounters:
         self.hits = self.shared = self.misses = self.stored = self.bypassed = 0
         self.refused: Counter[str] = Counter()
         self.bypassed_for: Counter[str] = Counter()
+
+    def hit(self, result: Result, savings: Ledger) -> None:
+        """Count an answer that the provider was not asked for, and what that saved."""
+        self.hits += 1
+        if not result.hit:
+            self.shared += 1
+        if result.metadata is not None:
+            savings.record(result.metadata.attributes, result.tier)
 
     def bypass(self, reason: str) -> None:
         """Count a request that passes the cache by."""

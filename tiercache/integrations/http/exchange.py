@@ -121,11 +121,7 @@ class Exchange:
         if result.value["status"] != 200:
             counters.misses += 1
             return self.replay(result.value, "SHARED", plan)
-        counters.hits += 1
-        if not result.hit:
-            counters.shared += 1
-        if result.metadata is not None:
-            self.llm.cache.savings.record(result.metadata.attributes, result.tier)
+        counters.hit(result, self.llm.cache.savings)
         outcome = "STALE" if result.is_stale else "HIT" if result.hit else "SHARED"
         return self.replay(result.value, outcome, plan, tier=result.tier, age=result.age)
 

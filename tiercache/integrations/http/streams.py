@@ -81,9 +81,7 @@ class _Stream:
         if plan.max_age != 0:
             result = await self.world.lookup(plan.key)
             if result.hit and self._serves(result):
-                self.counters.hits += 1
-                if result.metadata is not None:
-                    self.cache.savings.record(result.metadata.attributes, result.tier)
+                self.counters.hit(result, self.cache.savings)
                 value = result.value
                 status = headers.status("HIT", key=plan.key, tier=result.tier, age=result.age)
                 stream = readers_of(self.http).replayed(value["body"], value.get("chunks"))
