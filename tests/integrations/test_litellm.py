@@ -24,8 +24,6 @@ pytest.importorskip("soundfile")  # without it LiteLLM cannot serve a hit
 
 from tiercache.integrations.litellm import LiteLLMStore, install, uninstall  # noqa: E402
 
-# Whatever LiteLLM imports when it first needs it makes pydantic say so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*`ReadOnly` qualifier:UserWarning")
 MODEL = "openai/gpt-4o-mini"
 EMBEDDER = "openai/text-embedding-3-small"
 
