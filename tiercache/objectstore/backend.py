@@ -149,7 +149,7 @@ class ObjectStoreBackend(BucketUpkeep):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = self.envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes, hidden=is_encrypted(body))
-        upload = Upload(name, body, mirror, stored.gone_at, self._class_of(entry))
+        upload = Upload(name, body, mirror, stored.gone_at, self.class_of(entry))
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
             written = self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
@@ -279,7 +279,7 @@ class ObjectStoreBackend(BucketUpkeep):
     def _name(self, key: str) -> str:
         return self.prefix + keys.object_name(keys.check_key(key))
 
-    def _class_of(self, entry: Entry) -> str | None:
+    def class_of(self, entry: Entry) -> str | None:
         """The class that the entry asks for; None: the backend's own."""
         if entry.storage_class is None:
             return None
