@@ -107,6 +107,9 @@ class Bucket(ObjectStore):
     def read(self, name, *, limit, deadline):
         return None
 
+    def read_range(self, name, start, length, *, deadline):
+        return None
+
     def stat(self, name, *, deadline):
         return None
 
@@ -116,7 +119,7 @@ class Bucket(ObjectStore):
     def remove_many(self, versions, *, deadline):
         return {}
 
-    def list_page(self, prefix, token, *, deadline):
+    def list_page(self, prefix, token, *, after=None, limit=None, deadline):
         return list[ObjectInfo](), None
 
     def probe(self, prefix, *, deadline):

@@ -10,7 +10,7 @@ from azure.core import exceptions as sdk
 from urllib3.exceptions import HTTPError
 
 from tiercache.errors import AccessDenied, ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, Faults, Refused, Words, retry_after
+from tiercache.objectstore.faults import Absent, BeyondEnd, Faults, Refused, Words, retry_after
 
 
 class UnusableSettings(sdk.AzureError):
@@ -185,6 +185,8 @@ def by_code(
         return NoContainer(str(faults.no_container()))
     if code in _PROTECTED:
         return AccessDenied(f"{faults.words.store} protects a blob from {operation} ({what}): {_PROTECTED[code]}")
+    if status == 416:
+        return BeyondEnd(what)
     if code in _REFUSED or status == 412:
         return Refused(what)
     if code == "OperationTimedOut":

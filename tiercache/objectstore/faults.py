@@ -25,6 +25,10 @@ class Absent(BackendError):
     """There is no such object, or it is archived. Never leaves the object-store layer."""
 
 
+class BeyondEnd(BackendError):
+    """The range begins where the object has ended. Never leaves the object-store layer."""
+
+
 class Refused(BackendError):
     """The condition of a write or delete does not hold. Never leaves the object-store layer."""
 
