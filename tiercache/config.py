@@ -101,8 +101,8 @@ def _packed(inner_class: Any, parts: SplitResult, query: Mapping[str, str]) -> B
 
     if not (isinstance(inner_class, type) and issubclass(inner_class, ObjectStoreBackend)):
         raise ConfigurationError(
-            f"{parts.scheme}{PACKED}:// is no backend, as only object stores can be packed (s3{PACKED}://bucket/prefix/); "
-            f"write {parts.scheme}://"
+            f"{parts.scheme}{PACKED}:// is no backend: only object stores are packed, as in "
+            f"s3{PACKED}://bucket/prefix/; write {parts.scheme}://"
         )
     wrapping, inside = _parameters(PackedBackend), _parameters(inner_class)
     own = _converted(PackedBackend, {name: text for name, text in query.items() if name in wrapping}, {"inner"})
