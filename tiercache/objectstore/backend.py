@@ -67,9 +67,11 @@ class ObjectStoreBackend(BucketUpkeep):
         max_entry_bytes: the largest payload that is written or read.
         rules: the vendor's storage classes, by name; empty when the store has none.
         storage_class: the class of entries that ask for none; None: as the bucket does by default.
+        scan_asks_each: `scan(full=True)` costs a request for each entry.
     """
 
     persistent = True
+    scan_asks_each = True
     keeps_deadlines = True
     rules: Mapping[str, ClassRules] = MappingProxyType({})
     storage_class: str | None = None
@@ -98,6 +100,11 @@ class ObjectStoreBackend(BucketUpkeep):
         self._closed = False
         # Not the pool of the a-twins: a batch that waits in that one for its own threads would wait for ever.
         self._batches = DaemonPool(max_concurrency, f"tiercache-{self.scheme}-batch")
+
+    @property
+    def scan_tells_writing(self) -> bool:
+        """Whether the `created_at` of a scan is when the object was written, by the store's clock in whole seconds."""
+        return not self.objects.lists_metadata
 
     def seal_with(self, envelope: Envelope) -> None:
         """Keep entries sealed from now on (see `Sealable`).
