@@ -93,7 +93,7 @@ class PackedBackend(Beneath):
         if pending_bytes < self.segment_bytes:
             raise ConfigurationError("max_pending_bytes must have room for a segment (segment_bytes)")
         self.durable = durable
-        self.on_sealed: Callable[[Sequence[bytes]], object] | None = None
+        self.on_sealed: Callable[[Sequence[bytes]], object] = _nobody
         self._flush_after = parse_duration(flush_after, "flush_after")
         self.discovery = Discovery(
             inner, refresh=parse_duration(refresh, "refresh"), max_entries=max_entries, clock=inner.clock
@@ -240,6 +240,11 @@ class PackedBackend(Beneath):
         if not self._closed:
             self.discovery.told(news)
 
+    def refresh_soon(self) -> None:
+        """Look for segments of other processes in the background: news of them may have been lost."""
+        if not self._closed:
+            self.discovery.look()
+
     def usage(self) -> tuple[int, int]:
         """Return how many keys are known, deleted ones that are remembered included, and the bytes of all segments."""
         return len(self.discovery.catalogue), sum(segment.size for segment in self.discovery.known())
@@ -290,12 +295,15 @@ class PackedBackend(Beneath):
 
     def _adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
         segment = self.discovery.adopt(name, storage_class, built)
-        if self.on_sealed is not None:
-            self.on_sealed([news_of(segment, self.inner.prefix)])
+        self.on_sealed([news_of(segment, self.inner.prefix)])
 
     def _lost(self, batch: Batch) -> None:
         if not self._closed:
             self.changes.restore(batch)
+
+
+def _nobody(news: Sequence[bytes]) -> None:
+    """Stands for the chain, which tells other processes."""
 
 
 def is_reserved(key: str) -> bool:

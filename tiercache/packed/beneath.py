@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from blake3 import blake3
+
 from ..backend import Backend
 from ..envelope import Envelope
 from ..errors import ConfigurationError
@@ -35,6 +37,12 @@ class Beneath(Backend):
     def scheme(self) -> str:  # type: ignore[override]
         """The inner scheme, and that it is packed: `s3+packed`."""
         return f"{self.inner.scheme}+packed"
+
+    @property
+    def place(self) -> bytes:
+        """What the backends of all processes have in common that keep their segments here: bucket and prefix."""
+        where = getattr(self.inner, "bucket", None) or getattr(self.inner, "container", "")
+        return blake3(f"{self.inner.scheme}://{where}/{self.inner.prefix}".encode()).digest(16)
 
     @property
     def timeout(self) -> float | None:  # type: ignore[override]
