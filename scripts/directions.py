@@ -52,6 +52,7 @@ FLOORS = [
     {"flow", "bounded"},
     {"call", "healing"},
     {"memory", "disk", "objectstore"},
+    {"packed"},
     {"tier"},
     {"config", "singleflight"},
     {"operations"},
