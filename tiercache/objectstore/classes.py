@@ -132,7 +132,7 @@ def advice(rules: ClassRules, *, ttl: float | None, size: int, segment: int | No
         f"a million entries of {shown_bytes(size)}{packing}{f' that live {_shown_days(counted)}' * short} "
         f"cost {about}{dollars(billed)}{' a month' * (not short)} to store, where their "
         f"{' and '.join(['bytes'] * small + ['days'] * short)} alone would cost {about}{dollars(alone)}. "
-    ) + _choice(rules, objects, object_bytes, billed, counted, months=_months(ttl, short))
+    ) + _choice(rules, objects, object_bytes, billed, counted, months=_months(ttl, short), packs=segment is not None)
 
 
 def suits(rules: ClassRules, *, ttl: float | None, size: int) -> bool:
@@ -150,11 +150,13 @@ def _months(ttl: float | None, short: bool) -> float:
     return 1.0 if short else YEAR if ttl is None else ttl / DAY / MONTH
 
 
-def _choice(rules: ClassRules, objects: float, size: int, billed: float, counted: float, *, months: float) -> str:
+def _choice(
+    rules: ClassRules, objects: float, size: int, billed: float, counted: float, *, months: float, packs: bool
+) -> str:
     """What to choose: the plain class, unless this one is cheaper over an entry's life, its write included."""
     limits = [f"over {shown_bytes(rules.min_billable_bytes)}"] * bool(rules.min_billable_bytes)
     limits += [f"that live {rules.min_days} days or longer"] * bool(rules.min_days)
-    keep = f"keep this class for entries {' '.join(limits)} (see StorageClassRule)"
+    keep = f"keep this class for {'segments' if packs else 'entries'} {' '.join(limits)} (see StorageClassRule)"
     plain = rules.plain
     if plain is None or plain.prices is None:
         return f"K{keep[1:]}."
