@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tiercache.errors import ConfigurationError
+from tiercache.keys import digest
 from tiercache.objectstore import ClassRules, Prices
 from tiercache.pricing import (
     DAY,
     PACKED_ENTRY_BYTES,
+    PACKED_INDEX_BYTES,
     PACKED_SEGMENT_BYTES,
     cheapest,
     discovery_cost,
@@ -116,6 +118,18 @@ def test_what_is_no_size_of_a_segment_is_refused(segment):
         monthly_cost(S3["STANDARD"], entries=1, size=1, segment=segment)
 
 
+def test_the_bytes_that_the_format_adds_are_those_that_a_segment_has():
+    format_ = pytest.importorskip("tiercache.packed.segment")
+    keys = [f"search:embed:{digest('pricing', number)}" for number in range(1000)]
+    records = [
+        format_.Record(format_.digest_of(key), number, 2**31, bytes(8 * KIB - number % 8), key)
+        for number, key in enumerate(keys)
+    ]
+    added = len(format_.build(records).body) - sum(len(record.data) for record in records)
+    assert format_.ENTRY_BYTES == PACKED_INDEX_BYTES
+    assert added == pytest.approx(1000 * PACKED_ENTRY_BYTES + PACKED_SEGMENT_BYTES, rel=0.02)
+
+
 # Finding segments.
 
 
@@ -129,7 +143,9 @@ def test_every_process_lists_and_reads_the_tail_of_each_new_segment():
     cost = discovery_cost(S3["STANDARD_IA"], processes=4, refresh="10m", lists=6, segments=1000, entries=MILLION)
     assert cost.lists == pytest.approx(4 * 30 * 144 * 6 / 1000 * 0.01)
     assert cost.reads == pytest.approx(4 * 0.001)
-    assert cost.retrieval == pytest.approx(4 * (34 * MILLION + 1000 * PACKED_SEGMENT_BYTES) / 2**30 * 0.01)
+    assert cost.retrieval == pytest.approx(
+        4 * (PACKED_INDEX_BYTES * MILLION + 1000 * PACKED_SEGMENT_BYTES) / 2**30 * 0.01
+    )
     assert cost.total == pytest.approx(cost.lists + cost.reads + cost.retrieval)
 
 

@@ -26,8 +26,8 @@ _MOST = 1e30  # entries or requests: what is more is no number of them
 # What the format of packed segments (`tiercache.packed`) adds to the bytes that are stored.
 PACKED_INDEX_BYTES = 34
 """An entry's place in the index at the end of its segment: digest, stamp, expiry, offset and length."""
-PACKED_KEY_BYTES = 30
-"""An entry's key in the compressed block of keys: about that for keys that end in a digest, which do not compress."""
+PACKED_KEY_BYTES = 35
+"""An entry's key in the compressed block of keys, measured for keys that end in 64 hexadecimal digits, as ours do."""
 PACKED_PADDING_BYTES = 4
 """What aligns an entry to 8 bytes: 0 to 7, which is 3.5 on average."""
 PACKED_ENTRY_BYTES = PACKED_INDEX_BYTES + PACKED_KEY_BYTES + PACKED_PADDING_BYTES
