@@ -257,7 +257,7 @@ class ObjectStoreBackend(BucketUpkeep):
         """Return when the bucket can be listed; raise what keeps it from serving."""
         self.objects.probe(self.prefix, deadline=self.due(deadline))
 
-    def advise(self, ttl: float | None, storage_class: str | None = None) -> None:
+    def advise(self, ttl: float | None, storage_class: str | None = None, *, object_bytes: int | None = None) -> None:
         """Give the one `StorageClassWarning` of this backend, if its class does not suit entries of this life.
 
         A `Cache` calls this when it is made; otherwise the first `put` that shows it gives the warning.
@@ -265,7 +265,11 @@ class ObjectStoreBackend(BucketUpkeep):
         Args:
             ttl: seconds that entries live; None: for ever.
             storage_class: that a rule of the tier puts them all into; None: the backend's own.
+            object_bytes: what an object has in which many entries are packed: from now on its size is what counts,
+                and no longer that of an entry or of what is put here singly. None: as it was.
         """
+        if object_bytes is not None:
+            self._advisor.packs(object_bytes)
         rules = self.rules.get(storage_class or self.storage_class or "")
         if rules is not None:
             self._advisor.before(rules, ttl)
