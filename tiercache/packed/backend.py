@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
 from .. import fork, keys
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, UnknownFormat
-from ..objectstore import ObjectStoreBackend
+from ..objectstore import LifecycleChange, ObjectStoreBackend
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
 from .beneath import Beneath
 from .changes import Changes
 from .discovery import Discovery, news_of
+from .lifecycle import apply_lifecycle
 from .listing import scan
 from .naming import SegmentName
 from .newest import Newest
@@ -26,8 +27,6 @@ from .pending import Batch
 from .reader import Reader
 from .segment import Built, digest_of
 from .writer import Writer
-
-T = TypeVar("T")
 
 logger = logging.getLogger("tiercache")
 
@@ -244,6 +243,30 @@ class PackedBackend(Beneath):
         """Look for segments of other processes in the background: news of them may have been lost."""
         if not self._closed:
             self.discovery.look()
+
+    def advise(self, ttl: float | None, storage_class: str | None = None) -> None:
+        """Give the one `StorageClassWarning`, if the class does not suit segments whose entries live so long."""
+        self.inner.advise(ttl, storage_class, object_bytes=self.segment_bytes)
+
+    def apply_lifecycle(self, *, dry_run: bool = False, deadline: float | None = None, **place: Any) -> LifecycleChange:
+        """Make the bucket's lifecycle rules delete segments whose entries are all expired.
+
+        See `tiercache.packed.lifecycle.apply_lifecycle`.
+        """
+        self._check_open()
+        return apply_lifecycle(self.inner, dry_run=dry_run, deadline=deadline, **place)
+
+    async def aflush(self, *, deadline: float | None = None) -> None:
+        """`flush`, awaited."""
+        await self._offload(self.flush, deadline=deadline)
+
+    async def arefresh(self, *, deadline: float | None = None) -> None:
+        """`refresh`, awaited."""
+        await self._offload(self.refresh, deadline=deadline)
+
+    async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
+        """`apply_lifecycle`, awaited."""
+        return await self._offload(self.apply_lifecycle, **options)
 
     def usage(self) -> tuple[int, int]:
         """Return how many keys are known, deleted ones that are remembered included, and the bytes of all segments."""
