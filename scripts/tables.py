@@ -224,6 +224,7 @@ def backends() -> str:
             "a HEAD more for each object of a full scan or a sweep",
             *(yes(not store.lists_metadata) for _, store in pairs),
         ],
+        ["a listing begins after a name", *(yes(store.lists_from) for _, store in pairs)],
         ["deadline of an operation", *(f"{default(backend, 'timeout')} s" for backend, _ in pairs)],
         ["largest payload", *(default(backend, "max_entry_bytes") for backend, _ in pairs)],
         ["requests of a batch side by side", *(default(backend, "max_concurrency") for backend, _ in pairs)],

@@ -10,7 +10,7 @@ from azure.core import exceptions as sdk
 from urllib3.exceptions import HTTPError
 
 from tiercache.errors import AccessDenied, ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, BeyondEnd, Faults, Refused, Words, retry_after
+from tiercache.objectstore.faults import Absent, Faults, Refused, Words, retry_after
 
 
 class UnusableSettings(sdk.AzureError):
@@ -186,7 +186,7 @@ def by_code(
     if code in _PROTECTED:
         return AccessDenied(f"{faults.words.store} protects a blob from {operation} ({what}): {_PROTECTED[code]}")
     if status == 416:
-        return BeyondEnd(what)
+        return faults.beyond_end(operation, what)
     if code in _REFUSED or status == 412:
         return Refused(what)
     if code == "OperationTimedOut":

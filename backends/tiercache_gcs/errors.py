@@ -12,7 +12,7 @@ from requests import exceptions as http
 from urllib3.exceptions import HTTPError, LocationValueError
 
 from tiercache.errors import BackendUnavailable, ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, BeyondEnd, Conflict, Faults, Refused, Words, retry_after
+from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words, retry_after
 
 WORDS = Words(
     store="Google Cloud Storage",
@@ -111,7 +111,7 @@ def by_status(answer: Answered, operation: str, faults: Faults) -> TiercacheErro
     if status == 404:
         return Absent(what) if operation in _ABOUT_OBJECTS else _no_bucket(answer, faults, what)
     if status == 416:
-        return BeyondEnd(what)
+        return faults.beyond_end(operation, what)
     if status == 412:
         return Refused(what)
     if status == 409:

@@ -32,6 +32,8 @@ class S3Bucket(SdkStore["S3Client"]):
         put_options: arguments of every `put_object`: storage class, encryption.
     """
 
+    lists_from = True
+
     def __init__(self, bucket: str, client: LazyClient[S3Client], put_options: Mapping[str, str]) -> None:
         super().__init__(client, Faults(WORDS, bucket))
         self._bucket = bucket

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from tiercache.errors import ConfigurationError, TiercacheError
-from tiercache.objectstore.faults import Absent, BeyondEnd, Conflict, Faults, Refused, Words, retry_after
+from tiercache.objectstore.faults import Absent, Conflict, Faults, Refused, Words, retry_after
 
 
 class UnusableSettings(sdk.BotoCoreError):
@@ -139,7 +139,7 @@ def by_code(code: str, operation: str, faults: Faults, status: int = 0, *, wait:
     if code in _ABSENT or (status == 404 and operation == "HeadObject"):
         return Absent(what)
     if status == 416:
-        return BeyondEnd(what)
+        return faults.beyond_end(operation, what)
     if code == "PreconditionFailed" or status == 412:
         return Refused(what)
     if code == "ConditionalRequestConflict":

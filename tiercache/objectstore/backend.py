@@ -67,9 +67,11 @@ class ObjectStoreBackend(BucketUpkeep):
         max_entry_bytes: the largest payload that is written or read.
         rules: the vendor's storage classes, by name; empty when the store has none.
         storage_class: the class of entries that ask for none; None: as the bucket does by default.
+        scan_asks_each: `scan(full=True)` costs a request for each entry.
     """
 
     persistent = True
+    scan_asks_each = True
     keeps_deadlines = True
     rules: Mapping[str, ClassRules] = MappingProxyType({})
     storage_class: str | None = None
@@ -98,6 +100,11 @@ class ObjectStoreBackend(BucketUpkeep):
         self._closed = False
         # Not the pool of the a-twins: a batch that waits in that one for its own threads would wait for ever.
         self._batches = DaemonPool(max_concurrency, f"tiercache-{self.scheme}-batch")
+
+    @property
+    def scan_tells_writing(self) -> bool:
+        """Whether the `created_at` of a scan is when the object was written, by the store's clock in whole seconds."""
+        return not self.objects.lists_metadata
 
     def seal_with(self, envelope: Envelope) -> None:
         """Keep entries sealed from now on (see `Sealable`).
@@ -149,7 +156,7 @@ class ObjectStoreBackend(BucketUpkeep):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = self.envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes, hidden=is_encrypted(body))
-        upload = Upload(name, body, mirror, stored.gone_at, self._class_of(entry))
+        upload = Upload(name, body, mirror, stored.gone_at, self.class_of(entry))
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
             written = self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
@@ -283,7 +290,7 @@ class ObjectStoreBackend(BucketUpkeep):
     def _name(self, key: str) -> str:
         return self.prefix + keys.object_name(keys.check_key(key))
 
-    def _class_of(self, entry: Entry) -> str | None:
+    def class_of(self, entry: Entry) -> str | None:
         """The class that the entry asks for; None: the backend's own."""
         if entry.storage_class is None:
             return None
