@@ -30,6 +30,7 @@ from .writer import Writer
 
 logger = logging.getLogger("tiercache")
 
+MOST_SEGMENT_BYTES = 64 * 2**20
 CLOSE_SECONDS = 10.0
 """Seconds that `close` waits for what is not stored yet."""
 
@@ -88,6 +89,8 @@ class PackedBackend(Beneath):
         if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
             raise ConfigurationError("max_entries must be a whole number from 1 on")
         self.segment_bytes = parse_size(segment_bytes, "segment_bytes")
+        if self.segment_bytes > MOST_SEGMENT_BYTES:
+            raise ConfigurationError("segment_bytes must be 64MiB at most: all stores take that in one request")
         pending_bytes = parse_size(max_pending_bytes, "max_pending_bytes")
         if pending_bytes < self.segment_bytes:
             raise ConfigurationError("max_pending_bytes must have room for a segment (segment_bytes)")
