@@ -302,7 +302,7 @@ def test_objects_that_cannot_be_deleted_are_counted_and_the_rest_goes(backend, s
 def test_a_store_that_goes_down_ends_the_sweep_with_its_error(backend, store):
     fill(backend, expired=["a"])
 
-    def down(prefix, token, *, limit=None, deadline):
+    def down(prefix, token, **_):
         raise BackendUnavailable("down")
 
     store.list_page = down
