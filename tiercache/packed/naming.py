@@ -131,5 +131,10 @@ def ulid_time(ulid: str) -> float:
     return milliseconds / 1000
 
 
+def first_ulid(moment: float) -> str:
+    """Return what sorts before every ULID that was minted at this Unix time, in seconds, or later."""
+    return _text(min(max(int(moment * 1000), 0), _MOST_MILLISECONDS) << _RANDOM_BITS)
+
+
 def _text(number: int) -> str:
     return "".join([_DIGITS[number >> shift & 31] for shift in range(125, -5, -5)])
