@@ -212,7 +212,7 @@ def test_a_cache_sweeps_its_own_namespace_in_its_object_stores(backend, store, c
 def test_a_tier_that_fails_is_counted_and_left_out_of_a_sweep(backend, store, clock):
     cache = Cache(TierChain(MemoryBackend(clock=clock), backend, clock=clock))
 
-    def down(prefix, token, *, limit=None, deadline):
+    def down(prefix, token, **_):
         raise BackendUnavailable("down")
 
     store.list_page = down
