@@ -45,7 +45,8 @@ class Segment:
         parts: what its name says.
         size: bytes of the object.
         storage_class: that it is in; None: the store's own.
-        keys_at, keys_bytes, keys_hash: where its block of keys is, and its checksum.
+        tail: where its block of keys is, and its checksum.
+        since: when this process learned of it, in monotonic seconds.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Segment:
     size: int
     storage_class: str | None
     tail: Tail
+    since: float
 
 
 @dataclass(slots=True)
@@ -97,21 +99,28 @@ class Discovery:
         self._clock = clock
         self._pool = DaemonPool(max(2, inner.concurrency), "tiercache-tails")
         self._looking = DaemonPool(2, "tiercache-segments")
-        self.catalogue = Catalogue(max_entries)
+        self._max_entries = max_entries
+        self._begin()
+        self.counters = DiscoveryCounters()
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """A look that was under way stayed in the parent; what it was in the middle of changing is read anew."""
+        if self._changing:
+            self._begin()
+        self._lock = threading.Lock()
+        self._look: Future[None] | None = None
+
+    def _begin(self) -> None:
+        self.catalogue = Catalogue(self._max_entries)
         self.segments: dict[int, Segment] = {}
         self._by_ulid: dict[str, Segment] = {}
         self._unreadable: set[str] = set()
         self._cursors: dict[str, str] = {}
         self._whole_at = self._fresh_at = -float("inf")
         self._pages = 1
-        self.counters = DiscoveryCounters()
-        self.after_fork()
-        fork.register(self)
-
-    def after_fork(self) -> None:
-        """A look that was under way stayed in the parent."""
-        self._lock = threading.Lock()
-        self._look: Future[None] | None = None
+        self._changing = 0
 
     @property
     def is_fresh(self) -> bool:
@@ -167,7 +176,9 @@ class Discovery:
                 return
             self._by_ulid.pop(segment.parts.ulid, None)
             self.counters.gone += 1
-        self.catalogue.forget(segment.number)
+            self._changing += 1
+            self.catalogue.forget(segment.number)
+            self._changing -= 1
 
     def known(self) -> list[Segment]:
         """Return the segments of the moment, the oldest first."""
@@ -192,12 +203,14 @@ class Discovery:
         self._looking.close()
 
     def _find(self) -> None:
-        began = time.monotonic()
+        began, now = time.monotonic(), self._clock()
         whole = began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
         seen: set[str] = set()
+        ends: dict[str, str] = {}
         wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
         for name, parts, size, storage_class in self._whole() if whole else self._since():
             seen.add(parts.ulid)
+            ends[parts.bucket] = max(parts.ulid, ends.get(parts.bucket, ""))
             if parts.ulid not in self._by_ulid and name not in self._unreadable:
                 wanted[name] = (parts, size, storage_class)
         failed = self._read_all(wanted)
@@ -205,7 +218,11 @@ class Discovery:
             raise failed
         if whole:
             self._whole_at = began
-            self._drop_missing(seen)
+            self._drop_missing(seen, began)
+        # Not what was told, nor what this process stored: others may have stored before that, and be listed later. Nor
+        # a clock that is ahead: behind its names those of all others would not be looked for.
+        for bucket, ulid in ends.items():
+            self._cursors[bucket] = max(self._cursors.get(bucket, ""), min(ulid, first_ulid(now)))
         self._fresh_at = began
 
     def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> BackendError | None:
@@ -244,10 +261,11 @@ class Discovery:
             known = self._by_ulid.get(parts.ulid)
             if known is not None:
                 return known
+            self._changing += 1
             number = self.catalogue.add(parts.ulid, tail.index)
-            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""))
+            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""), time.monotonic())
             self.segments[number] = self._by_ulid[parts.ulid] = segment
-            self._cursors[parts.bucket] = max(parts.ulid, self._cursors.get(parts.bucket, ""))
+            self._changing -= 1
             return segment
 
     def _whole(self) -> Iterator[tuple[str, SegmentName, int, str | None]]:
@@ -279,11 +297,16 @@ class Discovery:
             if token is None:
                 return
 
-    def _drop_missing(self, seen: set[str]) -> None:
-        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags."""
+    def _drop_missing(self, seen: set[str], began: float) -> None:
+        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags.
+
+        A name is as old as the clock of its writer says, which may be behind: so this process must have known it for
+        long, too.
+        """
         before = self._clock() - MARGIN
         for segment in self.known():
-            if segment.parts.ulid not in seen and ulid_time(segment.parts.ulid) < before:
+            old = ulid_time(segment.parts.ulid) < before and segment.since < began - MARGIN
+            if old and segment.parts.ulid not in seen:
                 self.forget(segment)
 
     def _is_unreadable(self, name: str, error: CorruptEntry) -> None:
