@@ -16,7 +16,7 @@ DIGEST = 16
 STAMP = slice(16, 22)
 NUMBER = slice(ENTRY_BYTES, ENTRY_BYTES + 3)
 RECORD_BYTES = ENTRY_BYTES + 3
-# Records of a shard on average, at most. The more, the less memory a record takes, and the longer a miss.
+# Records a shard on average, at most: with more, a record costs less beyond its own bytes, and a miss takes longer.
 MOST = 64
 _MOST_BITS = 28
 
