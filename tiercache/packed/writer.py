@@ -146,9 +146,7 @@ class Writer:
         while not batch.written.done():
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
-                stored = self._objects.write(
-                    upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds
-                )
+                stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
             except (BackendError, ConfigurationError, CacheClosed) as error:
                 batch.error = error
                 with self._lock:
