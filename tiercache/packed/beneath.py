@@ -25,6 +25,7 @@ class Beneath(Backend):
 
     persistent = True
     keeps_deadlines = True
+    scan_is_dear_in_full = True
 
     def __init__(self, inner: ObjectStoreBackend) -> None:
         if not isinstance(inner, ObjectStoreBackend):

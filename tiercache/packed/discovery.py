@@ -231,9 +231,8 @@ class Discovery:
     def _read_told(self, name: str, parts: SegmentName, size: int) -> None:
         try:
             tail = self.tail_of(name, parts, size, None)
-        except CorruptEntry as error:
-            self._is_unreadable(name, error)
         except (BackendError, CacheClosed, ConfigurationError) as error:  # the next listing finds it
+            # Nor is it unreadable if it seems damaged: whoever told may have told a wrong size.
             logger.debug("a segment that was told of could not be read: %s", type(error).__name__)
         else:
             if tail is not None:
