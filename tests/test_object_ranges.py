@@ -6,6 +6,7 @@ What real servers answer is in the contract (`tiercache.testing.contract_ranges`
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -105,11 +106,11 @@ def test_what_stands_too_far_into_a_whole_object_is_an_error_that_says_so(at, we
     assert "ignores ranges" in str(error)
 
 
-@pytest.mark.parametrize("told", ["bytes 90-109/5000", "bytes */5000", "nonsense", "bytes -20/5000"])
-def test_another_range_than_asked_for_is_an_error(at, kind, web, told):
+@pytest.mark.parametrize("told", ["bytes 90-109/5000", "bytes */5000", "bytes x/5000", "bytes -20/5000"])
+def test_another_range_than_asked_for_is_an_error(at, web, told):
     error = failure(read, at(web((206, BODY[:20], HEADERS | {"Content-Range": told})).url), 100, 20)
-    assert isinstance(error, (BackendUnavailable, ConfigurationError))
-    assert "another range" in str(error) or (kind == "azure" and "account_url" in str(error))  # its SDK is first
+    assert isinstance(error, BackendUnavailable)
+    assert "another range" in str(error)
 
 
 def test_more_than_asked_for_is_cut(at, web):
@@ -153,15 +154,18 @@ def test_parts_that_arrive_in_pieces_are_put_together():
     assert bytes_of(200, None, 0, 10, lambda _: next(pieces)) == b"abc"
 
 
-@pytest.mark.parametrize("told", [None, "nonsense"])
-def test_a_blob_that_comes_without_a_range_is_read_whole_or_pointed_out(web, told):
-    headers = HEADERS if told is None else HEADERS | {"Content-Range": told}
-    with contextlib.closing(store_at("azure", web((200, BODY, headers)).url)) as backend:
-        if told is None:
-            assert backend.objects.read("confidential", limit=5000, deadline=None)[1] == BODY
-        else:
-            found = failure(backend.objects.read, "confidential", limit=5000, deadline=None)
-            assert isinstance(found, ConfigurationError)
+def test_a_blob_that_comes_without_a_range_is_read_whole(web):
+    with contextlib.closing(store_at("azure", web((200, BODY, HEADERS)).url)) as backend:
+        assert backend.objects.read("confidential", limit=5000, deadline=None)[1] == BODY
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*DeadlineSocket:pytest.PytestUnraisableExceptionWarning")
+def test_a_range_that_the_sdk_of_azure_cannot_read_is_pointed_out(web):
+    store = web((206, BODY, HEADERS | {"Content-Range": "nonsense"}))
+    with contextlib.closing(store_at("azure", store.url)) as backend:
+        for call in (backend.get, lambda name: backend.objects.read_range(name, 0, 10, deadline=None)):
+            assert isinstance(failure(call, "confidential"), ConfigurationError)
+    gc.collect()  # the SDK fails before it hands the answer on, so that nobody can close its connection
 
 
 # Faults

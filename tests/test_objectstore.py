@@ -231,7 +231,7 @@ def test_a_store_that_lists_more_than_it_was_asked_for_shows_and_loses_nothing_o
 @pytest.mark.parametrize("token", ["x", ""])
 def test_a_listing_that_does_not_go_on_ends(backend, store, through, token):
     asked = []
-    store.list_page = lambda prefix, after, **_: (asked.append(after) or [], token)
+    store.list_page = lambda prefix, following, **_: (asked.append(following) or [], token)
     with pytest.raises(BackendUnavailable, match="does not go on") if token else nullcontext():
         through(backend)
     assert asked == ([None, "x"] if token else [None])

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
-from .. import fork, keys
+from .. import fork
 from ..entry import Entry, Metadata
 from ..errors import BackendError, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, UnknownFormat
-from ..objectstore import ObjectStoreBackend
+from ..keys import RESERVED, check_key
+from ..objectstore import LifecycleChange, ObjectStoreBackend
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
 from .beneath import Beneath
 from .changes import Changes
 from .discovery import Discovery, news_of
+from .lifecycle import apply_lifecycle
 from .listing import scan
 from .naming import SegmentName
 from .newest import Newest
@@ -27,10 +29,9 @@ from .reader import Reader
 from .segment import Built, digest_of
 from .writer import Writer
 
-T = TypeVar("T")
-
 logger = logging.getLogger("tiercache")
 
+MOST_SEGMENT_BYTES = 64 * 2**20
 CLOSE_SECONDS = 10.0
 """Seconds that `close` waits for what is not stored yet."""
 
@@ -89,6 +90,8 @@ class PackedBackend(Beneath):
         if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
             raise ConfigurationError("max_entries must be a whole number from 1 on")
         self.segment_bytes = parse_size(segment_bytes, "segment_bytes")
+        if self.segment_bytes > MOST_SEGMENT_BYTES:
+            raise ConfigurationError("segment_bytes must be 64MiB at most: all stores take that in one request")
         pending_bytes = parse_size(max_pending_bytes, "max_pending_bytes")
         if pending_bytes < self.segment_bytes:
             raise ConfigurationError("max_pending_bytes must have room for a segment (segment_bytes)")
@@ -123,17 +126,17 @@ class PackedBackend(Beneath):
         """Return the entry, stale ones included: from memory, or with one range GET; None without a request."""
         if is_reserved(key):
             return self.inner.get(key, deadline=deadline)
-        return self.reader.get(keys.check_key(key), self.begin(deadline))
+        return self.reader.get(check_key(key), self.begin(deadline))
 
     async def aget(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """`get`, awaited; what takes no request takes no thread either."""
-        if self.discovery.is_fresh and not is_reserved(key) and self.reader.at_once(digest_of(keys.check_key(key))):
+        if self.discovery.is_fresh and not is_reserved(key) and self.reader.at_once(digest_of(check_key(key))):
             return self.get(key, deadline=deadline)
         return await super().aget(key, deadline=deadline)
 
-    def get_many(self, wanted: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
+    def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
         """Return the entries that are there; near ones of a segment come with one request."""
-        own, others = _apart(wanted)
+        own, others = _apart(keys)
         found = self.inner.get_many(own, deadline=deadline) if own else {}
         return found | self.reader.get_many(others, self.begin(deadline), deadline)
 
@@ -173,7 +176,7 @@ class PackedBackend(Beneath):
         if not if_absent and if_match is None:
             batch = self.changes.put(key, entry, due)
         while batch is None:
-            stamp = self.newest.stamp(digest_of(keys.check_key(key)))
+            stamp = self.newest.stamp(digest_of(check_key(key)))
             held = self._readable(key, due)
             if held is not None if if_absent else held is None or held.etag != if_match:
                 return False
@@ -214,9 +217,9 @@ class PackedBackend(Beneath):
         self._bury([key], due)
         return existed
 
-    def delete_many(self, wanted: Sequence[str], *, deadline: float | None = None) -> int:
+    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
         """Write tombstones, in one segment, and return how many of these keys are now absent."""
-        own, others = _apart(dict.fromkeys(wanted))
+        own, others = _apart(dict.fromkeys(keys))
         removed = self.inner.delete_many(own, deadline=deadline) if own else 0
         self._bury(others, self.begin(deadline))
         return removed + len(others)
@@ -244,6 +247,30 @@ class PackedBackend(Beneath):
         """Look for segments of other processes in the background: news of them may have been lost."""
         if not self._closed:
             self.discovery.look()
+
+    def advise(self, ttl: float | None, storage_class: str | None = None) -> None:
+        """Give the one `StorageClassWarning`, if the class does not suit segments whose entries live so long."""
+        self.inner.advise(ttl, storage_class, object_bytes=self.segment_bytes)
+
+    def apply_lifecycle(self, *, dry_run: bool = False, deadline: float | None = None, **place: Any) -> LifecycleChange:
+        """Make the bucket's lifecycle rules delete segments whose entries are all expired.
+
+        See `tiercache.packed.lifecycle.apply_lifecycle`.
+        """
+        self._check_open()
+        return apply_lifecycle(self.inner, dry_run=dry_run, deadline=deadline, **place)
+
+    async def aflush(self, *, deadline: float | None = None) -> None:
+        """`flush`, awaited."""
+        await self._offload(self.flush, deadline=deadline)
+
+    async def arefresh(self, *, deadline: float | None = None) -> None:
+        """`refresh`, awaited."""
+        await self._offload(self.refresh, deadline=deadline)
+
+    async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
+        """`apply_lifecycle`, awaited."""
+        return await self._offload(self.apply_lifecycle, **options)
 
     def usage(self) -> tuple[int, int]:
         """Return how many keys are known, deleted ones that are remembered included, and the bytes of all segments."""
@@ -282,15 +309,15 @@ class PackedBackend(Beneath):
     def _readable(self, key: str, due: float | None) -> Metadata | None:
         """What can be read under a key; damaged records count as nothing."""
         try:
-            entry = self.reader.get(keys.check_key(key), due)
+            entry = self.reader.get(check_key(key), due)
         except UnknownFormat:
             raise
         except CorruptEntry:
             return None
         return None if entry is None else entry.metadata
 
-    def _bury(self, wanted: Iterable[str], due: float | None) -> None:
-        batches = [self.changes.bury(digest_of(keys.check_key(key)), due) for key in wanted]
+    def _bury(self, keys: Iterable[str], due: float | None) -> None:
+        batches = [self.changes.bury(digest_of(check_key(key)), due) for key in keys]
         self.changes.stored({batch for batch in batches if batch is not None}, due)
 
     def _adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
@@ -311,13 +338,13 @@ def is_reserved(key: str) -> bool:
     return isinstance(key, str) and key.startswith(_RESERVED)
 
 
-def _apart(wanted: Iterable[str]) -> tuple[list[str], list[str]]:
+def _apart(keys: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the keys of the library's own entries, and the others."""
     own: list[str] = []
     others: list[str] = []
-    for key in wanted:
+    for key in keys:
         (own if is_reserved(key) else others).append(key)
     return own, others
 
 
-_RESERVED = keys.RESERVED + ":"
+_RESERVED = RESERVED + ":"

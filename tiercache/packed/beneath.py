@@ -45,7 +45,7 @@ class Beneath(Backend):
         return blake3(f"{self.inner.scheme}://{where}/{self.inner.prefix}".encode()).digest(16)
 
     @property
-    def timeout(self) -> float | None:  # type: ignore[override]
+    def timeout(self) -> float | None:
         """Seconds for one operation."""
         return self.inner.timeout
 

@@ -48,7 +48,7 @@ class SegmentName(NamedTuple):
 
     bucket: str
     ulid: str
-    count: int
+    count: int  # type: ignore[assignment]
     tail: int
 
 

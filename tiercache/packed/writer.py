@@ -26,8 +26,8 @@ from .segment import Built, build
 logger = logging.getLogger("tiercache")
 
 THREADS = 4
-UPLOAD_SECONDS = 30.0
-"""Seconds that one attempt to store a segment may take."""
+UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
+"""Seconds that one attempt to store a segment may take, and one more for so many bytes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 MAX_HOLD = 3600.0
 """Seconds after which what could not be written is given up. No record reaches a segment later than that."""
@@ -134,7 +134,11 @@ class Writer:
         if not batch.held:  # all of it was deleted again
             self.pending.settle(batch)
             return
-        built = build([held.record for held in batch.held.values()])
+        try:
+            built = build([held.record for held in batch.held.values()])
+        except ValueError as error:  # more than a segment takes
+            self._give_up(batch, error)
+            return
         bucket, storage_class, _ = batch.kind
         name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
         gone = [held.record.gone_at for held in batch.held.values()]
@@ -143,9 +147,8 @@ class Writer:
         )
         while not batch.written.done():
             try:
-                stored = self._objects.write(
-                    upload, if_absent=True, if_match=None, deadline=time.monotonic() + UPLOAD_SECONDS
-                )
+                seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
+                stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
             except (BackendError, ConfigurationError, CacheClosed) as error:
                 batch.error = error
                 with self._lock:
