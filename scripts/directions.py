@@ -61,6 +61,7 @@ FLOORS = [
     {"refresher"},
     {"drainer", "missed", "shutdown"},
     {"hearsay", "lease", "telling"},
+    {"news"},
     {"listening"},
     {"chain"},
     {"flows"},

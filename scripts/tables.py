@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +21,7 @@ from tiercache.config import EXTRAS  # noqa: E402
 from tiercache.objectstore import CONTENT_TYPE, ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
 from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
 from tiercache.objectstore.mirror import ITEMS  # noqa: E402
-from tiercache.pricing import dollars, monthly_cost  # noqa: E402
+from tiercache.pricing import cheapest, discovery_cost, dollars, monthly_cost  # noqa: E402
 from tiercache_azure import AzureBlobBackend  # noqa: E402
 from tiercache_azure.blobs import identifier  # noqa: E402
 from tiercache_azure.classes import RULES as AZURE  # noqa: E402
@@ -134,6 +135,52 @@ def class_costs() -> str:
     return markdown(["class", *heads], rows)
 
 
+@table("packed-costs")
+def packed_costs() -> str:
+    """What a million entries of 8 KiB cost in each class, one object each and packed into segments."""
+    usable = [one for rules in (S3, GCS, AZURE) for one in rules.values() if not one.refused]
+    reads = (0, 0.1, 1, 10)
+
+    def cost(rules: ClassRules, segment: str | None, each: float) -> str:
+        found = monthly_cost(rules, entries=1e6, size="8KiB", reads=each * 1e6, writes=1e6, segment=segment)
+        return f"{'about ' if found.is_estimate else ''}{dollars(found.total)}"
+
+    kinds = {"one object each": None, "packed": "8MiB"}
+    rows = (
+        [f"{one.store} `{one.name}`", *(cost(one, segment, each) for segment in kinds.values() for each in reads)]
+        for one in usable
+    )
+    return markdown(["class", *(f"{kind}, {each:g} reads" for kind in kinds for each in reads)], rows)
+
+
+@table("packed-cheapest")
+def packed_cheapest() -> str:
+    """Which class of S3 is the cheapest for packed entries, by how often they are read."""
+    rows: list[list[str]] = []
+    for each in (10 ** (step / 500) for step in range(-2000, 501)):
+        name = f"`{cheapest(S3.values(), entries=1e6, size='8KiB', reads=each * 1e6, segment='8MiB').name}`"
+        if not rows or rows[-1][1] != name:
+            rows.append([f"{each:.2g}", name])
+    ends = [row[0] for row in rows[1:]]
+    ranges = [f"below {ends[0]}", *(f"{low} to {high}" for low, high in pairwise(ends)), f"{ends[-1]} and more"]
+    pairs = zip(ranges, rows, strict=True)
+    return markdown(["reads of an entry a month", "cheapest"], ([between, row[1]] for between, row in pairs))
+
+
+@table("looks")
+def looks() -> str:
+    """What one process pays a month that lists, or writes a segment, each time that so much time has passed."""
+    spans = ("10s", "60s", "10m", "1h")
+    some = [S3["STANDARD"], S3["STANDARD_IA"], S3["EXPRESS_ONEZONE"], GCS["STANDARD"], AZURE["Hot"]]
+
+    def cost(rules: ClassRules, every: str) -> str:
+        found = discovery_cost(rules, refresh=every)
+        return f"{'about ' if found.is_estimate else ''}{dollars(found.total)}"
+
+    rows = ([f"{one.store} `{one.name}`", *(cost(one, every) for every in spans)] for one in some)
+    return markdown(["a request every", "10 s", "60 s", "10 min", "1 h"], rows)
+
+
 @table("warning-example")
 def warning_example() -> str:
     """What the warning says of small entries in STANDARD_IA."""
@@ -177,6 +224,7 @@ def backends() -> str:
             "a HEAD more for each object of a full scan or a sweep",
             *(yes(not store.lists_metadata) for _, store in pairs),
         ],
+        ["a listing begins after a name", *(yes(store.lists_from) for _, store in pairs)],
         ["deadline of an operation", *(f"{default(backend, 'timeout')} s" for backend, _ in pairs)],
         ["largest payload", *(default(backend, "max_entry_bytes") for backend, _ in pairs)],
         ["requests of a batch side by side", *(default(backend, "max_concurrency") for backend, _ in pairs)],

@@ -68,7 +68,8 @@ class Carrier(RemoteBackend):
                 listener.lost(self.hub.error)  # type: ignore[arg-type]
 
     def unlisten(self, listener: Listener) -> None:
-        self.hub.listeners.remove(listener)
+        if listener in self.hub.listeners:
+            self.hub.listeners.remove(listener)
 
 
 class Process:

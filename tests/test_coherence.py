@@ -322,7 +322,7 @@ def test_a_notice_with_fields_of_a_later_release_is_read(two):
     _, there = two
     there.cache.set("k", "v")
     there.cache.set("other", "v")
-    there.coherence.heard(notice._encoder.encode([1, bytes(16), {"n:k": 0.0}, False, {}, "more"]))
+    there.coherence.heard(notice._encoder.encode([1, bytes(16), {"n:k": 0.0}, False, {}, {}, "more"]))
     assert there.holds("other")
     assert there.coherence.counters.unreadable == 0
 

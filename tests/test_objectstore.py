@@ -28,10 +28,13 @@ from tiercache.errors import (
 from tiercache.objectstore import ObjectInfo, ObjectStore, ObjectStoreBackend, check_size
 from tiercache.objectstore.faults import Refused
 from tiercache.objectstore.mirror import ITEMS, from_user_metadata, to_user_metadata
+from tiercache.objectstore.ranges import range_header
 
 
 class DictStore(ObjectStore):
     """Objects in a dict, in listings of a hundred, with a count of the calls."""
+
+    lists_from = True
 
     def __init__(self):
         self.objects = {}
@@ -46,6 +49,12 @@ class DictStore(ObjectStore):
             return None
         check_size(found[0].size, limit)
         return found
+
+    def read_range(self, name, start, length, *, deadline):
+        range_header(start, length)
+        self.calls["GET"] += 1
+        found = self.objects.get(name)
+        return None if found is None or found[0].archived else found[1][start : start + length]
 
     def stat(self, name, *, deadline):
         self.calls["HEAD"] += 1
@@ -81,9 +90,10 @@ class DictStore(ObjectStore):
                 self.objects.pop(name, None)
         return failed
 
-    def list_page(self, prefix, token, *, limit=None, deadline):
+    def list_page(self, prefix, token, *, after=None, limit=None, deadline):
         self.calls["LIST"] += 1
-        names = sorted(name for name in list(self.objects) if name.startswith(prefix) and name > (token or ""))
+        after = max(after or "", token or "")
+        names = sorted(name for name in list(self.objects) if name.startswith(prefix) and name > after)
         size = min(limit or 100, 100)
         page = [replace(self.objects[name][0], user_metadata=None) for name in names[:size]]
         return page, names[size - 1] if len(names) > size else None
@@ -221,7 +231,7 @@ def test_a_store_that_lists_more_than_it_was_asked_for_shows_and_loses_nothing_o
 @pytest.mark.parametrize("token", ["x", ""])
 def test_a_listing_that_does_not_go_on_ends(backend, store, through, token):
     asked = []
-    store.list_page = lambda prefix, after, **_: (asked.append(after) or [], token)
+    store.list_page = lambda prefix, following, **_: (asked.append(following) or [], token)
     with pytest.raises(BackendUnavailable, match="does not go on") if token else nullcontext():
         through(backend)
     assert asked == ([None, "x"] if token else [None])

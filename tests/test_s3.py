@@ -452,6 +452,17 @@ def test_a_directory_bucket_is_listed_by_whole_directories(make):
         assert [key for key, _ in backend.scan("doc")] == ["doc1"]
 
 
+def test_a_directory_bucket_begins_no_listing_after_a_name(make):
+    name = "bucket--use1-az4--x-s3"
+    backend = make(bucket=name, storage_class="EXPRESS_ONEZONE")
+    assert backend.objects.lists_from is False
+    with Stubber(client_of(backend)) as stub:
+        contents = [{"Key": f"cache/{key}", "Size": 1, "LastModified": WHEN} for key in ("c", "a", "b")]
+        stub.add_response("list_objects_v2", {"Contents": contents}, {"Bucket": name, "Prefix": "cache/"})
+        page, _ = backend.objects.list_page("cache/", None, after="cache/a", deadline=None)
+    assert [info.name for info in page] == ["cache/c", "cache/b"]
+
+
 # What stands in the bucket
 
 

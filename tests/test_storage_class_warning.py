@@ -107,6 +107,9 @@ class Bucket(ObjectStore):
     def read(self, name, *, limit, deadline):
         return None
 
+    def read_range(self, name, start, length, *, deadline):
+        return None
+
     def stat(self, name, *, deadline):
         return None
 
@@ -116,7 +119,7 @@ class Bucket(ObjectStore):
     def remove_many(self, versions, *, deadline):
         return {}
 
-    def list_page(self, prefix, token, *, deadline):
+    def list_page(self, prefix, token, *, after=None, limit=None, deadline):
         return list[ObjectInfo](), None
 
     def probe(self, prefix, *, deadline):
@@ -275,3 +278,49 @@ def test_nothing_is_refused(said):
     cache.set("k", b"v")
     assert cache.chain.tiers[0].backend.objects.asked == [None]
     assert len(said) == 1
+
+
+# Entries that are packed into segments.
+
+
+def test_packed_segments_are_judged_by_their_size_and_not_by_that_of_an_entry(said):
+    backend = Backend("STANDARD_IA")
+    backend.advise(90 * DAY, object_bytes=8 * 2**20)
+    assert said == []
+
+
+def test_packed_segments_whose_entries_live_too_short_are_warned_of(said):
+    backend = Backend("STANDARD_IA")
+    backend.advise(DAY, object_bytes=8 * 2**20)
+    assert [str(warning.message) for warning in said] == [
+        "S3 STANDARD_IA bills each object for 30 days at least: a million entries of 8 KiB in segments of 8 MiB that "
+        "live 1 day cost $0.10 to store, where their days alone would cost $0.0032. STANDARD stores them for $0.01 and "
+        "writes them for $0.0049, not $0.01: choose STANDARD, or keep this class for segments over 128 KiB that live "
+        "30 days or longer (see StorageClassRule)."
+    ]
+
+
+def test_packed_segments_that_are_smaller_than_the_minimum_are_warned_of(said):
+    Backend("STANDARD_IA").advise(90 * DAY, object_bytes=64 * KIB)
+    assert "as 128 KiB at least: a million entries of 8 KiB in segments of 64 KiB cost $0.19" in str(said[0].message)
+
+
+def test_packed_segments_of_just_the_minimum_suit(said):
+    Backend("STANDARD_IA").advise(90 * DAY, object_bytes=128 * KIB)
+    assert said == []
+
+
+def test_the_class_that_a_rule_puts_packed_entries_into_is_what_counts(said):
+    backend = Backend("STANDARD")
+    backend.advise(30 * DAY, object_bytes=8 * 2**20)
+    assert said == []
+    backend.advise(30 * DAY, "GLACIER_IR", object_bytes=8 * 2**20)
+    assert "GLACIER_IR bills each object for 90 days at least" in str(said[0].message)
+
+
+def test_the_few_objects_beside_packed_segments_say_nothing(said):
+    backend = Backend("STANDARD_IA")
+    backend.advise(None, object_bytes=8 * 2**20)
+    for _ in range(ENOUGH + 1):
+        backend.put("k", entry(ttl=60))
+    assert said == []

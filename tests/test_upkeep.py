@@ -212,7 +212,7 @@ def test_a_cache_sweeps_its_own_namespace_in_its_object_stores(backend, store, c
 def test_a_tier_that_fails_is_counted_and_left_out_of_a_sweep(backend, store, clock):
     cache = Cache(TierChain(MemoryBackend(clock=clock), backend, clock=clock))
 
-    def down(prefix, token, *, limit=None, deadline):
+    def down(prefix, token, **_):
         raise BackendUnavailable("down")
 
     store.list_page = down
@@ -302,7 +302,7 @@ def test_objects_that_cannot_be_deleted_are_counted_and_the_rest_goes(backend, s
 def test_a_store_that_goes_down_ends_the_sweep_with_its_error(backend, store):
     fill(backend, expired=["a"])
 
-    def down(prefix, token, *, limit=None, deadline):
+    def down(prefix, token, **_):
         raise BackendUnavailable("down")
 
     store.list_page = down

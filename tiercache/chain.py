@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .backend import Backend
 from .coherence.lease import Leases
 from .coherence.listening import Coherence
+from .coherence.news import News
 from .coherence.telling import Teller
 from .computing.pauses import Pauses
 from .computing.singleflight import Flights
@@ -119,7 +120,10 @@ class TierChain:
         self.leases = Leases(self.tiers, None if lease is None else parse_duration(lease, "lease"), self.background)
         self.teller = Teller(self.tiers, wanted=coherent, clock=clock, pool=self.background)
         self.epochs.announce.append(self.teller.invalidated)
-        self.coherence = Coherence(self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs)
+        self.news = News(self.tiers, self.teller, self.background)
+        self.coherence = Coherence(
+            self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs, self.news
+        )
         self.coherence.watched[MISSED] = self.missed.doubt_all
         watch(self)
 
@@ -230,11 +234,12 @@ class TierChain:
         self.teller.close()
         self.coherence.close()
         errors: list[TiercacheError | None] = []
+        for tier in self.news.tellers:  # what they write last is told of, while the carrier is open
+            _close(tier, errors)
+        self.news.close()
         for tier in self.tiers:
-            try:
-                tier.backend.close()
-            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
-                errors.append(tier.failed(error))
+            if tier not in self.news.tellers:
+                _close(tier, errors)
         self._close_pools(errors)
 
     async def aclose(self) -> None:
@@ -246,11 +251,12 @@ class TierChain:
         await asyncio.to_thread(self.teller.close)
         self.coherence.close()
         errors: list[TiercacheError | None] = []
+        for tier in self.news.tellers:
+            await _aclose(tier, errors)
+        await asyncio.to_thread(self.news.close)
         for tier in self.tiers:
-            try:
-                await tier.backend.aclose()
-            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
-                errors.append(tier.failed(error))
+            if tier not in self.news.tellers:
+                await _aclose(tier, errors)
         self._close_pools(errors)
 
     def _close_pools(self, errors: list[TiercacheError | None]) -> None:
@@ -304,6 +310,20 @@ class TierChain:
             taken.add(name)
         if len({id(tier.backend) for tier in self.tiers}) < len(self.tiers):
             raise ConfigurationError("a backend stands in the chain twice; make one for each tier")
+
+
+def _close(tier: Tier, errors: list[TiercacheError | None]) -> None:
+    try:
+        tier.backend.close()
+    except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+        errors.append(tier.failed(error))
+
+
+async def _aclose(tier: Tier, errors: list[TiercacheError | None]) -> None:
+    try:
+        await tier.backend.aclose()
+    except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+        errors.append(tier.failed(error))
 
 
 async def _ping(tier: Tier) -> TiercacheError | None:

@@ -13,6 +13,7 @@ import msgspec
 
 from .backend import Backend
 from .errors import ConfigurationError, MissingExtra
+from .objectstore import ObjectStoreBackend
 from .tier import Tier
 
 BUILT_IN = {"memory": "tiercache.memory:MemoryBackend", "disk": "tiercache.disk:DiskBackend"}
@@ -29,6 +30,8 @@ EXTRAS = {
     "az": "azure",
 }
 """The extra that brings a scheme, for the message when it is not installed."""
+PACKED = "+packed"
+"""Behind the scheme of an object store: its entries are packed into segments (`tiercache.packed`)."""
 
 
 def find_backend(scheme: str) -> type[Backend]:
@@ -62,12 +65,23 @@ def tier_from_url(url: str) -> Tier:
     An option that both have, such as `timeout` or `max_entry_bytes`, is given to both; `none` lifts a bound. A
     backend that takes its whole URL (Redis) is left the options that its constructor does not name; others see all.
 
+    `s3+packed://bucket/prefix/?segment_bytes=8MiB`, and likewise with the scheme of any other object store, is a
+    `PackedBackend` over the backend of the URL without `+packed`. Its options stand in the same query. One that
+    several of the three have is given to each of them.
+
     Raises:
         ConfigurationError: an unknown scheme or option, or a value that is none; the message names it, and quotes
             nothing of a URL that may hold a password there.
     """
     parts, query = _split(url)
-    backend_class: Any = find_backend(parts.scheme)
+    scheme = parts.scheme.removesuffix(PACKED)
+    make = _backend if scheme == parts.scheme else _packed
+    backend = make(find_backend(scheme), parts._replace(scheme=scheme), query)
+    return Tier(backend, **_converted(Tier, {name: query[name] for name in _TIER_OPTIONS if name in query}))
+
+
+def _backend(backend_class: Any, parts: SplitResult, query: Mapping[str, str]) -> Backend:
+    """Return the backend of a URL; options that are the tier's alone are left out."""
     parameters = _parameters(backend_class)
     own = {name: text for name, text in query.items() if name in parameters}
     rest = {name: text for name, text in query.items() if name not in parameters and name not in _TIER_OPTIONS}
@@ -77,8 +91,31 @@ def tier_from_url(url: str) -> Tier:
         raise ConfigurationError(f"{parts.scheme}:// names no place; its options go behind {parts.scheme}://?")
     if "url" not in location:
         own |= rest  # refused by name below
-    backend = backend_class(**location, **_converted(backend_class, own, set(location)))
-    return Tier(backend, **_converted(Tier, {name: query[name] for name in _TIER_OPTIONS if name in query}))
+    backend: Backend = backend_class(**location, **_converted(backend_class, own, set(location)))
+    return backend
+
+
+def _packed(inner_class: Any, parts: SplitResult, query: Mapping[str, str]) -> Backend:
+    """Return a `PackedBackend` over the backend of a URL, each with its options."""
+    from .packed import PackedBackend
+
+    if not (isinstance(inner_class, type) and issubclass(inner_class, ObjectStoreBackend)):
+        raise ConfigurationError(
+            f"{parts.scheme}{PACKED}:// is no backend: only object stores are packed, as in "
+            f"s3{PACKED}://bucket/prefix/; write {parts.scheme}://"
+        )
+    wrapping, inside = _parameters(PackedBackend), _parameters(inner_class)
+    own = _converted(PackedBackend, {name: text for name, text in query.items() if name in wrapping}, {"inner"})
+    left = {name: text for name, text in query.items() if name in inside or name not in wrapping}
+    for name in left.keys() - inside.keys() - set(_TIER_OPTIONS):
+        if "url" not in inside:
+            known = [*_usable(PackedBackend, {"inner"}), *_usable(inner_class)]
+            raise ConfigurationError(
+                f"neither {PackedBackend.__name__} nor {inner_class.__name__} has an option {name!r}; they take "
+                f"{', '.join(dict.fromkeys(known))}"
+            )
+    inner: Any = _backend(inner_class, parts, left)
+    return PackedBackend(inner, **own)
 
 
 def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
@@ -115,13 +152,11 @@ _TIER_OPTIONS = [name for name in _parameters(Tier) if name != "backend"]
 
 def _converted(target: type, options: Mapping[str, str], taken: Set[str] = frozenset()) -> dict[str, Any]:
     """Return the options with the types that the constructor's annotations ask for."""
-    hints = get_type_hints(target.__init__)  # type: ignore[misc]
-    usable = {name: _types(hints.get(name)) for name in _parameters(target) if name not in taken}
+    usable = _usable(target, taken)
     converted: dict[str, Any] = {}
     for name, text in options.items():
-        if not usable.get(name):
-            known = ", ".join(known for known, types in usable.items() if types)
-            raise ConfigurationError(f"{target.__name__} has no option {name!r}; it takes {known}")
+        if name not in usable:
+            raise ConfigurationError(f"{target.__name__} has no option {name!r}; it takes {', '.join(usable)}")
         try:
             converted[name] = _value(text, usable[name])
         except msgspec.ValidationError as error:
@@ -130,6 +165,13 @@ def _converted(target: type, options: Mapping[str, str], taken: Set[str] = froze
                 raise ConfigurationError(f"{name}={text!r} must be one of {', '.join(choices)}") from None
             raise ConfigurationError(f"{name}={text!r} of {target.__name__}: {error}") from None
     return converted
+
+
+def _usable(target: type, taken: Set[str] = frozenset()) -> dict[str, list[Any]]:
+    """Return the parameters that text can be turned into, and the types that they take."""
+    hints = get_type_hints(target.__init__)  # type: ignore[misc]
+    found = {name: _types(hints.get(name)) for name in _parameters(target) if name not in taken}
+    return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def _types(hint: Any) -> list[Any]:

@@ -11,7 +11,6 @@ from .epochs.agreement import judged
 from .epochs.table import Space
 from .flow import Flow, adrive, drive
 from .flows import invalidate
-from .objectstore import ObjectStoreBackend
 from .options import OWN, checked_tags
 from .result import Result
 from .tier import Tier
@@ -187,12 +186,12 @@ class CacheOfMany(CacheUpkeep):
 
 def _in_full(space: Space, tier: Tier) -> bool:
     """Whether a listing has to read the entries: where it costs no request each, and there is something to compare."""
-    return bool(space.version or space.floors) and not isinstance(tier.backend, ObjectStoreBackend)
+    return bool(space.version or space.floors) and not getattr(tier.backend, "scan_is_dear_in_full", False)
 
 
 def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
     """Whether a listing tells that an entry was invalidated."""
     moment = metadata.loaded_at
-    if isinstance(tier.backend, ObjectStoreBackend) and not tier.backend.objects.lists_metadata:
+    if getattr(tier.backend, "scan_tells_writing", False):
         moment += CLOCK_SKEW  # it is when the object was written, by the clock of the store, in whole seconds
     return space.covers(moment, metadata.tags, tier)

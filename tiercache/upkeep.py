@@ -13,8 +13,8 @@ from .epochs.table import Space
 from .errors import PartialFailure
 from .flow import drive
 from .flows.computed import ComputedFlows
-from .objectstore import ObjectStoreBackend, SweepReport
-from .objectstore.sweep import check_budget
+from .objectstore import SweepReport
+from .objectstore.sweep import check_budget, is_sweepable
 from .savings import Ledger
 from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
@@ -126,7 +126,7 @@ class CacheUpkeep:
         reports: dict[str, SweepReport] = {}
         space = self.chain.epochs.of(self._prefix)
         for tier in drive(judged(self.chain, space)):
-            if not isinstance(tier.backend, ObjectStoreBackend) or tier.write == "never":
+            if not is_sweepable(tier.backend) or tier.write == "never":
                 continue
             before, tell = (resume or {}).get(tier.label), _Told(progress, tier.label)
             try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -15,7 +15,7 @@ from tiercache.objectstore import LifecycleChange, ObjectStoreBackend, usable
 from tiercache.objectstore.address import checked_bucket, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
 from tiercache.objectstore.client import LazyClient
-from tiercache.objectstore.lifecycle import apply
+from tiercache.objectstore.lifecycle import LifecycleRules, apply
 from tiercache.units import Duration, Size, parse_size
 
 from .classes import RULES, AzureAccessTier
@@ -143,6 +143,26 @@ class AzureBlobBackend(ObjectStoreBackend):
             ConfigurationError: one of the above is missing, or the backend has a key or SAS token of its own.
             AccessDenied: the credential does not allow it.
         """
+        place = {
+            "subscription_id": subscription_id,
+            "resource_group": resource_group,
+            "credential": credential,
+            "management_url": management_url,
+        }
+        with self.lifecycle_rules(deadline=deadline, **place) as (rules, due):
+            return apply(rules, self.prefix, expire_after, dry_run=dry_run, deadline=due)
+
+    @contextmanager
+    def lifecycle_rules(
+        self,
+        *,
+        deadline: float | None = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        credential: Any = None,
+        management_url: str = "https://management.azure.com",
+    ) -> Iterator[tuple[LifecycleRules, float | None]]:
+        """Lend the storage account's lifecycle rules, and when what is done with them must end (`apply_lifecycle`)."""
         from .lifecycle import rules_of
 
         self.due(deadline)  # it is not too late, and this backend is open
@@ -156,7 +176,7 @@ class AzureBlobBackend(ObjectStoreBackend):
                 management_url=management_url,
             )
         with closing(rules):
-            return apply(rules, self.prefix, expire_after, dry_run=dry_run, deadline=due)
+            yield rules, due
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

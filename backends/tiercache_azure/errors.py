@@ -185,6 +185,8 @@ def by_code(
         return NoContainer(str(faults.no_container()))
     if code in _PROTECTED:
         return AccessDenied(f"{faults.words.store} protects a blob from {operation} ({what}): {_PROTECTED[code]}")
+    if status == 416:
+        return faults.beyond_end(operation, what)
     if code in _REFUSED or status == 412:
         return Refused(what)
     if code == "OperationTimedOut":

@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ import requests
 from tiercache.errors import BackendError, TiercacheError
 from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
 from tiercache.objectstore.client import LazyClient
-from tiercache.objectstore.faults import Absent, Faults
+from tiercache.objectstore.faults import Absent, BeyondEnd, Faults
+from tiercache.objectstore.ranges import bytes_of, range_header
 from tiercache.objectstore.sdk import SdkStore, took_place
 
 from . import batch
@@ -28,6 +30,7 @@ from .lifecycle import GCSLifecycle
 
 _ABOUT = "name,size,generation,storageClass,timeCreated,metadata"
 _API = "/storage/v1"
+_HASH = "x-goog-hash"
 _LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -43,6 +46,7 @@ class GCSBucket(SdkStore[Link]):
     bulk_delete = 100  # what a batch may hold
     mirror_bytes = 8192
     lists_metadata = True
+    lists_from = True
 
     def __init__(self, bucket: str, client: LazyClient[Link], storage_class: str) -> None:
         super().__init__(client, Faults(WORDS, bucket))
@@ -57,17 +61,35 @@ class GCSBucket(SdkStore[Link]):
     def read(self, name: str, *, limit: int, deadline: float | None) -> tuple[ObjectInfo, bytes] | None:
         """Download as it is stored. A 404 does not tell which of object and bucket is missing, here and below."""
         try:
-            with self.calling("objects.get", deadline) as link:
-                url = f"{link.url}/download{_API}{self._of(name)}?alt=media"
-                # With gzip the store sends what it stores; without, it unpacks what somebody marked as packed.
-                with link.session.request("GET", url, headers={"Accept-Encoding": "gzip"}, stream=True) as answer:
-                    body = _whole(answer, limit)
+            with self.calling("objects.get", deadline) as link, self._download(link, name) as answer:
+                body = _whole(answer, limit)
         except Absent:
             self.check_container(name, deadline)
             return None
         headers = answer.headers
         info = ObjectInfo(name, len(body), headers.get("x-goog-generation"), headers.get("x-goog-storage-class"))
         return info, body
+
+    def read_range(self, name: str, start: int, length: int, *, deadline: float | None) -> bytes | None:
+        """Download a part as it is stored; the store's checksum is of the whole, and nobody looks at it."""
+        asked = range_header(start, length)
+        try:
+            with self.calling("objects.get", deadline) as link, self._download(link, name, Range=asked) as answer:
+                if answer.status_code != 206 and _HASH not in answer.headers:
+                    raise NotAStore(f"an object without {_HASH}")
+                read = partial(answer.raw.read, decode_content=False)
+                return bytes_of(answer.status_code, answer.headers.get("Content-Range"), start, length, read)
+        except Absent:
+            self.check_container(name, deadline)
+            return None
+        except BeyondEnd:
+            return b""
+
+    def _download(self, link: Link, name: str, **headers: str) -> requests.Response:
+        """The answer with an object's body. With gzip the store sends what it stores; without, it unpacks what somebody
+        marked as packed, and ignores ranges then."""
+        url = f"{link.url}/download{_API}{self._of(name)}?alt=media"
+        return link.session.request("GET", url, headers={"Accept-Encoding": "gzip"} | headers, stream=True)
 
     def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
         """Get the metadata."""
@@ -128,17 +150,26 @@ class GCSBucket(SdkStore[Link]):
         return failed
 
     def list_page(
-        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
+        self,
+        prefix: str,
+        token: str | None,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        deadline: float | None,
     ) -> tuple[list[ObjectInfo], str | None]:
         """List, with the metadata."""
         query = {"prefix": prefix, "maxResults": limit or 1000, "fields": f"kind,items({_ABOUT}),nextPageToken"}
+        if after is not None:
+            query["startOffset"] = after  # that name included
         if token is not None:
             query["pageToken"] = token
         with self.calling("objects.list", deadline) as link:
             page = link.ask("GET", f"{self._path}/o", query)
             if page.get("kind") != "storage#objects":
                 raise NotAStore("a listing that is none")
-            return [_info(item) for item in page.get("items") or ()], page.get("nextPageToken")
+            found = [_info(item) for item in page.get("items") or ()]
+        return [info for info in found if after is None or info.name > after], page.get("nextPageToken")
 
     def probe(self, prefix: str, *, deadline: float | None) -> None:
         """List one name: a permission for the prefix is enough."""
@@ -155,8 +186,8 @@ class GCSBucket(SdkStore[Link]):
 
 def _whole(answer: requests.Response, limit: int) -> bytes:
     """The body, unless it is larger than the limit."""
-    if "x-goog-hash" not in answer.headers:
-        raise NotAStore("an object without x-goog-hash")
+    if _HASH not in answer.headers:
+        raise NotAStore(f"an object without {_HASH}")
     size = answer.raw.length_remaining
     if size is not None:
         check_size(size, limit)

@@ -110,6 +110,8 @@ def by_status(answer: Answered, operation: str, faults: Faults) -> TiercacheErro
     what = f"HTTP {status} {reason}".rstrip()
     if status == 404:
         return Absent(what) if operation in _ABOUT_OBJECTS else _no_bucket(answer, faults, what)
+    if status == 416:
+        return faults.beyond_end(operation, what)
     if status == 412:
         return Refused(what)
     if status == 409:

@@ -38,18 +38,26 @@ class GCSLifecycle(LifecycleRules):
 
     def wanted(self, prefix: str, expire_after_days: int | None) -> list[Rule]:
         """Delete what is past its custom time; and, if asked for, what was written so many days ago."""
-        conditions: list[Rule] = [{"daysSinceCustomTime": 0}]
-        if expire_after_days is not None:
-            # Without a prefix, `isLive` tells the rule from one that somebody else made for the whole bucket.
-            conditions.append({"age": expire_after_days} | ({} if prefix else {"isLive": True}))
-        return [{"action": _DELETE, "condition": condition | _below(prefix)} for condition in conditions]
+        rules = [_by_itself(prefix)]
+        return rules if expire_after_days is None else [*rules, *self.aged(prefix, expire_after_days)]
 
     def owns(self, rule: Rule, prefix: str) -> bool:
         """Whether it has the form of ours for exactly this prefix; one more condition, and it is somebody else's."""
-        condition = rule.get("condition", {})
-        aged = {"age": condition.get("age")} | ({} if prefix else {"isLive": True})
-        forms = [form | _below(prefix) for form in ({"daysSinceCustomTime": 0}, aged)]
-        return rule.get("action") == _DELETE and condition in forms
+        return rule == _by_itself(prefix) or self.owns_aged(rule, prefix)
+
+    def aged(self, prefix: str, days: int) -> list[Rule]:
+        """Delete what was written so many days ago."""
+        # Without a prefix, `isLive` tells the rule from one that somebody else made for the whole bucket.
+        condition = {"age": days} | ({} if prefix else {"isLive": True}) | _below(prefix)
+        return [{"action": _DELETE, "condition": condition}]
+
+    def owns_aged(self, rule: Rule, prefix: str) -> bool:
+        """Whether it has the form of `aged` for exactly this prefix."""
+        return rule in self.aged(prefix, rule.get("condition", {}).get("age"))
+
+
+def _by_itself(prefix: str) -> Rule:
+    return {"action": _DELETE, "condition": {"daysSinceCustomTime": 0} | _below(prefix)}
 
 
 def _below(prefix: str) -> Rule:

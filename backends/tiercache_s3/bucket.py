@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tiercache.errors import BackendError, TiercacheError
 from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
 from tiercache.objectstore.client import LazyClient
-from tiercache.objectstore.faults import Absent, Faults
+from tiercache.objectstore.faults import Absent, BeyondEnd, Faults
+from tiercache.objectstore.ranges import bytes_of, range_header
 from tiercache.objectstore.sdk import SdkStore, took_place
 
 from .classes import ARCHIVED
@@ -31,9 +32,12 @@ class S3Bucket(SdkStore["S3Client"]):
         put_options: arguments of every `put_object`: storage class, encryption.
     """
 
+    lists_from = True
+
     def __init__(self, bucket: str, client: LazyClient[S3Client], put_options: Mapping[str, str]) -> None:
         super().__init__(client, Faults(WORDS, bucket))
         self._bucket = bucket
+        self.lists_from = not bucket.endswith(_DIRECTORY_BUCKET)
         self._put_options = {"ContentType": CONTENT_TYPE, **put_options}
         self.lifecycle = S3Lifecycle(bucket, self.calling)
 
@@ -50,6 +54,20 @@ class S3Bucket(SdkStore["S3Client"]):
         except Absent:
             return None
         return ObjectInfo(name, len(data), answer.get("ETag"), answer.get("StorageClass", "STANDARD")), data
+
+    def read_range(self, name: str, start: int, length: int, *, deadline: float | None) -> bytes | None:
+        """GET of a range. No checksum of the SDK's stands in the way: it has none for a part (see `client`)."""
+        asked = range_header(start, length)
+        try:
+            with self.calling("GetObject", deadline) as client:
+                answer = client.get_object(Bucket=self._bucket, Key=name, Range=asked)
+                status = answer["ResponseMetadata"]["HTTPStatusCode"]
+                with closing(answer["Body"]) as body:
+                    return bytes_of(status, answer.get("ContentRange"), start, length, body.read)
+        except Absent:
+            return None
+        except BeyondEnd:
+            return b""
 
     def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
         """HEAD; a 404 does not tell which of object and bucket is missing, so the first one is looked into."""
@@ -120,12 +138,20 @@ class S3Bucket(SdkStore["S3Client"]):
         return failed
 
     def list_page(
-        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
+        self,
+        prefix: str,
+        token: str | None,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        deadline: float | None,
     ) -> tuple[list[ObjectInfo], str | None]:
-        """ListObjectsV2."""
-        if self._bucket.endswith(_DIRECTORY_BUCKET):  # they list whole directories only; the caller filters
+        """ListObjectsV2. Directory buckets have no order, and begin at no name."""
+        if not self.lists_from:  # they list whole directories only; the caller filters
             prefix = prefix[: prefix.rfind("/") + 1]
         options: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
+        if after is not None and token is None and self.lists_from:
+            options["StartAfter"] = after
         if limit is not None:
             options["MaxKeys"] = limit
         with self.calling("ListObjectsV2", deadline) as client:
@@ -140,6 +166,7 @@ class S3Bucket(SdkStore["S3Client"]):
                 item.get("StorageClass") in ARCHIVED,
             )
             for item in answer.get("Contents", ())
+            if after is None or item["Key"] > after
         ]
         return page, answer.get("NextContinuationToken")
 

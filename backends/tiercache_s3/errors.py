@@ -138,6 +138,8 @@ def by_code(code: str, operation: str, faults: Faults, status: int = 0, *, wait:
     what = f"{code}, HTTP {status}" if status and code != str(status) else code
     if code in _ABSENT or (status == 404 and operation == "HeadObject"):
         return Absent(what)
+    if status == 416:
+        return faults.beyond_end(operation, what)
     if code == "PreconditionFailed" or status == 412:
         return Refused(what)
     if code == "ConditionalRequestConflict":

@@ -284,6 +284,7 @@ def any_cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]
             region=server.region,
             access_key_id=server.access_key,
             secret_access_key=server.secret_key,
+            timeout=30,  # its client is made in the first call, which a machine under load takes seconds for
         )
     with Cache(TierChain(Tier(backend), strict=True), namespace="n") as cache:
         yield cache

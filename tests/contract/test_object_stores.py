@@ -189,6 +189,47 @@ class LosesTheType(ToyStore):
     content_type = "binary/octet-stream"
 
 
+class CountsFromOne(ToyStore):
+    def read_range(self, name, start, length, *, deadline):
+        return super().read_range(name, start + 1, length, deadline=deadline)
+
+
+class KnowsNoEmptyRange(ToyStore):
+    def read_range(self, name, start, length, *, deadline):
+        return super().read_range(name, start, length, deadline=deadline) or None
+
+
+class ReadsWhatIsAbsent(ToyStore):
+    def read_range(self, name, start, length, *, deadline):
+        return super().read_range(name, start, length, deadline=deadline) or b""
+
+
+class ReadsWhatIsArchived(ToyStore):
+    def read_range(self, name, start, length, *, deadline):
+        return self.objects[name][1][start : start + length]
+
+
+class TakesAnyRange(ToyStore):
+    def read_range(self, name, start, length, *, deadline):
+        return super().read_range(name, max(start, 0), max(length, 1), deadline=deadline)
+
+
+class WritesOverWhatIsThere(ToyStore):
+    def write(self, upload, **options):
+        return super().write(upload, **(options | {"if_absent": False}))
+
+
+class ListsTheNameItself(ToyStore):
+    def list_page(self, prefix, token, *, after=None, **options):
+        return super().list_page(prefix, token, after=after and after[:-1], **options)
+
+
+class ListsFromTheFirst(ToyStore):
+    def list_page(self, prefix, token, *, after=None, **options):
+        page, token = super().list_page(prefix, token, **options)
+        return [info for info in page if info.name > (after or "")], token
+
+
 class LosesTheMirror(ToyStore):
     def write(self, upload, **options):
         return super().write(replace(upload, user_metadata={}), **options)
@@ -536,6 +577,15 @@ BROKEN = [
     (ClearsTheWholeBucket, "test_objects_beside_the_prefix_are_neither_listed_nor_cleared"),
     (ClearsTheWholeBucket, "test_a_cache_below_another_prefix_is_another_cache", "below", 1000),
     (ListsBesideItsPrefix, "test_objects_beside_the_prefix_are_neither_listed_nor_cleared"),
+    (CountsFromOne, "test_a_range_is_its_bytes_and_one_request", 0, 16),
+    (KnowsNoEmptyRange, "test_a_range_of_an_empty_object_is_empty"),
+    (ReadsWhatIsAbsent, "test_a_range_of_an_absent_object_is_none_after_one_request"),
+    (ReadsWhatIsArchived, "test_a_range_of_an_archived_object_is_none"),
+    (TakesAnyRange, "test_what_is_no_range_is_refused_before_any_request", 0, 0),
+    (UploadsInParts, "test_a_large_object_is_one_request_each_way_whole_and_in_part"),
+    (WritesOverWhatIsThere, "test_an_object_that_is_there_is_not_made_again"),
+    (ListsTheNameItself, "test_a_listing_after_a_name_holds_the_greater_names_in_order", 7),
+    (ListsFromTheFirst, "test_a_listing_after_a_name_sends_no_request_for_what_is_before"),
     (CountsEverything, "test_a_folder_marker_at_the_prefix_is_neither_listed_nor_cleared"),
     (CountsEverything, "test_foreign_content_under_a_key_is_cleared"),
     (ScansUntilSomethingForeign, "test_foreign_content_is_a_miss_that_a_scan_survives", CONTENTS["json"]),

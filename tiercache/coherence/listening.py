@@ -28,6 +28,7 @@ from ..tier import Tier
 from . import notice
 from .carrier import NoticeCarrier
 from .lease import Leases
+from .news import News
 from .telling import Teller
 
 BLIND_TTL = 1.0
@@ -40,11 +41,12 @@ class Coherence:
     """Keeps the memory tiers of one chain in step with other processes.
 
     Args:
-        tiers, teller, fence, flights, leases, epochs: the chain's.
+        tiers, teller, fence, flights, leases, epochs, news: the chain's.
 
     Attributes:
         carrier: the tier that carries notices; None: there is none, or it is not wanted.
-        joined: whether the first attempt to listen is over; until then flows wait for it, within a bound.
+        joined: whether the first attempt to listen is over; until then flows wait for it, within a bound. Without
+            memory nothing but news is listened to, and nobody waits.
         watched: what else is to be done when another process changes a key, and after a gap; it must be quick.
         blind: whether memory is there and no notices arrive.
         counters: the teller's.
@@ -58,6 +60,7 @@ class Coherence:
         flights: Flights,
         leases: Leases,
         epochs: Epochs,
+        news: News,
     ) -> None:
         self.carrier = teller.carrier
         self.counters = teller.counters
@@ -67,11 +70,12 @@ class Coherence:
         self._flights = flights
         self._leases = leases
         self._epochs = epochs
+        self._news = news
         self._closed = False
         self.watched: dict[str, Callable[[], object]] = {}
         self.blind = False
         self._begin()
-        if self.carrier is not None:
+        if not self.joined:
             fork.register(self)
 
     def after_fork(self) -> None:
@@ -84,7 +88,7 @@ class Coherence:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._first: Future[None] | None = None
-        self.joined = not self._memory
+        self.joined = not self._memory and self._news.carrier is None
         self._set_blind(True)
 
     def join(self) -> Future[None]:
@@ -94,7 +98,8 @@ class Coherence:
                 return self._first
             first = self._first = Future()
             first.set_running_or_notify_cancel()  # a caller that leaves does not cancel it for the others
-        if self.carrier is not None and not self._closed:
+        self._news.listen(alone=not self._memory)
+        if self.carrier is not None and self._memory and not self._closed:
             cast(NoticeCarrier, self.carrier.backend).listen(self)
         else:
             self._settle()

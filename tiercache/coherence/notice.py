@@ -1,8 +1,8 @@
-"""`Notice`: what a process tells the others about the keys that it changed: names and times, never values."""
+"""`Notice`: what a process tells the others: names of the keys that it changed, and where it stored; never values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -27,6 +27,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
         changes: full stored keys, and when each was changed (Unix seconds).
         everything: too much was changed to name it.
         marks: by namespace, what was invalidated and when.
+        segments: by place, news for the backends that keep their entries there (`tiercache.coherence.news`).
     """
 
     format: int = _FORMAT
@@ -34,6 +35,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     changes: dict[str, float] = {}
     everything: bool = False
     marks: dict[str, Marks] = {}
+    segments: dict[bytes, list[bytes]] = {}
 
     def __repr__(self) -> str:  # no key: a repr ends up in logs
         return f"<Notice of {len(self.changes)} keys>"
@@ -67,6 +69,22 @@ def written(
     first, *others = list(_pages(changes)) or [{}]
     head = Notice(sender=sender, changes=first, everything=everything, marks=dict(marks))
     return [_encoder.encode(head), *(_encoder.encode(Notice(sender=sender, changes=page)) for page in others)]
+
+
+def of_segments(sender: bytes, news: Mapping[bytes, Sequence[bytes]]) -> Iterator[bytes]:
+    """Yield the messages that bring this news of each place, each of a bounded size but for one item that has more."""
+    page: dict[bytes, list[bytes]] = {}
+    room, count = MAX_BYTES, 0
+    for place, items in news.items():
+        for item in items:
+            size = len(item) + (0 if place in page else len(place))
+            if page and (room < size or count >= MAX_KEYS):
+                yield _encoder.encode(Notice(sender=sender, segments=page))
+                page, room, count, size = {}, MAX_BYTES, 0, len(item) + len(place)
+            page.setdefault(place, []).append(item)
+            room, count = room - size, count + 1
+    if page:
+        yield _encoder.encode(Notice(sender=sender, segments=page))
 
 
 def is_from(sender: bytes, message: bytes) -> bool:

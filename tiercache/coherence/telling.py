@@ -57,7 +57,7 @@ class Teller:
     """Tells of one chain's changes.
 
     Args:
-        tiers: the chain's; the last backend that carries notices is used, which most processes share.
+        tiers: the chain's.
         wanted: False: nothing is told, nor heard.
         clock: the chain's.
         pool: where what could not be told is tried again.
@@ -69,8 +69,7 @@ class Teller:
     """
 
     def __init__(self, tiers: Sequence[Tier], *, wanted: bool, clock: Clock, pool: DaemonPool) -> None:
-        carriers = [tier for tier in tiers if not tier.local and isinstance(tier.backend, NoticeCarrier)]
-        self.carrier = carriers[-1] if carriers and wanted else None
+        self.carrier = carrier_of(tiers) if wanted else None
         others = [tier for tier in tiers if not tier.local and tier is not self.carrier and tier.write != "never"]
         self.counters = NoticeCounters()
         self._is_only = not others
@@ -230,6 +229,12 @@ class Teller:
         """Have the carrier send notices together with its writes, if it can."""
         if self.carrier is not None and self.carrier.write == "through":
             self.carrier.tells = self.letter if self._takes_letters else None
+
+
+def carrier_of(tiers: Sequence[Tier]) -> Tier | None:
+    """Return the tier that carries notices, of several the last, which most processes share; None: there is none."""
+    carriers = [tier for tier in tiers if not tier.local and isinstance(tier.backend, NoticeCarrier)]
+    return carriers[-1] if carriers else None
 
 
 def _takes_letters(backend: Backend) -> bool:

@@ -28,7 +28,7 @@ Input = str | Sequence[int]
 """A text, or the numbers of its tokens."""
 
 EMBEDDING_KEY_PREFIX = "embed"
-LOOKUP_SIZE = 1000
+LOOKUP_SIZE = 4000
 """Inputs that are looked up at a time."""
 
 

@@ -25,6 +25,7 @@ class Advisor:
     def __init__(self, typical_bytes: int) -> None:
         self._typical_bytes = typical_bytes
         self._objects = self._bytes = 0
+        self._segment_bytes: int | None = None
         self._unsaid = [True]  # whoever pops it speaks: atomic without a lock, which a fork could leave held
 
     @property
@@ -32,15 +33,24 @@ class Advisor:
         """Stored bytes of an entry: the mean of those that were written, or what was said to be typical."""
         return self._bytes // self._objects if self._objects >= ENOUGH else self._typical_bytes
 
+    def packs(self, segment_bytes: int) -> None:
+        """Judge objects of so many bytes, each with many entries, from now on.
+
+        The few objects that are written singly beside them, such as marks and leases, say nothing about a class.
+        """
+        self._segment_bytes = segment_bytes
+
     def before(self, rules: ClassRules, ttl: float | None) -> None:
         """Warn of a class for entries that live `ttl` seconds (None: for ever), before any is written."""
-        self._say(advice(rules, ttl=ttl, size=self.entry_bytes))
+        self._say(advice(rules, ttl=ttl, size=self.entry_bytes, segment=self._segment_bytes))
 
     def wrote(self, rules: ClassRules | None, ttl: float | None, size: int) -> None:
         """Count an object of `size` bytes that was just written; warn when it shows that its class does not suit.
 
         Where warnings are errors it is logged: the object is written, and the others of its batch are to follow.
         """
+        if self._segment_bytes is not None:
+            return
         self._objects += 1
         self._bytes += size
         # Both the object itself and what is typical: one small entry among large ones says nothing.

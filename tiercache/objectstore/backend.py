@@ -67,9 +67,11 @@ class ObjectStoreBackend(BucketUpkeep):
         max_entry_bytes: the largest payload that is written or read.
         rules: the vendor's storage classes, by name; empty when the store has none.
         storage_class: the class of entries that ask for none; None: as the bucket does by default.
+        scan_is_dear_in_full: `scan(full=True)` costs a request for each entry, or all the bytes.
     """
 
     persistent = True
+    scan_is_dear_in_full = True
     keeps_deadlines = True
     rules: Mapping[str, ClassRules] = MappingProxyType({})
     storage_class: str | None = None
@@ -98,6 +100,11 @@ class ObjectStoreBackend(BucketUpkeep):
         self._closed = False
         # Not the pool of the a-twins: a batch that waits in that one for its own threads would wait for ever.
         self._batches = DaemonPool(max_concurrency, f"tiercache-{self.scheme}-batch")
+
+    @property
+    def scan_tells_writing(self) -> bool:
+        """Whether the `created_at` of a scan is when the object was written, by the store's clock in whole seconds."""
+        return not self.objects.lists_metadata
 
     def seal_with(self, envelope: Envelope) -> None:
         """Keep entries sealed from now on (see `Sealable`).
@@ -149,7 +156,7 @@ class ObjectStoreBackend(BucketUpkeep):
         # Decoded again: the mirror tells what the envelope holds, and nothing of another key is ever stored here.
         stored = self.envelope.decode(body, key, max_payload=self.max_entry_bytes).metadata
         mirror = to_user_metadata(stored, self.objects.mirror_bytes, hidden=is_encrypted(body))
-        upload = Upload(name, body, mirror, stored.gone_at, self._class_of(entry))
+        upload = Upload(name, body, mirror, stored.gone_at, self.class_of(entry))
 
         def write(if_absent: bool = False, if_match: str | None = None) -> bool:
             written = self.objects.write(upload, if_absent=if_absent, if_match=if_match, deadline=due)
@@ -250,7 +257,7 @@ class ObjectStoreBackend(BucketUpkeep):
         """Return when the bucket can be listed; raise what keeps it from serving."""
         self.objects.probe(self.prefix, deadline=self.due(deadline))
 
-    def advise(self, ttl: float | None, storage_class: str | None = None) -> None:
+    def advise(self, ttl: float | None, storage_class: str | None = None, *, object_bytes: int | None = None) -> None:
         """Give the one `StorageClassWarning` of this backend, if its class does not suit entries of this life.
 
         A `Cache` calls this when it is made; otherwise the first `put` that shows it gives the warning.
@@ -258,7 +265,11 @@ class ObjectStoreBackend(BucketUpkeep):
         Args:
             ttl: seconds that entries live; None: for ever.
             storage_class: that a rule of the tier puts them all into; None: the backend's own.
+            object_bytes: what an object has in which many entries are packed: from now on its size is what counts,
+                and no longer that of an entry or of what is put here singly. None: as it was.
         """
+        if object_bytes is not None:
+            self._advisor.packs(object_bytes)
         rules = self.rules.get(storage_class or self.storage_class or "")
         if rules is not None:
             self._advisor.before(rules, ttl)
@@ -279,7 +290,7 @@ class ObjectStoreBackend(BucketUpkeep):
     def _name(self, key: str) -> str:
         return self.prefix + keys.object_name(keys.check_key(key))
 
-    def _class_of(self, entry: Entry) -> str | None:
+    def class_of(self, entry: Entry) -> str | None:
         """The class that the entry asks for; None: the backend's own."""
         if entry.storage_class is None:
             return None

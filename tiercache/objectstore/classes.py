@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ConfigurationError
-from ..pricing import DAY, GB, MONTH, Prices, billed_bytes, dollars, prices_of, storage_cost
+from ..pricing import DAY, GB, MONTH, Prices, billed_bytes, dollars, packed, prices_of, storage_cost
 from ..storage_class import GRACE
 
 __all__ = ["ClassRules", "Prices", "advice", "shown_bytes", "suits", "usable"]
@@ -102,7 +102,7 @@ def choices(rules: Mapping[str, ClassRules]) -> str:
     return f"{usable_ones[0].store}; choose one of {', '.join(one.name for one in usable_ones)}"
 
 
-def advice(rules: ClassRules, *, ttl: float | None, size: int) -> str | None:
+def advice(rules: ClassRules, *, ttl: float | None, size: int, segment: int | None = None) -> str | None:
     """Return what to tell somebody who keeps entries in this class; None when it bills them for what they are.
 
     The text says what a million entries cost to store, what they would cost without the class's minimums, and what
@@ -112,23 +112,27 @@ def advice(rules: ClassRules, *, ttl: float | None, size: int) -> str | None:
         rules: of the class.
         ttl: seconds that an entry lives; None: for ever.
         size: stored bytes of an entry.
+        segment: bytes of an object in which many entries are packed; None: each entry is an object.
     """
-    small, short = _shortfalls(rules, ttl, size)
+    each, object_bytes = (1, size) if segment is None else packed(size, segment)
+    objects = MILLION / each
+    small, short = _shortfalls(rules, ttl, object_bytes)
     if rules.prices is None or not (small or short):
         return None
     # Entries that live long are counted by the month, those that do not for the days that they live.
     counted = ttl / DAY if short and ttl is not None else MONTH
-    billed = storage_cost(rules, MILLION, size, max(counted, rules.min_days) if short else MONTH)
-    alone = MILLION * size / GB * prices_of(rules).storage * counted / MONTH
+    billed = storage_cost(rules, objects, object_bytes, max(counted, rules.min_days) if short else MONTH)
+    alone = objects * object_bytes / GB * prices_of(rules).storage * counted / MONTH
     about = _about(rules, "storage")
-    least = [f"as {shown_bytes(billed_bytes(rules, size))}"] * small + [f"for {rules.min_days} days"] * short
+    packing = "" if segment is None else f" in segments of {shown_bytes(segment)}"
+    least = [f"as {shown_bytes(billed_bytes(rules, object_bytes))}"] * small + [f"for {rules.min_days} days"] * short
     scope = f" ({rules.min_bytes_scope})" if small and rules.min_bytes_scope else ""
     return (
         f"{rules.store} {rules.name} bills each object {' and '.join(least)} at least{scope}: "
-        f"a million entries of {shown_bytes(size)}{f' that live {_shown_days(counted)}' * short} "
+        f"a million entries of {shown_bytes(size)}{packing}{f' that live {_shown_days(counted)}' * short} "
         f"cost {about}{dollars(billed)}{' a month' * (not short)} to store, where their "
         f"{' and '.join(['bytes'] * small + ['days'] * short)} alone would cost {about}{dollars(alone)}. "
-    ) + _choice(rules, size, billed, counted, months=1.0 if short else YEAR if ttl is None else ttl / DAY / MONTH)
+    ) + _choice(rules, objects, object_bytes, billed, counted, months=_months(ttl, short), packs=segment is not None)
 
 
 def suits(rules: ClassRules, *, ttl: float | None, size: int) -> bool:
@@ -141,16 +145,23 @@ def _shortfalls(rules: ClassRules, ttl: float | None, size: int) -> tuple[bool, 
     return billed_bytes(rules, size) > size, ttl is not None and ttl + GRACE < rules.min_days * DAY
 
 
-def _choice(rules: ClassRules, size: int, billed: float, counted: float, *, months: float) -> str:
+def _months(ttl: float | None, short: bool) -> float:
+    """For how many months of storage an entry is compared, where `billed` holds one, or all of a short life."""
+    return 1.0 if short else YEAR if ttl is None else ttl / DAY / MONTH
+
+
+def _choice(
+    rules: ClassRules, objects: float, size: int, billed: float, counted: float, *, months: float, packs: bool
+) -> str:
     """What to choose: the plain class, unless this one is cheaper over an entry's life, its write included."""
     limits = [f"over {shown_bytes(rules.min_billable_bytes)}"] * bool(rules.min_billable_bytes)
     limits += [f"that live {rules.min_days} days or longer"] * bool(rules.min_days)
-    keep = f"keep this class for entries {' '.join(limits)} (see StorageClassRule)"
+    keep = f"keep this class for {'segments' if packs else 'entries'} {' '.join(limits)} (see StorageClassRule)"
     plain = rules.plain
     if plain is None or plain.prices is None:
         return f"K{keep[1:]}."
-    here, there = (MILLION / 1000 * prices_of(one).write for one in (rules, plain))
-    stored = storage_cost(plain, MILLION, size, counted)
+    here, there = (objects / 1000 * prices_of(one).write for one in (rules, plain))
+    stored = storage_cost(plain, objects, size, counted)
     plainly = (
         f"{plain.name} stores them for {_about(plain, 'storage')}{dollars(stored)} and writes them for "
         f"{_about(plain, 'write')}{dollars(there)}, not {_about(rules, 'write')}{dollars(here)}"

@@ -25,6 +25,10 @@ class Absent(BackendError):
     """There is no such object, or it is archived. Never leaves the object-store layer."""
 
 
+class BeyondEnd(ConfigurationError):
+    """The store refuses a range: it begins where the object has ended. Only who asks for none lets it pass."""
+
+
 class Refused(BackendError):
     """The condition of a write or delete does not hold. Never leaves the object-store layer."""
 
@@ -145,6 +149,10 @@ class Faults:
     def too_large(self, what: str) -> EntryTooLarge:
         """The store takes no object of this size."""
         return EntryTooLarge(f"{self.words.store} refuses an object of this size ({what}); lower max_entry_bytes")
+
+    def beyond_end(self, operation: str, what: str) -> BeyondEnd:
+        """The store has nothing of the range."""
+        return BeyondEnd(str(self.refused(operation, what, "check what stands before the store: it asks for ranges")))
 
     def refused(self, operation: str, what: str, advice: str) -> ConfigurationError:
         """The store refuses the request as it is; `advice` names the options to look at."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,17 @@ class LifecycleRules(ABC):
     def owns(self, rule: Rule, prefix: str) -> bool:
         """Whether the rule is one that `wanted` made for this prefix, now or with other days."""
 
+    def aged(self, prefix: str, days: int) -> list[Rule]:
+        """Return the rules that delete every object below the prefix so many days after its writing.
+
+        Where objects can say themselves when they go (GCS), that is left out.
+        """
+        return self.wanted(prefix, days)
+
+    def owns_aged(self, rule: Rule, prefix: str) -> bool:
+        """Whether the rule is one that `aged` made for this prefix, now or with other days."""
+        return self.owns(rule, prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class LifecycleChange:
@@ -80,8 +91,28 @@ def apply(
 ) -> LifecycleChange:
     """Make the rules of a bucket delete what is expired below the prefix (see `ObjectStoreBackend.apply_lifecycle`)."""
     wanted = rules.wanted(prefix, None if expire_after is None else whole_days(expire_after))
+    return replace(rules, wanted, lambda rule: rules.owns(rule, prefix), dry_run=dry_run, deadline=deadline)
+
+
+def replace(
+    rules: LifecycleRules,
+    wanted: Sequence[Rule],
+    is_ours: Callable[[Rule], bool],
+    *,
+    dry_run: bool,
+    deadline: float | None,
+) -> LifecycleChange:
+    """Have a bucket hold the wanted rules in place of those of ours, with one read and one write at most.
+
+    Args:
+        rules: the bucket's.
+        wanted: those of ours that are to be there; one at least.
+        is_ours: which of those that are there may go; the others are kept.
+        dry_run: say what would change, and change nothing.
+        deadline: seconds of `time.monotonic`, or None.
+    """
     before = rules.read(deadline=deadline)
-    mine = [rule for rule in before if rules.owns(rule, prefix)]
+    mine = [rule for rule in before if is_ours(rule)]
     change = LifecycleChange(
         added=tuple(rule for rule in wanted if rule not in mine),
         removed=tuple(rule for rule in mine if rule not in wanted),

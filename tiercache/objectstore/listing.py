@@ -22,18 +22,26 @@ class Listed(NamedTuple):
 
 
 def page_of(
-    objects: ObjectStore, start: str, token: str | None, *, limit: int | None = None, deadline: float | None
+    objects: ObjectStore,
+    start: str,
+    token: str | None,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+    deadline: float | None,
 ) -> tuple[list[ObjectInfo], str | None]:
     """Return one page of the objects whose names begin with `start`, and the token of the next.
+
+    With `after`, of those with greater names only (see `ObjectStore.list_page`).
 
     Raises:
         BackendUnavailable: the store says that this page follows itself: its listing would never end.
     """
-    page, after = objects.list_page(start, token, limit=limit, deadline=deadline)
-    if after and after == token:
+    page, following = objects.list_page(start, token, after=after, limit=limit, deadline=deadline)
+    if following and following == token:
         raise BackendUnavailable("the store's listing does not go on: it gave the same page token again")
     # What a store lists beside what it was asked for is not ours to show or to delete.
-    return [info for info in page if info.name.startswith(start)], after or None
+    return [info for info in page if info.name.startswith(start)], following or None
 
 
 def ours(page: Iterable[ObjectInfo], root: str, prefix: str) -> list[Listed]:

@@ -1,4 +1,4 @@
-"""Objects: the eight calls that a vendor's SDK is reduced to, and what a store tells of an object.
+"""Objects: the nine calls that a vendor's SDK is reduced to, and what a store tells of an object.
 
 They know bodies, names and user metadata, and nothing of entries: `ObjectStoreBackend` makes a cache of them.
 """
@@ -70,11 +70,13 @@ class ObjectStore(ABC):
         mirror_bytes: bytes of user metadata that an object may carry.
         lifecycle: the bucket's lifecycle rules; None where this class cannot reach them.
         lists_metadata: whether a listing tells user metadata, so that it knows what a HEAD knows.
+        lists_from: whether a listing `after` a name begins there; else all pages before it are read and dropped.
     """
 
     bulk_delete: int = 1000
     mirror_bytes: int = 2048
     lists_metadata: bool = False
+    lists_from: bool = False
     lifecycle: LifecycleRules | None = None
 
     @abstractmethod
@@ -83,6 +85,23 @@ class ObjectStore(ABC):
 
         Raises:
             CorruptEntry: it has more than `limit` bytes, none of which are read then (see `check_size`).
+        """
+
+    @abstractmethod
+    def read_range(self, name: str, start: int, length: int, *, deadline: float | None) -> bytes | None:
+        """Return a part of an object with one GET; None when it is absent or archived.
+
+        It has `length` bytes, and fewer where the object ends before: none when it ends at `start` or earlier. A server
+        that sends more is not read further than that (see `tiercache.objectstore.ranges`).
+
+        Args:
+            name: the whole name, with the backend's prefix.
+            start: the first byte.
+            length: bytes, at least one.
+            deadline: seconds of `time.monotonic`, or None.
+
+        Raises:
+            BackendUnavailable: what came is not this range, or not all of it.
         """
 
     @abstractmethod
@@ -109,13 +128,23 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def list_page(
-        self, prefix: str, token: str | None, *, limit: int | None = None, deadline: float | None
+        self,
+        prefix: str,
+        token: str | None,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        deadline: float | None,
     ) -> tuple[Sequence[ObjectInfo], str | None]:
         """Return one page of a listing and the token of the next, None after the last.
 
+        A page may hold less than the `limit`, even nothing, and still not be the last.
+
         Args:
             prefix: of the names.
-            token: of the page; None: the first.
+            token: of the page, which belongs to this prefix and this `after`; None: the first.
+            after: a whole name: only greater ones are listed; None: all. Where the store cannot begin there
+                (`lists_from`), the pages before it cost what a whole listing does, and hold nothing.
             limit: objects at most; None: as many as a page takes.
             deadline: seconds of `time.monotonic`, or None.
         """

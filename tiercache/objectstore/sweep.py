@@ -7,11 +7,12 @@ that an entry which another machine writes meanwhile stays, and any number of ma
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from .. import keys
 from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
@@ -29,6 +30,7 @@ IsDead = Callable[[float, tuple[str, ...]], bool]
 LEAST_BUDGET = 3
 """Requests that make any progress possible: list one object, look at it, delete it."""
 _PAGE = 1000
+_OPTIONS = {"prefix", "max_requests", "resume", "progress", "is_dead"}
 _WRITTEN_AGAIN = (Refused, Conflict)
 
 
@@ -69,6 +71,28 @@ class SweepReport:
             f"{self.changed + self.unknown:,} left alone{failed}; {self.requests:,} requests"
             f"{'' if self.complete else '; stopped at its budget, resume to go on'}"
         )
+
+
+class Sweepable(Protocol):
+    """A backend that deletes what is expired when it is asked to: object stores, and what keeps entries in them."""
+
+    def sweep(
+        self,
+        prefix: str = "",
+        *,
+        max_requests: int | None = None,
+        resume: str | None = None,
+        progress: Progress | None = None,
+        is_dead: IsDead | None = None,
+    ) -> SweepReport:
+        """Delete what is expired, or dead, of the keys with this prefix (see `ObjectStoreBackend.sweep`)."""
+        ...
+
+
+def is_sweepable(backend: object) -> TypeGuard[Sweepable]:
+    """Whether `Cache.sweep` can ask this backend: by the options of its `sweep`, as others have one of that name."""
+    sweep = getattr(backend, "sweep", None)
+    return callable(sweep) and inspect.signature(sweep).parameters.keys() >= _OPTIONS
 
 
 def check_budget(max_requests: int | None) -> None:

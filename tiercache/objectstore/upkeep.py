@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..backend import Backend
 from ..entry import Clock
 from ..errors import ConfigurationError
 from ..units import Duration
-from .lifecycle import LifecycleChange, apply
+from .lifecycle import LifecycleChange, LifecycleRules, apply
 from .objects import ObjectStore
 from .sweep import IsDead, Sweep, SweepReport
 
@@ -79,14 +80,24 @@ class BucketUpkeep(Backend):
             ConfigurationError: the store needs `expire_after`, or its rules cannot be reached from here.
             AccessDenied: the credentials of a cache client do not allow it (they should not); use an operator's.
         """
-        if self.objects.lifecycle is None:
-            raise ConfigurationError(f"the lifecycle rules of {self.scheme}:// cannot be reached from here")
-        due = self.due(deadline)
-        return apply(self.objects.lifecycle, self.prefix, expire_after, dry_run=dry_run, deadline=due)
+        with self.lifecycle_rules(deadline=deadline) as (rules, due):
+            return apply(rules, self.prefix, expire_after, dry_run=dry_run, deadline=due)
 
     async def aapply_lifecycle(self, **options: Any) -> LifecycleChange:
         """`apply_lifecycle`, awaited."""
         return await self._offload(self.apply_lifecycle, **options)
+
+    @contextmanager
+    def lifecycle_rules(self, *, deadline: float | None = None) -> Iterator[tuple[LifecycleRules, float | None]]:
+        """Lend the bucket's lifecycle rules, and when what is done with them must end.
+
+        Raises:
+            ConfigurationError: they cannot be reached from here.
+        """
+        due = self.due(deadline)
+        if self.objects.lifecycle is None:
+            raise ConfigurationError(f"the lifecycle rules of {self.scheme}:// cannot be reached from here")
+        yield self.objects.lifecycle, due
 
     @abstractmethod
     def due(self, deadline: float | None) -> float | None:

@@ -2,3 +2,7 @@
 
 `segment` is the format of such an object, `naming` what it is called and which lifetimes lie together.
 """
+
+from .backend import PackedBackend
+
+__all__ = ["PackedBackend"]

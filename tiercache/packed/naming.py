@@ -48,7 +48,7 @@ class SegmentName(NamedTuple):
 
     bucket: str
     ulid: str
-    count: int
+    count: int  # type: ignore[assignment]
     tail: int
 
 
@@ -129,6 +129,11 @@ def ulid_time(ulid: str) -> float:
     for digit in ulid[:10]:
         milliseconds = milliseconds << 5 | _VALUES[digit]
     return milliseconds / 1000
+
+
+def first_ulid(moment: float) -> str:
+    """Return what sorts before every ULID that was minted at this Unix time, in seconds, or later."""
+    return _text(min(max(int(moment * 1000), 0), _MOST_MILLISECONDS) << _RANDOM_BITS)
 
 
 def _text(number: int) -> str:

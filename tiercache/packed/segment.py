@@ -122,7 +122,7 @@ class Built(NamedTuple):
     """
 
     body: bytes
-    index: bytes
+    index: bytes  # type: ignore[assignment]
     tail: int
 
 
@@ -136,7 +136,7 @@ class Tail(NamedTuple):
         keys_hash: its BLAKE3.
     """
 
-    index: bytes
+    index: bytes  # type: ignore[assignment]
     keys_at: int
     keys_bytes: int
     keys_hash: bytes

@@ -26,7 +26,8 @@ import pytest
 # Before these are imported: otherwise a failing case says `AssertionError` and not what was compared.
 _PARTS = (
     *("hooks", "entries", "expiry", "keys", "damage", "threads", "async"),
-    *("object_hooks", "requests", "mirror", "foreign", "names", "archive", "races", "limits", "denied", "sweep"),
+    *("object_hooks", "requests", "ranges", "mirror", "foreign", "names", "archive", "races", "limits"),
+    *("denied", "sweep"),
 )
 pytest.register_assert_rewrite(*(f"tiercache.testing.contract_{part}" for part in _PARTS))
 
@@ -43,6 +44,7 @@ from .contract_mirror import MirrorCases  # noqa: E402
 from .contract_names import NameCases  # noqa: E402
 from .contract_object_hooks import Answer, ObjectStoreHooks, RawObject  # noqa: E402
 from .contract_races import PartialCases, RaceCases  # noqa: E402
+from .contract_ranges import RangeCases  # noqa: E402
 from .contract_requests import RequestCases  # noqa: E402
 from .contract_sweep import SweepCases  # noqa: E402
 from .contract_threads import ThreadCases  # noqa: E402
@@ -56,6 +58,7 @@ class BackendContract(EntryCases, ExpiryCases, KeyCases, DamageCases, ThreadCase
 
 class ObjectStoreContract(
     RequestCases,
+    RangeCases,
     MirrorCases,
     ForeignCases,
     NameCases,

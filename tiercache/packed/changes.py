@@ -1,0 +1,92 @@
+"""`Changes`: puts and deletes become records that wait for a segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .. import keys
+from ..entry import Entry
+from ..errors import CorruptEntry, EntryTooLarge
+from ..objectstore import ObjectStoreBackend
+from .naming import BUCKETS, KEEP, bucket_of
+from .newest import Newest
+from .pending import OVERHEAD, Batch, Held, Kind, Pending
+from .segment import Record, digest_of, gone_second
+from .writer import await_all
+
+
+class Changes:
+    """Makes records of changes.
+
+    Args:
+        inner: the store.
+        pending: where records wait.
+        newest: where the newest record of a key is.
+    """
+
+    def __init__(self, inner: ObjectStoreBackend, pending: Pending, newest: Newest) -> None:
+        self._inner = inner
+        self._pending = pending
+        self._newest = newest
+
+    def put(self, key: str, entry: Entry, due: float | None, *, expected: int | None = None) -> Batch | None:
+        """Let an entry wait; None: the newest record has another stamp than was `expected`.
+
+        Raises:
+            EntryTooLarge: its payload is larger than the store takes.
+            BackendError: there is no room for it (see `Pending.put`).
+        """
+        inner, newest = self._inner, self._newest
+        digest = digest_of(keys.check_key(key))
+        if entry.metadata.key != key:
+            raise CorruptEntry("the entry belongs to another key")
+        if len(entry.payload) > inner.max_entry_bytes:
+            raise EntryTooLarge(
+                f"the payload has {len(entry.payload):,} bytes, this tier takes {inner.max_entry_bytes:,}"
+                " (max_entry_bytes)"
+            )
+        data = inner.envelope.encode(entry)
+        storage_class = inner.class_of(entry)
+        gone_at = entry.metadata.gone_at
+        bucket = bucket_of(None if gone_at is None else gone_at - inner.clock())
+
+        def make(before: Held | None) -> Held | None:
+            if expected is not None and newest.stamp(digest) != expected:
+                return None
+            record = Record(digest, newest.next_stamp(digest), gone_second(gone_at), data, key)
+            return Held(record, Kind(newest.bucket(digest, bucket), storage_class))
+
+        return self._pending.put(digest, make, size=len(data) + len(key) + OVERHEAD, deadline=due)
+
+    def bury(self, digest: bytes, due: float | None, *, size: int = OVERHEAD) -> Batch | None:
+        """Let a tombstone wait; return its batch where it hides something that is stored, or is being stored."""
+        newest, being_stored = self._newest, False
+        # Nothing is known of the key: what another process is about to store may live for ever.
+        bucket = KEEP if newest.stamp(digest) == 0 else BUCKETS[0][0]
+        hides = newest.hides(digest)
+
+        def make(before: Held | None) -> Held | None:
+            nonlocal being_stored
+            being_stored = before is not None and before.batch is not None and before.batch.sealed
+            record = Record(digest, newest.next_stamp(digest), 0, b"", "")
+            return Held(record, Kind(newest.bucket(digest, bucket), None, hides or being_stored))
+
+        batch = self._pending.put(digest, make, size=size, deadline=due)
+        return batch if being_stored or hides else None
+
+    def stored(self, batches: Iterable[Batch], due: float | None) -> None:
+        """Return when these batches are stored; those that are still open are sealed now.
+
+        Raises:
+            BackendError: one could not be stored until then; it is still being tried.
+        """
+        waiting = [batch for batch in batches if not batch.written.done()]
+        if waiting:
+            self._pending.seal(lambda batch: batch in waiting)
+            await_all(waiting, due)
+
+    def restore(self, batch: Batch) -> None:
+        """These records were given up: the older values that they were to replace must not come back."""
+        for digest in batch.held:
+            if self._newest.hides(digest) and self._pending.get(digest) is None:
+                self.bury(digest, None, size=0)  # in a thread that must not wait for room

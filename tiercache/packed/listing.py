@@ -1,0 +1,94 @@
+"""`scan`: what a packed backend holds: what waits, then segment by segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..entry import Metadata
+from ..errors import CorruptEntry
+from .discovery import Segment
+from .pending import Held
+from .segment import Located, located, read_keys, read_tail
+
+if TYPE_CHECKING:
+    from .backend import PackedBackend
+
+PAGE = 500
+"""Keys that a full scan reads at a time."""
+
+
+def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | None) -> Iterator[tuple[str, Metadata]]:
+    """Yield key and metadata of each entry; see `PackedBackend.scan`.
+
+    A segment whose keys are damaged is left out; one that is gone is looked for under another name at the end.
+    """
+    seen: set[bytes] = set()
+    for held in backend.writer.pending.held():
+        record = held.record
+        if record.data and record.key.startswith(prefix) and backend.newest.of(record.digest) is held:
+            seen.add(record.digest)
+            yield from _read(backend, [record.key], deadline)
+    for again in (False, True):
+        gone = False
+        for segment in backend.discovery.known():
+            listed = contents_of(backend, segment, deadline)
+            if listed is None:
+                backend.discovery.forget(segment)
+                gone = True
+                continue
+            live = [
+                (key, place)
+                for place, key in listed
+                if place.length
+                and key.startswith(prefix)
+                and place.digest not in seen
+                and _is_live(backend, segment, place)
+            ]
+            seen.update(place.digest for _, place in live)
+            if full:
+                for start in range(0, len(live), PAGE):
+                    yield from _read(backend, [key for key, _ in live[start : start + PAGE]], deadline)
+            else:
+                yield from ((key, _guessed(segment, key, place)) for key, place in live)
+        if not gone or again:
+            return
+        backend.discovery.refresh(backend.inner.due(deadline))
+
+
+def contents_of(backend: PackedBackend, segment: Segment, deadline: float | None) -> list[tuple[Located, str]] | None:
+    """Return the entries of a segment's index with their keys, with one GET; None: it is not there.
+
+    What is damaged has none.
+    """
+    start, size = segment.tail.keys_at, segment.tail.keys_bytes
+    data = backend.reader.range(segment, start, segment.size - start, backend.inner.due(deadline))
+    if data is None:
+        return None
+    try:
+        tail = read_tail(data[size:], size=segment.size, count=segment.parts.count)
+        return list(zip(located(tail.index), read_keys(data[:size], tail), strict=True))
+    except CorruptEntry:
+        return []
+
+
+def _is_live(backend: PackedBackend, segment: Segment, place: Located) -> bool:
+    """Whether this is the newest record of its key, and no tombstone."""
+    found = backend.newest.of(place.digest)
+    return found is not None and not isinstance(found, Held) and found.segment == segment.number
+
+
+def _read(backend: PackedBackend, keys: list[str], deadline: float | None) -> Iterator[tuple[str, Metadata]]:
+    for key, entry in backend.reader.get_what_is_intact(keys, backend.inner.due(None), deadline).items():
+        yield key, entry.metadata
+
+
+def _guessed(segment: Segment, key: str, found: Located) -> Metadata:
+    """What the index of a segment tells: sizes, and when the entry was written."""
+    return Metadata(
+        key=key,
+        created_at=found.stamp / 1000,
+        size=found.length,
+        stored_size=found.length,
+        storage_class=segment.storage_class,
+    )

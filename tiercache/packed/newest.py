@@ -1,0 +1,60 @@
+"""`Newest`: where the newest record of a key is: in what waits, or in a segment. The higher stamp wins."""
+
+from __future__ import annotations
+
+from ..entry import Clock
+from .catalogue import Found
+from .discovery import Discovery
+from .naming import longer
+from .pending import Held, Pending
+
+
+class Newest:
+    """What waits and what is stored, taken together.
+
+    Args:
+        pending: what waits.
+        discovery: what is stored.
+        clock: Unix seconds.
+    """
+
+    def __init__(self, pending: Pending, discovery: Discovery, clock: Clock) -> None:
+        self._pending = pending
+        self._discovery = discovery
+        self._clock = clock
+
+    def of(self, digest: bytes) -> Held | Found | None:
+        """Return where the newest record of a key is; None: there is none, it is a tombstone, or it is gone."""
+        held = self._pending.get(digest)  # first: what leaves it stands in the catalogue before
+        found = self._discovery.catalogue.find(digest)
+        if held is not None and (found is None or held.record.stamp >= found.stamp):
+            record = held.record
+            return held if record.data and not self._is_gone(record.gone_at) else None
+        return found if found is not None and found.length and not self._is_gone(found.gone_at) else None
+
+    def stamp(self, digest: bytes) -> int:
+        """Return the stamp of the newest record of a key, tombstones included; 0: there is none."""
+        held = self._pending.get(digest)
+        found = self._discovery.catalogue.find(digest)
+        return max(0 if held is None else held.record.stamp, 0 if found is None else found.stamp)
+
+    def next_stamp(self, digest: bytes) -> int:
+        """Return a stamp above that of every record of the key that is known: the time in ms, where that is so."""
+        return max(int(self._clock() * 1000), self.stamp(digest) + 1)
+
+    def bucket(self, digest: bytes, bucket: str) -> str:
+        """Return the bucket of a record: one whose segments live as long as the record that it replaces, at least.
+
+        Otherwise that one would come back when the segment of the newer one is gone.
+        """
+        found = self._discovery.catalogue.find(digest)
+        segment = None if found is None else self._discovery.segments.get(found.segment)
+        return bucket if segment is None else longer(bucket, segment.parts.bucket)
+
+    def hides(self, digest: bytes) -> bool:
+        """Whether a segment holds a record of the key that is no tombstone."""
+        found = self._discovery.catalogue.find(digest)
+        return found is not None and found.length > 0
+
+    def _is_gone(self, gone_at: int) -> bool:
+        return 0 < gone_at <= self._clock()

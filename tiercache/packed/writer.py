@@ -1,0 +1,196 @@
+"""`Writer`: batches become segments. A few threads; what fails is tried again until it is too old to be worth it.
+
+A segment is created, never overwritten: a store that says that the name is taken has kept what an earlier attempt sent,
+whose answer was lost, for names are never used twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import wait
+from dataclasses import dataclass
+
+from .. import fork
+from ..entry import Clock
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
+from ..objectstore.objects import ObjectStore, Upload
+from ..pool import DaemonPool
+from .naming import SegmentName, new_ulid, object_name
+from .pending import Batch, Pending
+from .segment import Built, build
+
+logger = logging.getLogger("tiercache")
+
+THREADS = 4
+UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
+"""Seconds that one attempt to store a segment may take, and one more for so many bytes."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+MAX_HOLD = 3600.0
+"""Seconds after which what could not be written is given up. No record reaches a segment later than that."""
+
+
+@dataclass(slots=True)
+class WriteCounters:
+    """What a packed backend wrote.
+
+    Attributes:
+        segments: that were stored.
+        records: that they hold.
+        bytes: of these segments.
+        failed: attempts that failed.
+        recognised: segments whose stored answer was lost, and found to be stored.
+        dropped: records that were given up.
+    """
+
+    segments: int = 0
+    records: int = 0
+    bytes: int = 0
+    failed: int = 0
+    recognised: int = 0
+    dropped: int = 0
+
+
+class Writer:
+    """Writes what waits.
+
+    Args:
+        objects: the store's calls.
+        prefix: of all names.
+        segment_bytes, max_bytes, wait: see `Pending`.
+        clock: Unix seconds.
+        adopt: called with each stored segment, before its records leave `pending`.
+        lost: called with each batch that was given up.
+
+    Attributes:
+        pending: what waits.
+        counters: what was written.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        prefix: str,
+        *,
+        segment_bytes: int,
+        max_bytes: int,
+        wait: bool,
+        clock: Clock,
+        adopt: Callable[[SegmentName, str | None, Built], object],
+        lost: Callable[[Batch], object],
+    ) -> None:
+        self._objects = objects
+        self._prefix = prefix
+        self._clock = clock
+        self._adopt = adopt
+        self._lost = lost
+        self._pool = DaemonPool(THREADS, "tiercache-segments")
+        self.counters = WriteCounters()
+        self.pending = Pending(segment_bytes, max_bytes, wait=wait, seal=self._write_soon)
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """What waits is the parent's to write."""
+        self.pending.after_fork()
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+
+    def seal_older_than(self, seconds: float) -> None:
+        """Seal the buffers whose first record has waited so long."""
+        before = time.monotonic() - seconds
+        self.pending.seal(lambda batch: batch.since <= before)
+
+    def flush(self, deadline: float | None) -> None:
+        """Store all that waits.
+
+        Raises:
+            BackendError: some of it could not be stored until the deadline: why the last attempt failed.
+        """
+        await_all(self.pending.seal(), deadline)
+
+    def close(self, seconds: float) -> int:
+        """Store what waits, for so many seconds at most, and return how many records are lost."""
+        batches = self.pending.seal()
+        wait([batch.written for batch in batches], seconds)
+        self._closing.set()
+        lost = [batch for batch in batches if not batch.written.done()]
+        for batch in lost:
+            self._give_up(batch, CacheClosed("this backend"))
+        self._pool.close()
+        return sum(len(batch.held) for batch in lost)
+
+    def _write_soon(self, batch: Batch) -> None:
+        try:
+            self._pool.submit(self._write, batch)
+        except BackendUnavailable as error:  # closed, or the system gives no thread
+            self._give_up(batch, error)
+
+    def _write(self, batch: Batch) -> None:
+        pause, closing = FIRST_PAUSE, self._closing
+        if not batch.held:  # all of it was deleted again
+            self.pending.settle(batch)
+            return
+        try:
+            built = build([held.record for held in batch.held.values()])
+        except ValueError as error:  # more than a segment takes
+            self._give_up(batch, error)
+            return
+        bucket, storage_class, _ = batch.kind
+        name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
+        # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
+        upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
+        while not batch.written.done():
+            try:
+                seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
+                stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
+            except (BackendError, ConfigurationError, CacheClosed) as error:
+                batch.error = error
+                with self._lock:
+                    self.counters.failed += 1
+                old = time.monotonic() - batch.since > MAX_HOLD and any(
+                    held.record.data for held in batch.held.values()
+                )
+                if old or isinstance(error, CacheClosed):
+                    self._give_up(batch, error)
+                    return
+                if closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
+                    return
+                pause = min(LONGEST_PAUSE, 2 * pause)
+            else:
+                self._adopt(name, storage_class, built)
+                with self._lock:
+                    self.counters.segments += 1
+                    self.counters.records += len(batch.held)
+                    self.counters.bytes += len(built.body)
+                    self.counters.recognised += not stored
+                self.pending.settle(batch)
+                return
+
+    def _give_up(self, batch: Batch, error: Exception) -> None:
+        if self.pending.settle(batch, error):
+            with self._lock:
+                self.counters.dropped += len(batch.held)
+            self._lost(batch)
+
+
+def await_all(batches: list[Batch], deadline: float | None) -> None:
+    """Return when the batches are stored.
+
+    Raises:
+        BackendError: one could not be stored until the deadline: why its last attempt failed.
+    """
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    done, late = wait([batch.written for batch in batches], left)
+    for future in done:
+        error = future.exception()
+        if error is not None:
+            raise error
+    if late:
+        why = next((batch.error for batch in batches if batch.error is not None and not batch.written.done()), None)
+        if isinstance(why, BackendError):
+            raise why
+        raise BackendTimeout("the deadline passed before the segment was stored; it is still being tried")
