@@ -4,5 +4,6 @@
 """
 
 from .backend import PackedBackend
+from .report import CompactionReport
 
-__all__ = ["PackedBackend"]
+__all__ = ["CompactionReport", "PackedBackend"]
