@@ -1,8 +1,8 @@
 """`Rewriter`: the records of some segments that are still needed are copied, byte for byte, into a new segment.
 
-A record that is hidden by a newer one elsewhere is left out. One that hides older ones, a tombstone or an expired entry,
-stays as a tombstone with its stamp. The new segment has a later ULID than all that it is made of, so that its copies are
-the newest ones from then on; it lies in the same bucket of lives, and so outlives what is hidden by it.
+A record that is hidden by a newer one elsewhere is left out. One that hides older ones, a tombstone or an expired
+entry, stays as a tombstone with its stamp. The new segment has a later ULID than all that it is made of, so that its
+copies are the newest ones from then on; it lies in the same bucket of lives, and so outlives what is hidden by it.
 """
 
 from __future__ import annotations
