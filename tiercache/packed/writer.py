@@ -134,17 +134,16 @@ class Writer:
         if not batch.held:  # all of it was deleted again
             self.pending.settle(batch)
             return
+        bucket, storage_class, _ = batch.kind
         try:
             built = build([held.record for held in batch.held.values()])
+            name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
+            path = object_name(self._prefix, name)
         except ValueError as error:  # more than a segment takes
             self._give_up(batch, error)
             return
-        bucket, storage_class, _ = batch.kind
-        name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
-        gone = [held.record.gone_at for held in batch.held.values()]
-        upload = Upload(
-            object_name(self._prefix, name), built.body, {}, float(max(gone)) if all(gone) else None, storage_class
-        )
+        # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
+        upload = Upload(path, built.body, {}, None, storage_class)
         while not batch.written.done():
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
