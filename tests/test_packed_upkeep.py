@@ -19,7 +19,7 @@ class Sweeping(RemoteBackend):
     """A backend of its own kind that deletes what is expired when it is asked to."""
 
     scheme = "sweeping"
-    scan_asks_each = True
+    scan_is_dear_in_full = True
 
     def __init__(self, clock):
         super().__init__(clock)
@@ -71,9 +71,9 @@ def test_an_object_store_is_swept_through_a_wrapper(clock):
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_keys_reads_entries_only_where_a_listing_costs_no_request_each(clock, asks):
+def test_keys_reads_entries_only_where_that_is_not_dear(clock, asks):
     backend = Sweeping(clock)
-    backend.scan_asks_each = asks
+    backend.scan_is_dear_in_full = asks
     cache = Cache(TierChain(backend, clock=clock), namespace="n")
     cache.set("k", 1)
     cache.clear()

@@ -7,6 +7,7 @@ import pytest
 from tiercache.errors import ConfigurationError
 from tiercache.keys import digest
 from tiercache.objectstore import ClassRules, Prices
+from tiercache.packed.segment import ENTRY_BYTES, Record, build, digest_of
 from tiercache.pricing import (
     DAY,
     PACKED_ENTRY_BYTES,
@@ -119,14 +120,12 @@ def test_what_is_no_size_of_a_segment_is_refused(segment):
 
 
 def test_the_bytes_that_the_format_adds_are_those_that_a_segment_has():
-    format_ = pytest.importorskip("tiercache.packed.segment")
     keys = [f"search:embed:{digest('pricing', number)}" for number in range(1000)]
     records = [
-        format_.Record(format_.digest_of(key), number, 2**31, bytes(8 * KIB - number % 8), key)
-        for number, key in enumerate(keys)
+        Record(digest_of(key), number, 2**31, bytes(8 * KIB - number % 8), key) for number, key in enumerate(keys)
     ]
-    added = len(format_.build(records).body) - sum(len(record.data) for record in records)
-    assert format_.ENTRY_BYTES == PACKED_INDEX_BYTES
+    added = len(build(records).body) - sum(len(record.data) for record in records)
+    assert ENTRY_BYTES == PACKED_INDEX_BYTES
     assert added == pytest.approx(1000 * PACKED_ENTRY_BYTES + PACKED_SEGMENT_BYTES, rel=0.02)
 
 

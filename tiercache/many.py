@@ -186,7 +186,7 @@ class CacheOfMany(CacheUpkeep):
 
 def _in_full(space: Space, tier: Tier) -> bool:
     """Whether a listing has to read the entries: where it costs no request each, and there is something to compare."""
-    return bool(space.version or space.floors) and not getattr(tier.backend, "scan_asks_each", False)
+    return bool(space.version or space.floors) and not getattr(tier.backend, "scan_is_dear_in_full", False)
 
 
 def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:

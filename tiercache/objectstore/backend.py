@@ -67,11 +67,11 @@ class ObjectStoreBackend(BucketUpkeep):
         max_entry_bytes: the largest payload that is written or read.
         rules: the vendor's storage classes, by name; empty when the store has none.
         storage_class: the class of entries that ask for none; None: as the bucket does by default.
-        scan_asks_each: `scan(full=True)` costs a request for each entry.
+        scan_is_dear_in_full: `scan(full=True)` costs a request for each entry, or all the bytes.
     """
 
     persistent = True
-    scan_asks_each = True
+    scan_is_dear_in_full = True
     keeps_deadlines = True
     rules: Mapping[str, ClassRules] = MappingProxyType({})
     storage_class: str | None = None

@@ -25,6 +25,7 @@ class Beneath(Backend):
 
     persistent = True
     keeps_deadlines = True
+    scan_is_dear_in_full = True
 
     def __init__(self, inner: ObjectStoreBackend) -> None:
         if not isinstance(inner, ObjectStoreBackend):
@@ -50,7 +51,7 @@ class Beneath(Backend):
         return self.inner.timeout
 
     @timeout.setter
-    def timeout(self, seconds: float | None) -> None:
+    def timeout(self, seconds: float | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.inner.timeout = seconds
 
     @property

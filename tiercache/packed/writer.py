@@ -141,10 +141,8 @@ class Writer:
             return
         bucket, storage_class, _ = batch.kind
         name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
-        gone = [held.record.gone_at for held in batch.held.values()]
-        upload = Upload(
-            object_name(self._prefix, name), built.body, {}, float(max(gone)) if all(gone) else None, storage_class
-        )
+        # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
+        upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
         while not batch.written.done():
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
