@@ -234,10 +234,10 @@ def test_its_repr_shows_no_digest(catalogue: Catalogue) -> None:
 def test_a_digest_that_also_stands_across_two_records_is_found_where_it_belongs(catalogue: Catalogue) -> None:
     # The fields of one record and the digest of the next hold, out of step, the digest that is looked for.
     sought = bytes([0, 0, 0, 100, 0, 0, 0]) + bytes(9)
-    number = catalogue.add(ulid(1), index([at(bytes(16), 3), at(sought, 7), at(bytes(15) + b"\1", 4)]))
-    found = catalogue.find(sought)
-    assert found is not None
-    assert (found.stamp, found.segment) == (7, number)
+    stamps = {bytes(16): 3, bytes(15) + b"\1": 4, sought: 7}
+    catalogue.add(ulid(1), index([at(digest, stamp) for digest, stamp in stamps.items()]))
+    assert {digest: found.stamp for digest, found in catalogue.digests()} == stamps
+    assert [found and found.stamp for found in map(catalogue.find, stamps)] == [3, 4, 7]
     assert catalogue.find(bytes(6) + bytes(9) + b"\2") is None
 
 
