@@ -120,7 +120,7 @@ class Compaction:
         return segment.number in self._backend.discovery.segments
 
 
-def check_budget(max_requests: int | None, max_bytes: int | None, segment_bytes: int) -> None:
+def check_budget(max_requests: int | None, max_bytes: int | None = None, segment_bytes: int = 0) -> None:
     """Refuse a budget that allows nothing, or is none."""
     if max_requests is not None and (type(max_requests) is not int or max_requests < LEAST_REQUESTS):
         raise ConfigurationError(f"max_requests must be {LEAST_REQUESTS} at least, or None for no bound")
