@@ -133,6 +133,18 @@ def test_a_tombstone_stays_for_a_day_and_goes_then(objects, clock):
     assert records(objects) == []
 
 
+def test_a_tombstone_that_must_stay_is_not_written_again_and_again(objects, clock):
+    backend = packed(objects, clock=clock)
+    backend.put("n:a", entry("n:a", now=clock()))
+    backend.flush()
+    clock.advance(1)
+    backend.delete("n:a")
+    backend.compact()
+    before = objects.segments()
+    assert backend.compact().written == 0
+    assert objects.segments() == before
+
+
 def test_a_tombstone_stays_as_long_as_it_hides_anything(objects, clock):
     backend = packed(objects, clock=clock, segment_bytes=4000)
     for number in range(3):
