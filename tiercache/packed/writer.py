@@ -147,14 +147,14 @@ class Writer:
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
                 stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
-            except (BackendError, ConfigurationError, CacheClosed) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: what waits for the batch must not wait for ever
                 batch.error = error
                 with self._lock:
                     self.counters.failed += 1
                 old = time.monotonic() - batch.since > MAX_HOLD and any(
                     held.record.data for held in batch.held.values()
                 )
-                if old or isinstance(error, CacheClosed):
+                if old or not isinstance(error, (BackendError, ConfigurationError)):
                     self._give_up(batch, error)
                     return
                 if closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
