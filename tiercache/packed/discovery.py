@@ -181,7 +181,7 @@ class Discovery:
             told = _read_news(self._inner.prefix, item)
             if told is not None and told[1].ulid not in self._by_ulid:
                 self.counters.told += 1
-                self._looking.submit(self._read_told, *told)
+                self._pool.submit(self._read_told, *told)
 
     def forget(self, segment: Segment) -> None:
         """The segment is no longer there."""
