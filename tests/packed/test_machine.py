@@ -22,6 +22,7 @@ from tiercache.testing import FakeClock
 DAY = 86_400.0
 KEYS = [f"n:{number}" for number in range(6)]
 LIVES = {"n:0": [None], "n:1": [None, 40.0, 3600.0], "n:2": [30.0, 3600.0], "n:3": [3 * DAY, 6 * DAY]}
+ALIKE = ("n:0", "n:2", "n:3")  # their values live in one bucket
 SKEWS = [0.0, 240.0, -240.0]
 keys_ = st.sampled_from(KEYS)
 which = st.integers(0, 2)
@@ -59,6 +60,7 @@ class Machine(RuleBasedStateMachine):
         self.merged = self.lagged = False  # since all agreed
         self.lossy = False  # a segment went behind everybody's back: hidden ones may show again
         self.dead: list[Any] = []
+        self.top: dict[str, int] = {}
         self.stamps: Counter[tuple[str, int]] = Counter()
         self.last: list[dict[str, tuple[bytes | None, int]]] = [{}, {}, {}]  # what a process wrote last, and its stamp
         self.processes = [self.process(number) for number in range(3)]
@@ -336,6 +338,11 @@ class Machine(RuleBasedStateMachine):
                 data = body[place.offset : place.offset + place.length]
                 payload = self.processes[0].envelope.decode(data, key).payload if place.length else None
                 best = (place.stamp, parts.ulid, payload)
+        if best[0] < self.top.get(key, 0) and best[2] is not None and not self.lossy:
+            # What went with a segment hid nothing that can still be read, where all values of the key live as long.
+            gone = self.ever[key][best[2]]
+            assert key not in ALIKE or (gone is not None and gone <= self.clock() + max(self.skew)), key
+        self.top[key] = max(best[0], self.top.get(key, 0))
         return best[2]
 
 
