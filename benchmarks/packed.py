@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -121,15 +121,17 @@ class Side:
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Measure."""
+    from s3_l3 import S3
+
     with ExitStack() as stack:
         try:
-            server = _S3(stack)
+            store = S3(stack)
         except ServerUnavailable as reason:
             yield Row(AREA, "packed segments", note=str(reason))
             return
         count, sample = (10_000, 2000) if scale.quick else (100_000, 4000)
-        packed = Side(lambda: PackedBackend(server.backend("packed/")), count)
-        single = Side(lambda: server.backend("single/"), sample)
+        packed = Side(lambda: PackedBackend(store.backend("packed/")), count)
+        single = Side(lambda: store.backend("single/"), sample)
         what = f"{count:,} vectors of {DIMENSIONS:,} float32"
         note = f"of one object each, {sample:,} were measured"
         for side in (packed, single):
@@ -234,30 +236,3 @@ def _cost_of(work: Callable[[], Any]) -> Cost:
         cpu, wall = time.process_time_ns(), time.perf_counter_ns()
         work()
         return Cost(time.process_time_ns() - cpu, time.perf_counter_ns() - wall, list(requests))
-
-
-class _S3:
-    """SeaweedFS, or moto's server, with an empty bucket."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        import boto3
-
-        from tiercache.testing.servers import s3_server
-
-        self._server = server = stack.enter_context(s3_server())
-        keys = {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.secret_key}
-        with closing(boto3.client("s3", endpoint_url=server.endpoint_url, region_name=server.region, **keys)) as client:
-            client.create_bucket(Bucket=l3.BUCKET)
-
-    def backend(self, prefix: str) -> Any:
-        from tiercache_s3 import S3Backend
-
-        return S3Backend(
-            l3.BUCKET,
-            prefix=prefix,
-            endpoint_url=self._server.endpoint_url,
-            access_key_id=self._server.access_key,
-            secret_access_key=self._server.secret_key,
-            region=self._server.region,
-            timeout=60,
-        )

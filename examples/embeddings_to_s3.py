@@ -1,4 +1,4 @@
-"""Embeddings that stay in S3: of every batch the provider is sent only the texts that nobody has embedded before.
+"""Embeddings that stay in S3, many an object: the provider is sent only the texts that nobody has embedded before.
 
     OPENAI_API_KEY=… BUCKET=my-bucket python examples/embeddings_to_s3.py
     OPENAI_API_KEY=… python examples/embeddings_to_s3.py       # without a bucket: moto's S3, in this process
@@ -15,6 +15,7 @@ from openai import OpenAI
 
 from tiercache import Cache, MemoryBackend, TierChain
 from tiercache.integrations.http import client
+from tiercache.packed import PackedBackend
 from tiercache_s3 import S3Backend
 
 MODEL = "text-embedding-3-small"
@@ -24,13 +25,17 @@ TEXTS = ["the cat sat on the mat", "dough rises without yeast", "rivers meet the
 def embed(bucket: str, texts: list[str]) -> list[list[float]]:
     """What a job does: memory of its own, the bucket of all, and a client that knows nothing of either."""
     with (
-        Cache(TierChain(MemoryBackend(), S3Backend(bucket, prefix="tiercache/")), namespace="search") as cache,
+        Cache(
+            TierChain(MemoryBackend(), PackedBackend(S3Backend(bucket, prefix="tiercache/"))), namespace="search"
+        ) as cache,
         OpenAI(http_client=client(cache)) as openai,
     ):
         answer = openai.embeddings.create(model=MODEL, input=texts)
         saved = cache.stats().savings.total
         print(f"{len(texts)} texts, {len(answer.data[0].embedding)} floats each")
-        print(f"  from S3: {cache.stats().tiers['s3'].hits}, saved: {saved.input_tokens} tokens, ${saved.usd:.8f}")
+        print(
+            f"  from S3: {cache.stats().tiers['s3+packed'].hits}, saved: {saved.input_tokens} tokens, ${saved.usd:.8f}"
+        )
         return [item.embedding for item in answer.data]
 
 

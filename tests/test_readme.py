@@ -18,6 +18,7 @@ import pytest
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.matrix import parameters
 from tests.provider import FakeProvider
+from tiercache.packed.naming import parse
 
 ROOT = Path(__file__).parent.parent
 SERVER = "redis://localhost:6379/0"
@@ -87,11 +88,12 @@ def test_the_blocks_of_the_readme_run(redis_url: str, bucket: Any, llm_provider:
     vars(module).update(namespace)
     close_clients(module)
     assert llm_provider.calls("chat") == 2, "one whole, one streamed"
-    vectors = bucket.list_objects_v2(Bucket="my-bucket", Prefix="tiercache/search:embed:")["Contents"]
-    assert len(vectors) == 3, "one object a vector"
+    objects = bucket.list_objects_v2(Bucket="my-bucket", Prefix="embeddings/")["Contents"]
+    segments = [parse("embeddings/", each["Key"]) for each in objects]
+    assert sum(segment.count for segment in segments if segment) == 3, "vectors, together in segments"
     assert namespace["chain"].tiers[1].name == "redis"
     assert all(health.ok for health in namespace["chain"].health().values())
-    namespace["cache"].close()
+    namespace["chain"].close()
 
 
 def test_the_app_of_the_readme_answers(redis_url: str, bucket: Any) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import copy
 import time
+from typing import Any, ClassVar
 
 import pytest
 
 from tiercache.backend import Backend
-
 from tiercache.packed import PackedBackend, segment
 from tiercache.packed.naming import FOLDER, KEEP, SegmentName, new_ulid, object_name, parse
 
@@ -20,7 +20,7 @@ class PackedHooks:
     A fixture `inner` yields the object store's backend; its clock is the test's.
     """
 
-    options = {"durable": True, "refresh": 3600}
+    options: ClassVar[dict[str, Any]] = {"durable": True, "refresh": 3600}
     many = 1100  # more than a page of `clear`
     seconds_later = 0.0
 

@@ -17,7 +17,6 @@ from ..keys import RESERVED, check_key
 from ..objectstore import LifecycleChange, ObjectStoreBackend
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
-from .beneath import Beneath
 from .changes import Changes
 from .discovery import Discovery, news_of
 from .lifecycle import apply_lifecycle
@@ -27,6 +26,7 @@ from .newest import Newest
 from .pending import Batch
 from .reader import Reader
 from .segment import Built, digest_of
+from .upkeep import SegmentUpkeep
 from .writer import Writer
 
 logger = logging.getLogger("tiercache")
@@ -36,7 +36,7 @@ CLOSE_SECONDS = 10.0
 """Seconds that `close` waits for what is not stored yet."""
 
 
-class PackedBackend(Beneath):
+class PackedBackend(SegmentUpkeep):
     """Entries in segments of an object store.
 
     What it does otherwise than the store beneath it:
@@ -108,7 +108,7 @@ class PackedBackend(Beneath):
             max_bytes=pending_bytes,
             wait=when_full == "wait",
             clock=inner.clock,
-            adopt=self._adopt,
+            adopt=self.adopt,
             lost=self._lost,
         )
         self.newest = Newest(self.writer.pending, self.discovery, inner.clock)
@@ -320,7 +320,13 @@ class PackedBackend(Beneath):
         batches = [self.changes.bury(digest_of(check_key(key)), due) for key in keys]
         self.changes.stored({batch for batch in batches if batch is not None}, due)
 
-    def _adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
+    def bury_for_good(self, key: str, deadline: float | None) -> None:
+        """Store a tombstone of a key, and whatever of it waits or is being stored."""
+        self.changes.bury(digest_of(key), deadline)
+        self.writer.flush(deadline)
+
+    def adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
+        """Take note of a segment that was stored, and tell others."""
         segment = self.discovery.adopt(name, storage_class, built)
         self.on_sealed([news_of(segment, self.inner.prefix)])
 

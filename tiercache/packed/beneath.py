@@ -46,12 +46,12 @@ class Beneath(Backend):
         return blake3(f"{self.inner.scheme}://{where}/{self.inner.prefix}".encode()).digest(16)
 
     @property
-    def timeout(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def timeout(self) -> float | None:
         """Seconds for one operation."""
         return self.inner.timeout
 
     @timeout.setter
-    def timeout(self, seconds: float | None) -> None:
+    def timeout(self, seconds: float | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.inner.timeout = seconds
 
     @property

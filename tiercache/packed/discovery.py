@@ -3,6 +3,9 @@
 A listing goes on from where the last one ended, for each TTL bucket, less a margin for clocks that are behind and for
 writes that took long; all names are listed from time to time, and whenever that is no dearer. Other processes may tell
 of a segment when they have stored it: that is only faster.
+
+A segment that was listed and is not there when its tail is read was merged into another one meanwhile, which may hide
+what older segments hold: names are listed again, and nothing of a look counts before all of it is known.
 """
 
 from __future__ import annotations
@@ -87,6 +90,7 @@ class Discovery:
     Attributes:
         catalogue: the newest record of each key.
         segments: by their number in the catalogue.
+        listed: the ULIDs that the last listing of all names showed.
         counters: what it took.
     """
 
@@ -100,7 +104,10 @@ class Discovery:
         self.catalogue = Catalogue(max_entries)
         self.segments: dict[int, Segment] = {}
         self._by_ulid: dict[str, Segment] = {}
+        self.listed: frozenset[str] = frozenset()
         self._unreadable: set[str] = set()
+        self._read: dict[str, tuple[SegmentName, int, str | None, Tail]] = {}  # by looks that failed
+        self._all_names = False
         self._cursors: dict[str, str] = {}
         self._whole_at = self._fresh_at = -float("inf")
         self._pages = 1
@@ -139,6 +146,13 @@ class Discovery:
             wait([running], None if deadline is None else max(0.0, deadline - time.monotonic()))
         _await(self.look(), deadline)
 
+    def refresh_whole(self, deadline: float | None) -> None:
+        """List all names now, whatever it costs, and return when all segments of this moment are known."""
+        began = time.monotonic()
+        while self._whole_at < began:
+            self._all_names = True
+            self.refresh(deadline)
+
     def look(self) -> Future[None]:
         """Begin to look for new segments, unless that is under way; the future fails as the store does."""
         with self._lock:
@@ -174,6 +188,11 @@ class Discovery:
         with self._lock:
             return sorted(self.segments.values(), key=lambda segment: segment.parts.ulid)
 
+    @property
+    def unreadable(self) -> int:
+        """How many segments are damaged or of a later release, so that nobody here knows what they hold."""
+        return len(self._unreadable)
+
     def tail_of(self, name: str, parts: SegmentName, size: int, deadline: float | None) -> Tail | None:
         """Read the tail of a segment with one GET; None: it is not there, or cannot be read.
 
@@ -193,23 +212,38 @@ class Discovery:
 
     def _find(self) -> None:
         began = time.monotonic()
-        whole = began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
-        seen: set[str] = set()
-        wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
-        for name, parts, size, storage_class in self._whole() if whole else self._since():
-            seen.add(parts.ulid)
-            if parts.ulid not in self._by_ulid and name not in self._unreadable:
-                wanted[name] = (parts, size, storage_class)
-        failed = self._read_all(wanted)
-        if failed is not None:
-            raise failed
+        whole = self._all_names or began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
+        gone: set[str] = set()
+        while True:
+            seen: set[str] = set()
+            wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
+            for name, parts, size, storage_class in self._whole() if whole else self._since():
+                seen.add(parts.ulid)
+                skipped = name in gone or name in self._read or name in self._unreadable
+                if parts.ulid not in self._by_ulid and not skipped:
+                    wanted[name] = (parts, size, storage_class)
+            missing = self._read_all(wanted)
+            if not missing:
+                break
+            gone |= missing
+        # The newest first: what an older one holds may be hidden by it.
+        for name, found in sorted(self._read.items(), key=lambda item: item[1][0].ulid, reverse=True):
+            self._add(name, *found)
+        self._read = {}
         if whole:
-            self._whole_at = began
+            self._whole_at, self._all_names, self.listed = began, False, frozenset(seen)
             self._drop_missing(seen)
+            with self._lock:
+                ulids = {name: parse(self._inner.prefix, name) for name in self._unreadable}
+                self._unreadable = {name for name, parts in ulids.items() if parts is not None and parts.ulid in seen}
         self._fresh_at = began
 
-    def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> BackendError | None:
-        """Read these tails side by side, and return what kept one from being read."""
+    def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> set[str]:
+        """Read these tails side by side, and return the names of those that are not there.
+
+        Raises:
+            BackendError: one could not be read; what was read is kept for the next look.
+        """
 
         def one(name: str) -> Tail | None:
             parts, size, _ = wanted[name]
@@ -219,14 +253,15 @@ class Discovery:
                 self._is_unreadable(name, error)
                 return None
 
+        failed: BackendError | None = None
         try:
             tails = for_each(self._pool, wanted, one)
-            failed = None
         except PartialFailure as failure:
             tails, failed = failure.results, next(iter(failure.failed.values()))
-        for name, tail in tails.items():
-            self._add(name, *wanted[name], tail)
-        return failed
+        self._read |= {name: (*wanted[name], tail) for name, tail in tails.items()}
+        if failed is not None:
+            raise failed
+        return {name for name in wanted if name not in tails and name not in self._unreadable}
 
     def _read_told(self, name: str, parts: SegmentName, size: int) -> None:
         try:

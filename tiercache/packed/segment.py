@@ -31,7 +31,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -73,7 +72,6 @@ _ENTRY = struct.Struct(">16sHIIII")  # the stamp as its upper 16 and lower 32 bi
 _PLACE = struct.Struct(">16s10xII")  # of an entry: its digest and where its record lies
 _FIELDS = struct.Struct(">32sQQI")
 _END = struct.Struct(">32sI8s")
-_VERSION = struct.Struct(">I8s")
 ENTRY_BYTES = _ENTRY.size
 FOOTER_BYTES = _FIELDS.size + _END.size
 _PADDING = [bytes(size) for size in range(ALIGNMENT)]
@@ -164,10 +162,13 @@ def build(records: Sequence[Record]) -> Built:
             `MOST_BYTES` or their keys more than 256 MiB.
     """
     parts, rows, keys_at = _laid_out(records)
-    rows.sort()
-    _check_rows(rows)
-    index = b"".join([entry for entry, _ in rows])
-    keys = _packed_keys([key for _, key in rows])
+    if not rows:
+        raise ValueError("a segment needs one record at least")
+    if len(rows) != len(records):
+        raise ValueError("two records have the same digest; a segment has the newest of a key alone")
+    order = sorted(rows)
+    index = b"".join([rows[digest][0] for digest in order])
+    keys = _packed_keys([rows[digest][1] for digest in order])
     fields = _FIELDS.pack(blake3(keys).digest(), keys_at, len(keys), len(rows))
     end = _END.pack(_tag(index, fields), VERSION, LAST_MAGIC)
     tail = len(index) + FOOTER_BYTES
@@ -225,7 +226,7 @@ def read_keys(block: bytes, tail: Tail) -> list[str]:
         frame = zstandard.get_frame_parameters(block)
         size = frame.content_size
         # A size that is not declared is a huge one; `max_output_size` is ignored where one is declared.
-        if size > min(MAX_KEYS_BYTES, len(block) << _MOST_EXPANSION_BITS) or frame.dict_id:
+        if size > min(MAX_KEYS_BYTES, len(block) << _MOST_EXPANSION_BITS):
             raise CorruptEntry("the segment's keys claim more bytes than they can have")
         if frame.window_size > max(1 << 10, 2 * size):
             raise CorruptEntry("the segment's keys claim more memory than they need")
@@ -269,10 +270,10 @@ def entry_of(located: Located) -> bytes:
     return _ENTRY.pack(digest, stamp >> 32, stamp & _MOST_U32, gone_at, offset // ALIGNMENT, length)
 
 
-def _laid_out(records: Sequence[Record]) -> tuple[list[bytes], list[tuple[bytes, str]], int]:
-    """Return header and records as they follow each other, an entry and a key for each record, and where they end."""
+def _laid_out(records: Sequence[Record]) -> tuple[list[bytes], dict[bytes, tuple[bytes, str]], int]:
+    """Return header and records as they follow each other, entry and key by digest, and where the records end."""
     parts = [_HEADER.pack(MAGIC, VERSION, 0)]
-    rows = []
+    rows = {}
     offset = _HEADER.size
     try:
         for digest, stamp, gone_at, data, key in records:
@@ -280,7 +281,7 @@ def _laid_out(records: Sequence[Record]) -> tuple[list[bytes], list[tuple[bytes,
             if len(digest) != DIGEST_BYTES or (size == 0) is not (key == ""):
                 raise ValueError("a record needs a digest of 16 bytes, and both data and a key or none of them")
             place = offset // ALIGNMENT if size else 0
-            rows.append((_ENTRY.pack(digest, stamp >> 32, stamp & _MOST_U32, gone_at, place, size), key))
+            rows[digest] = _ENTRY.pack(digest, stamp >> 32, stamp & _MOST_U32, gone_at, place, size), key
             if size:
                 padding = -size % ALIGNMENT
                 parts += (data, _PADDING[padding])
@@ -288,13 +289,6 @@ def _laid_out(records: Sequence[Record]) -> tuple[list[bytes], list[tuple[bytes,
     except struct.error:
         raise ValueError("a record's stamp, gone_at or size, or the place it would get, is out of range") from None
     return parts, rows, offset
-
-
-def _check_rows(rows: list[tuple[bytes, str]]) -> None:
-    if not rows:
-        raise ValueError("a segment needs one record at least")
-    if any(one[:DIGEST_BYTES] == other[:DIGEST_BYTES] for (one, _), (other, _) in pairwise(rows)):
-        raise ValueError("two records have the same digest; a segment has the newest of a key alone")
 
 
 def _check_index(index: bytes, keys_at: int) -> None:
