@@ -58,16 +58,20 @@ def records(objects: MemoryObjects) -> list[tuple[str, segment.Located, bytes]]:
 class History:
     """Two processes that use one store, and what must be there.
 
+    Args:
+        segment_bytes: of both; with a small one, few segments are small.
+
     Attributes:
         objects: the store.
         clock: of both.
         expected: value and end of each key that is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, segment_bytes: int = 8 * 2**20) -> None:
         self.objects = MemoryObjects()
         self.clock = FakeClock()
-        self.processes = [packed(self.objects, clock=self.clock) for _ in range(2)]
+        self.segment_bytes = segment_bytes
+        self.processes = self._two()
         self.expected: dict[str, tuple[bytes, float | None]] = {}
         self.count = 0
 
@@ -95,7 +99,10 @@ class History:
     def restart(self) -> None:
         """Both processes end without a word; others take their place."""
         live(self.objects)
-        self.processes = [packed(self.objects, clock=self.clock) for _ in range(2)]
+        self.processes = self._two()
+
+    def _two(self) -> list[Any]:
+        return [packed(self.objects, clock=self.clock, segment_bytes=self.segment_bytes) for _ in range(2)]
 
     def must_be(self) -> dict[str, bytes]:
         """Return what must be there now."""

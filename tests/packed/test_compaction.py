@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,6 +133,18 @@ def test_a_tombstone_stays_for_a_day_and_goes_then(objects, clock):
     assert records(objects) == []
 
 
+def test_a_tombstone_that_must_stay_is_not_written_again_and_again(objects, clock):
+    backend = packed(objects, clock=clock)
+    backend.put("n:a", entry("n:a", now=clock()))
+    backend.flush()
+    clock.advance(1)
+    backend.delete("n:a")
+    backend.compact()
+    before = objects.segments()
+    assert backend.compact().written == 0
+    assert objects.segments() == before
+
+
 def test_a_tombstone_stays_as_long_as_it_hides_anything(objects, clock):
     backend = packed(objects, clock=clock, segment_bytes=4000)
     for number in range(3):
@@ -158,7 +172,7 @@ def test_a_reader_that_knows_the_old_segments_finds_the_values_in_the_new_one(ob
     assert set(other.get_many(names)) == set(names)
 
 
-def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects, clock):
+def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects, clock, monkeypatch):
     """The segment of the newer value goes between its listing and its tail: it must be looked for again."""
     backend = packed(objects, clock=clock, segment_bytes=4000)
     big = {"attributes": {"a": "b" * 2500}}
@@ -172,14 +186,16 @@ def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects,
     backend.put("n:b", entry("n:b", now=clock()))
     backend.flush()
     reader = packed(objects, clock=clock)
-    begun = []
+    begun, lock, tail_of = [], threading.Lock(), reader.discovery.tail_of
 
-    def compact_meanwhile(call, name):
-        if call == "read_range" and not begun:
-            begun.append(name)
-            backend.compact()
+    def late(name, *args):
+        with lock:
+            if not begun:
+                begun.append(name)
+                assert backend.compact().deleted == 2
+        return tail_of(name, *args)
 
-    objects.before = compact_meanwhile
+    monkeypatch.setattr(reader.discovery, "tail_of", late)
     assert reader.get("n:a").payload == b"new"
     assert begun
 
@@ -379,16 +395,38 @@ def test_a_full_catalogue_is_refused(objects, clock):
     assert len(objects.segments()) == 4
 
 
-def test_a_compactor_whose_clock_is_behind_keeps_what_others_wrote(objects, clock):
+def test_a_compactor_whose_clock_is_behind_keeps_what_others_wrote(objects, clock, monkeypatch):
     behind = FakeClock()
-    clock.advance(7200)
+    clock.advance(3600 * 24 * 365 * 100)
     filled(objects, clock)
+    monkeypatch.setattr(rewriting, "new_ulid", naming.Ulids().new)  # it is another process
     backend = packed(objects, clock=behind)
     backend.compact()
     assert len(objects.segments()) == 1
     names = [f"n:{number}.{item}" for number in range(4) for item in range(5)]
     assert set(packed(objects, clock=clock).get_many(names)) == set(names)
     assert len(list(backend.scan("n:"))) == 20
+
+
+def test_a_tombstone_among_live_entries_stays_as_long_as_it_hides_anything(objects, clock):
+    backend = packed(objects, clock=clock, segment_bytes=8000)
+    big = {"attributes": {"a": "b" * 5000}}
+    backend.put("n:a", entry("n:a", b"old", now=clock()))
+    backend.put("n:large", entry("n:large", now=clock(), **big))
+    backend.flush()
+    [large] = objects.segments()
+    clock.advance(1)
+    backend.put("n:a", entry("n:a", b"short", ttl=600, now=clock()))
+    backend.put("n:b", entry("n:b", now=clock()))
+    backend.flush()
+    backend.put("n:c", entry("n:c", now=clock()))
+    backend.flush()
+    clock.advance(2 * DAY)
+    assert backend.compact().written == 1
+    assert large in objects.segments()
+    assert set(contents(objects, clock)) == set()
+    assert packed(objects, clock=clock).get("n:a") is None
+    assert packed(objects, clock=clock).get("n:b") is not None
 
 
 def test_the_lease_is_an_entry_of_the_librarys_own():
@@ -409,9 +447,9 @@ changes = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(changes, min_size=3, max_size=25))
-def test_whatever_happened_before_and_wherever_it_dies_a_fresh_process_finds_what_a_dict_has(steps):
-    history = History()
+@given(st.sampled_from([600, 1500, 8 * 2**20]), st.lists(changes, min_size=3, max_size=25))
+def test_whatever_happened_before_and_wherever_it_dies_a_fresh_process_finds_what_a_dict_has(segment_bytes, steps):
+    history = History(segment_bytes)
     for name, *values in steps:
         if name == "put":
             history.put(*values)

@@ -67,7 +67,7 @@ class Changes:
 
         def make(before: Held | None) -> Held | None:
             nonlocal being_stored
-            being_stored = before is not None and before.batch is not None and before.batch.sealed
+            being_stored = self._pending.withdraw(digest)
             record = Record(digest, newest.next_stamp(digest), 0, b"", "")
             return Held(record, Kind(newest.bucket(digest, bucket), None, hides or being_stored))
 

@@ -23,6 +23,8 @@ LEAST_REQUESTS = 20
 MOST_SOURCES = 500
 MOST_READ = 8
 """Times `segment_bytes` that are read for one new segment."""
+SEGMENT_OVERHEAD = 256
+"""Bytes that a segment takes beside its records, about."""
 LOOK_AGAIN = 900.0
 """Seconds after which segments are listed again in a long run."""
 MOST_FAILURES = 3
@@ -120,7 +122,7 @@ class Compaction:
         return segment.number in self._backend.discovery.segments
 
 
-def check_budget(max_requests: int | None, max_bytes: int | None, segment_bytes: int) -> None:
+def check_budget(max_requests: int | None, max_bytes: int | None = None, segment_bytes: int = 0) -> None:
     """Refuse a budget that allows nothing, or is none."""
     if max_requests is not None and (type(max_requests) is not int or max_requests < LEAST_REQUESTS):
         raise ConfigurationError(f"max_requests must be {LEAST_REQUESTS} at least, or None for no bound")
@@ -165,7 +167,10 @@ def groups(
 
 
 def _worthwhile(group: list[tuple[Segment, int]]) -> Iterator[list[Segment]]:
-    if len(group) > 1 or (group and 2 * group[0][1] < group[0][0].size):
+    if not group:
+        return
+    first, useful = group[0]
+    if len(group) > 1 or not useful or 2 * (useful + SEGMENT_OVERHEAD) < first.size:
         yield [each for each, _ in group]
 
 

@@ -48,7 +48,8 @@ class Segment:
         parts: what its name says.
         size: bytes of the object.
         storage_class: that it is in; None: the store's own.
-        keys_at, keys_bytes, keys_hash: where its block of keys is, and its checksum.
+        tail: where its block of keys is, and its checksum.
+        since: when this process learned of it, in monotonic seconds.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Segment:
     size: int
     storage_class: str | None
     tail: Tail
+    since: float
 
 
 @dataclass(slots=True)
@@ -101,7 +103,21 @@ class Discovery:
         self._clock = clock
         self._pool = DaemonPool(max(2, inner.concurrency), "tiercache-tails")
         self._looking = DaemonPool(2, "tiercache-segments")
-        self.catalogue = Catalogue(max_entries)
+        self._max_entries = max_entries
+        self._begin()
+        self.counters = DiscoveryCounters()
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        """A look that was under way stayed in the parent; what it was in the middle of changing is read anew."""
+        if self._changing:
+            self._begin()
+        self._lock = threading.Lock()
+        self._look: Future[None] | None = None
+
+    def _begin(self) -> None:
+        self.catalogue = Catalogue(self._max_entries)
         self.segments: dict[int, Segment] = {}
         self._by_ulid: dict[str, Segment] = {}
         self.listed: frozenset[str] = frozenset()
@@ -111,14 +127,7 @@ class Discovery:
         self._cursors: dict[str, str] = {}
         self._whole_at = self._fresh_at = -float("inf")
         self._pages = 1
-        self.counters = DiscoveryCounters()
-        self.after_fork()
-        fork.register(self)
-
-    def after_fork(self) -> None:
-        """A look that was under way stayed in the parent."""
-        self._lock = threading.Lock()
-        self._look: Future[None] | None = None
+        self._changing = 0
 
     @property
     def is_fresh(self) -> bool:
@@ -172,7 +181,7 @@ class Discovery:
             told = _read_news(self._inner.prefix, item)
             if told is not None and told[1].ulid not in self._by_ulid:
                 self.counters.told += 1
-                self._looking.submit(self._read_told, *told)
+                self._pool.submit(self._read_told, *told)
 
     def forget(self, segment: Segment) -> None:
         """The segment is no longer there."""
@@ -181,7 +190,9 @@ class Discovery:
                 return
             self._by_ulid.pop(segment.parts.ulid, None)
             self.counters.gone += 1
-        self.catalogue.forget(segment.number)
+            self._changing += 1
+            self.catalogue.forget(segment.number)
+            self._changing -= 1
 
     def known(self) -> list[Segment]:
         """Return the segments of the moment, the oldest first."""
@@ -211,14 +222,16 @@ class Discovery:
         self._looking.close()
 
     def _find(self) -> None:
-        began = time.monotonic()
+        began, now = time.monotonic(), self._clock()
         whole = self._all_names or began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
         gone: set[str] = set()
         while True:
             seen: set[str] = set()
+            ends: dict[str, str] = {}
             wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
             for name, parts, size, storage_class in self._whole() if whole else self._since():
                 seen.add(parts.ulid)
+                ends[parts.bucket] = max(parts.ulid, ends.get(parts.bucket, ""))
                 skipped = name in gone or name in self._read or name in self._unreadable
                 if parts.ulid not in self._by_ulid and not skipped:
                     wanted[name] = (parts, size, storage_class)
@@ -232,10 +245,14 @@ class Discovery:
         self._read = {}
         if whole:
             self._whole_at, self._all_names, self.listed = began, False, frozenset(seen)
-            self._drop_missing(seen)
+            self._drop_missing(seen, began)
             with self._lock:
                 ulids = {name: parse(self._inner.prefix, name) for name in self._unreadable}
                 self._unreadable = {name for name, parts in ulids.items() if parts is not None and parts.ulid in seen}
+        # Not what was told, nor what this process stored: others may have stored before that, and be listed later. Nor
+        # a clock that is ahead: behind its names those of all others would not be looked for.
+        for bucket, ulid in ends.items():
+            self._cursors[bucket] = max(self._cursors.get(bucket, ""), min(ulid, first_ulid(now)))
         self._fresh_at = began
 
     def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> set[str]:
@@ -278,10 +295,11 @@ class Discovery:
             known = self._by_ulid.get(parts.ulid)
             if known is not None:
                 return known
+            self._changing += 1
             number = self.catalogue.add(parts.ulid, tail.index)
-            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""))
+            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""), time.monotonic())
             self.segments[number] = self._by_ulid[parts.ulid] = segment
-            self._cursors[parts.bucket] = max(parts.ulid, self._cursors.get(parts.bucket, ""))
+            self._changing -= 1
             return segment
 
     def _whole(self) -> Iterator[tuple[str, SegmentName, int, str | None]]:
@@ -313,11 +331,16 @@ class Discovery:
             if token is None:
                 return
 
-    def _drop_missing(self, seen: set[str]) -> None:
-        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags."""
+    def _drop_missing(self, seen: set[str], began: float) -> None:
+        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags.
+
+        A name is as old as the clock of its writer says, which may be behind: so this process must have known it for
+        long, too.
+        """
         before = self._clock() - MARGIN
         for segment in self.known():
-            if segment.parts.ulid not in seen and ulid_time(segment.parts.ulid) < before:
+            old = ulid_time(segment.parts.ulid) < before and segment.since < began - MARGIN
+            if old and segment.parts.ulid not in seen:
                 self.forget(segment)
 
     def _is_unreadable(self, name: str, error: CorruptEntry) -> None:

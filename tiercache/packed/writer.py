@@ -130,34 +130,35 @@ class Writer:
             self._give_up(batch, error)
 
     def _write(self, batch: Batch) -> None:
-        pause, closing = FIRST_PAUSE, self._closing
-        if not batch.held:  # all of it was deleted again
-            self.pending.settle(batch)
-            return
         try:
-            built = build([held.record for held in batch.held.values()])
-        except ValueError as error:  # more than a segment takes
-            self._give_up(batch, error)
-            return
+            if batch.held:
+                self._store(batch)
+            else:  # all of it was deleted again
+                self.pending.settle(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is: who waits for the batch must not wait for ever
+            why = BackendUnavailable(f"unexpected {type(error).__name__} while a segment was stored", tier_wide=False)
+            why.__cause__ = error
+            self._give_up(batch, why)
+
+    def _store(self, batch: Batch) -> None:
+        """Store a batch, however often it takes, until it is too old or this is closed."""
+        built = build([held.record for held in batch.held.values()])
         bucket, storage_class, _ = batch.kind
         name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
         # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
         upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
+        pause, closing = FIRST_PAUSE, self._closing
         while not batch.written.done():
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
                 stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
-            except (BackendError, ConfigurationError, CacheClosed) as error:
+            except (BackendError, ConfigurationError) as error:
                 batch.error = error
                 with self._lock:
                     self.counters.failed += 1
-                old = time.monotonic() - batch.since > MAX_HOLD and any(
-                    held.record.data for held in batch.held.values()
-                )
-                if old or isinstance(error, CacheClosed):
+                if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
                     self._give_up(batch, error)
-                    return
-                if closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
+                elif closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
                     return
                 pause = min(LONGEST_PAUSE, 2 * pause)
             else:
@@ -168,7 +169,6 @@ class Writer:
                     self.counters.bytes += len(built.body)
                     self.counters.recognised += not stored
                 self.pending.settle(batch)
-                return
 
     def _give_up(self, batch: Batch, error: Exception) -> None:
         if self.pending.settle(batch, error):
