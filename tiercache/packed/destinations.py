@@ -34,13 +34,15 @@ class Taken:
 
     Attributes:
         copied: keys that were written.
-        present: keys that the target has, or deleted later.
+        present: keys that the target has.
+        buried: keys that the target deleted after their entry was written.
         refused: keys of entries that it does not take.
         batches: that must be stored before any of it is safe.
     """
 
     copied: set[str] = field(default_factory=set)
     present: set[str] = field(default_factory=set)
+    buried: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
     batches: set[Batch] = field(default_factory=set)
 
@@ -94,12 +96,14 @@ class IntoSegments(Destination):
         for item in items:
             digest = digest_of(item.key)
             place, stamp = backend.newest.of(digest), backend.newest.stamp(digest)
-            if place is None and not self._was_deleted(digest, stamp, item.written_at):
+            if place is not None:
+                taken.present.add(item.key)
+                if isinstance(place, Held) and place.batch is not None:
+                    taken.batches.add(place.batch)
+            elif self._was_deleted(digest, stamp, item.written_at):
+                taken.buried.add(item.key)
+            else:
                 lacks[item.key] = stamp
-                continue
-            taken.present.add(item.key)
-            if isinstance(place, Held) and place.batch is not None:
-                taken.batches.add(place.batch)
         return lacks
 
     def take(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Taken) -> None:

@@ -6,6 +6,7 @@ from ..backend import Backend
 from ..entry import Entry
 from ..epochs.marks import Written, from_bytes, key_of, to_entry
 from ..errors import BackendUnavailable
+from .backend import PackedBackend
 
 ATTEMPTS = 20
 
@@ -18,6 +19,7 @@ def carry(source: Backend, target: Backend) -> None:
         BackendUnavailable: others change them all the time.
     """
     start = key_of("")
+    source = source.inner if isinstance(source, PackedBackend) else source  # a packed scan does not show them
     for key in [key for key, _ in source.scan(start)]:
         entry = source.get(key)
         if entry is not None:

@@ -17,7 +17,7 @@ from ..objectstore import ObjectStoreBackend
 from .backend import PackedBackend
 from .destinations import Taken, destination_of
 from .invalidations import carry
-from .origins import Item, Page, Scanned, origin_of
+from .origins import Item, Page, Scanned, origin_of, read_intact
 from .pending import Batch
 
 CHUNK_BYTES = 8 * 2**20
@@ -106,8 +106,9 @@ def migrate(
         prefix: of the full keys, such as `"search:"` for one namespace.
         resume: the `resume` of an earlier report; without one, what is in the target is skipped.
         max_entries: to be looked at, about; the report says where it stopped. Segments are moved whole.
-        delete: remove from the source what is stored in the target. What was written again stays, where the store has
-            conditional deletes. Readers need the target in their chain by then.
+        delete: remove from the source what is stored in the target, as new as it is here (where the target had it
+            before, that is read at both). What was written again stays, where the store has conditional deletes.
+            Readers need the target in their chain by then.
         progress: called with the report so far, whenever a page of it is stored in the target for good.
 
     Raises:
@@ -224,15 +225,27 @@ class Migration:
             before,
             examined=before.examined + len(items) + page.expired + page.damaged,
             copied=before.copied + len(taken.copied),
-            skipped_present=before.skipped_present + len(taken.present),
+            skipped_present=before.skipped_present + len(taken.present) + len(taken.buried),
             skipped_expired=before.skipped_expired + gone,
             damaged=before.damaged + damaged,
             refused=before.refused + len(taken.refused),
             bytes=before.bytes + size,
             resume=page.resume,
         )
-        safe = [items[key] for key in items.keys() & (taken.copied | taken.present)] if self._delete else []
-        return _Moved(self._report, taken.batches, safe)
+        removable: list[Item] = []
+        if self._delete:
+            there = self._as_new([item for item in page.items if item.key in taken.present])
+            removable = [item for item in page.items if item.key in taken.copied or item.key in there]
+        return _Moved(self._report, taken.batches, removable)
+
+    def _as_new(self, items: list[Item]) -> set[str]:
+        """The keys of which the target has an intact entry that is as new as the source's: a GET each at both."""
+        found: set[str] = set()
+        for chunk in _chunks(items):
+            mine, _ = self._origin.read(chunk)
+            theirs, _ = read_intact(self._target, list(mine))
+            found |= {key for key, entry in theirs.items() if entry.metadata.loaded_at >= mine[key].metadata.loaded_at}
+        return found
 
     def _settle(self, *, wait: bool) -> None:
         """Report the pages that are stored, in their order; with `wait`, all of them."""

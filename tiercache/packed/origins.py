@@ -84,13 +84,7 @@ class Origin(ABC):
         Raises:
             BackendError: the store failed.
         """
-        try:
-            return self.backend.get_many([item.key for item in items]), set()
-        except PartialFailure as failure:
-            for error in failure.failed.values():
-                if not isinstance(error, CorruptEntry):
-                    raise error from failure
-            return failure.results or {}, set(failure.failed)
+        return read_intact(self.backend, [item.key for item in items])
 
     @abstractmethod
     def remove(self, items: Sequence[Item]) -> int:
@@ -229,3 +223,18 @@ def origin_of(backend: Backend, prefix: str) -> Origin:
     if isinstance(backend, PackedBackend):
         return Segments(backend, prefix)
     return (Objects if isinstance(backend, ObjectStoreBackend) else Scanned)(backend, prefix)
+
+
+def read_intact(backend: Backend, wanted: Sequence[str]) -> tuple[dict[str, Entry], set[str]]:
+    """Return the entries that are there, and the keys of those that cannot be read.
+
+    Raises:
+        BackendError: the store failed.
+    """
+    try:
+        return backend.get_many(wanted), set()
+    except PartialFailure as failure:
+        for error in failure.failed.values():
+            if not isinstance(error, CorruptEntry):
+                raise error from failure
+        return failure.results or {}, set(failure.failed)
