@@ -1,5 +1,7 @@
 """The contract, held by `PackedBackend` over S3 as moto has it: quick, and without a server."""
 
+from typing import ClassVar
+
 from tests.contract import test_s3_moto
 from tests.contract.packed import PackedHooks
 from tests.contract.s3 import S3Hooks
@@ -24,4 +26,4 @@ class TestPackedOnMoto(OnMoto, PackedHooks, BackendContract):
 class TestBufferedOnMoto(OnMoto, PackedHooks, BackendContract):
     """Read from what waits."""
 
-    options = {}
+    options: ClassVar = {}

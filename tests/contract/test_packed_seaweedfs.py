@@ -1,5 +1,7 @@
 """The contract, held by `PackedBackend` over S3 against a real server."""
 
+from typing import ClassVar
+
 import pytest
 
 from tests.contract import test_s3_seaweedfs
@@ -24,7 +26,7 @@ class TestPackedOnSeaweedFS(OnSeaweedFS, PackedHooks, BackendContract):
 class TestBufferedOnSeaweedFS(OnSeaweedFS, PackedHooks, BackendContract):
     """Read from what waits."""
 
-    options = {}
+    options: ClassVar = {}
 
 
 @pytest.mark.slow
