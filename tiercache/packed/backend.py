@@ -174,7 +174,7 @@ class PackedBackend(SegmentUpkeep):
             return self.inner.put(key, entry, if_absent=if_absent, if_match=if_match, deadline=deadline)
         if if_absent and if_match is not None:
             raise ConfigurationError("put takes if_absent or if_match, not both")
-        due = self.begin(deadline)
+        due = self.begin(deadline, fresh=if_absent or if_match is not None)
         batch = None
         if not if_absent and if_match is None:
             batch = self.changes.put(key, entry, due)
@@ -193,7 +193,7 @@ class PackedBackend(SegmentUpkeep):
         own, others = _apart(entries)
         if own:
             self.inner.put_many({key: entries[key] for key in own}, deadline=deadline)
-        due, batches = self.begin(deadline), dict[str, Batch]()
+        due, batches = self.begin(deadline, fresh=False), dict[str, Batch]()
         failed: dict[str, BackendError] = {}
         for key in others:
             try:
@@ -314,11 +314,14 @@ class PackedBackend(SegmentUpkeep):
         if lost:
             logger.warning("%d entries were not stored when their backend was closed: they are lost", lost)
 
-    def begin(self, deadline: float | None) -> float | None:
-        """Return when an operation that begins now must end, when the catalogue can be believed."""
+    def begin(self, deadline: float | None, *, fresh: bool = True) -> float | None:
+        """Return when an operation that begins now must end, when the catalogue can be believed.
+
+        What only adds does not need it `fresh`: it waits for no store that cannot be listed.
+        """
         self._check_open()
         due = self.inner.due(deadline)
-        self.discovery.ready(due)
+        self.discovery.ready(due, fresh=fresh)
         return due
 
     def _check_open(self) -> None:
