@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import threading
 import time
@@ -193,7 +194,8 @@ def test_a_segment_of_a_clock_that_is_behind_stays_known_while_listings_lag(obje
     assert payload(reader) == b"payload"
 
 
-def test_a_stamp_beyond_what_an_index_holds_is_the_highest_one(objects):
+def test_a_stamp_beyond_what_an_index_holds_is_the_highest_one(objects, monkeypatch):
+    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)  # that of all tests stays as it is
     moment = FakeClock()
     moment.advance(2**48)
     backend = packed(objects, clock=moment)
@@ -269,6 +271,7 @@ def in_child(check):
             time.sleep(0.01)
     code = 1
     try:
+        faulthandler.dump_traceback_later(GUARD // 2)  # of a child that hangs
         code = 0 if check() else 2
     finally:
         os._exit(code)

@@ -7,6 +7,7 @@ catalogue in memory knows where each entry is: a hit is one range of one object,
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from ..entry import Entry, Metadata
 from ..errors import BackendError, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, UnknownFormat
 from ..keys import RESERVED, check_key
 from ..objectstore import LifecycleChange, ObjectStoreBackend
+from ..shutdown import watch
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
 from .changes import Changes
@@ -117,6 +119,7 @@ class PackedBackend(SegmentUpkeep):
         self._ticking = False
         self._closed = False
         fork.register(self)
+        watch(self)
 
     def after_fork(self) -> None:
         """The thread that seals old buffers stayed in the parent."""
@@ -276,18 +279,40 @@ class PackedBackend(SegmentUpkeep):
         """Return how many keys are known, deleted ones that are remembered included, and the bytes of all segments."""
         return len(self.discovery.catalogue), sum(segment.size for segment in self.discovery.known())
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether something waits to be stored."""
+        return bool(self.writer.pending)
+
+    def drain(self, timeout: float) -> bool:
+        """Store what waits, for so many seconds at most, and return whether all of it was stored."""
+        try:
+            self.writer.flush(time.monotonic() + timeout)
+        except Exception as error:  # noqa: BLE001 - why an attempt failed; who drains cannot do more about it
+            logger.debug("what waits in %s could not be stored: %s", self.scheme, type(error).__name__)
+            return False
+        return True
+
+    def end(self) -> None:
+        """The interpreter ends: what was not stored is lost, and this is logged."""
+        if not self._closed:
+            self._finish(0.0)
+
     def close(self) -> None:
         """Store what waits, for ten seconds at most, and release everything; what is lost is logged."""
         if self._closed:
             return
-        lost = self.writer.close(CLOSE_SECONDS)
+        self._finish(CLOSE_SECONDS)
+        self.discovery.close()
+        self.reader.close()
+        super().close()
+
+    def _finish(self, seconds: float) -> None:
+        lost = self.writer.close(seconds)
         self._closed = True
         ticker.stop(self._tick)
         if lost:
             logger.warning("%d entries were not stored when their backend was closed: they are lost", lost)
-        self.discovery.close()
-        self.reader.close()
-        super().close()
 
     def begin(self, deadline: float | None) -> float | None:
         """Return when an operation that begins now must end, when the catalogue can be believed."""
