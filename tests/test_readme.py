@@ -145,6 +145,8 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
         text = [block.replace(SERVER, request.getfixturevalue("redis_url")) for block in text]
     if any("OpenAI(" in block for block in text):
         request.getfixturevalue("llm_provider")
+    if any(call in block for block in text for call in ("packed.compact(", "migrate(")):
+        request.getfixturevalue("bucket")
     before = signal.getsignal(signal.SIGTERM)
     # A module, because dataclasses look up the one they are defined in.
     module = sys.modules["docs_page"] = ModuleType("docs_page")
