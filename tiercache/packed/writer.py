@@ -191,7 +191,7 @@ class Writer:
 
 
 def await_first_attempts(batches: list[Batch], deadline: float | None) -> None:
-    """`await_all` that fails with the first attempt, as a write of a single object does: nobody waits for a dead store."""
+    """`await_all` that fails with the first attempt, as a write of a single object does: a dead store costs no wait."""
     for batch in batches:
         batch.tried.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
     failed = any(batch.tried.is_set() and not batch.written.done() for batch in batches)
