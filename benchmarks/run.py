@@ -26,6 +26,7 @@ AREAS = {
     "s3": "s3_l3",
     "gcs": "gcs_l3",
     "azure": "azure_l3",
+    "packed": "packed",
     "disk": "disk",
     "stampede": "stampede",
     "coherence": "coherence",

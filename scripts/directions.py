@@ -31,7 +31,7 @@ STAIRS = {"coherence", "computing", "epochs", "health", "journal", "sealing"}
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
     {"errors", "units", "fork", "retries", "this_call"},
-    {"ticker", "pauses", "waits"},
+    {"ticker", "pauses", "waits", "shutdown"},
     {"pricing"},
     {"entry", "keys", "arrays", "pool", "eviction", "breaker"},
     {"savings"},
@@ -59,7 +59,7 @@ FLOORS = [
     {"table"},
     {"agreement"},
     {"refresher"},
-    {"drainer", "missed", "shutdown"},
+    {"drainer", "missed"},
     {"hearsay", "lease", "telling"},
     {"news"},
     {"listening"},

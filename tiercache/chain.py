@@ -29,7 +29,7 @@ from .objectstore.classes import choices
 from .pool import DaemonPool
 from .sealing.keyring import KeyRing
 from .sealing.sealed import seal
-from .shutdown import watch
+from .shutdown import Draining, watch
 from .tier import Tier
 from .units import Duration, parse_duration
 
@@ -202,11 +202,13 @@ class TierChain:
 
     @property
     def has_pending(self) -> bool:
-        """Whether something waits to be written behind, or to be deleted where a change was missed."""
-        return any(tier.journal.pending for tier in self.tiers)
+        """Whether something waits to be written behind or packed, or to be deleted where a change was missed."""
+        return any(tier.journal.pending for tier in self.tiers) or any(each.has_pending for each in self._draining)
 
     def drain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """Wait for what is still to be written: promotions, refreshes, writes behind, changes that a tier missed.
+
+        What waits in a backend that packs entries is written with that.
 
         Returns:
             Whether all of it was, within `timeout` seconds.
@@ -219,7 +221,14 @@ class TierChain:
         ends = time.monotonic() + timeout
         refreshed = self.refreshes.drain(timeout)
         promoted = self.background.drain(max(0.0, ends - time.monotonic()))
-        return self.drainer.drain(max(0.0, ends - time.monotonic())) and promoted and refreshed
+        taken = self.drainer.drain(max(0.0, ends - time.monotonic()))
+        stored = [each.drain(max(0.0, ends - time.monotonic())) for each in self._draining if each.has_pending]
+        return all([refreshed, promoted, taken, *stored])
+
+    def end(self) -> None:
+        """The interpreter ends: give up what was not written (see `close`, which also waits for it)."""
+        self.drainer.close()
+        self.hearsay.close()
 
     async def adrain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -258,6 +267,10 @@ class TierChain:
             if tier not in self.news.tellers:
                 await _aclose(tier, errors)
         self._close_pools(errors)
+
+    @property
+    def _draining(self) -> list[Draining]:
+        return [tier.backend for tier in self.tiers if isinstance(tier.backend, Draining)]
 
     def _close_pools(self, errors: list[TiercacheError | None]) -> None:
         for pool in (self.background, self.side_by_side, self.factories, self.refreshes):

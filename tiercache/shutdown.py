@@ -10,34 +10,56 @@ import threading
 import time
 import weakref
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 from .errors import ConfigurationError
 from .units import Duration, parse_duration
 
-if TYPE_CHECKING:
-    from .chain import TierChain
-
 EXIT_SECONDS = 4.0
-"""Seconds that all chains together may take at the end of the interpreter."""
-
-_chains: weakref.WeakSet[TierChain] = weakref.WeakSet()
+"""Seconds that all chains and backends together may take at the end of the interpreter."""
 
 
-def watch(chain: TierChain) -> None:
-    """Drain a chain at the end of the interpreter, unless it was closed before."""
-    _chains.add(chain)
+@runtime_checkable
+class Draining(Protocol):
+    """Something in which entries wait to be written: a chain, or a backend that packs them."""
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether anything waits."""
+        ...
+
+    def drain(self, timeout: float) -> bool:
+        """Write what waits, for so many seconds at most; return whether all of it was written."""
+        ...
+
+    def end(self) -> object:
+        """The interpreter ends: what still waits is lost, and this is said."""
+        ...
+
+
+_watched: weakref.WeakSet[Draining] = weakref.WeakSet()
+
+
+def watch(thing: Draining) -> None:
+    """Drain a chain or a backend at the end of the interpreter, unless it was closed before."""
+    _watched.add(thing)
 
 
 def drain_all(timeout: float) -> bool:
-    """Write what waits in all chains of the process; return whether all of it was written within `timeout` seconds."""
+    """Write what waits in the whole process; return whether all of it was written within `timeout` seconds.
+
+    Chains come first, as what they write may then wait in backends.
+    """
     ends = time.monotonic() + timeout
-    done = [chain.drain(max(0.0, ends - time.monotonic())) for chain in list(_chains) if chain.has_pending]
-    return all(done)
+    done = True
+    for thing in _in_order():
+        if thing.has_pending:
+            done = thing.drain(max(0.0, ends - time.monotonic())) and done
+    return done
 
 
 def drain_on_sigterm(timeout: Duration = 5.0) -> None:
-    """On SIGTERM, write what waits in all chains, for `timeout` at most; then do what was done before.
+    """On SIGTERM, write what waits in all chains and backends, for `timeout` at most; then do what was done before.
 
     Without it a SIGTERM ends the process at once, and what was to be written behind is lost. Call it once, in the main
     thread, after frameworks have installed their own handlers: the handler that stands is called afterwards, and if
@@ -103,9 +125,12 @@ class _Drainer:
 
 def _at_exit() -> None:
     drain_all(EXIT_SECONDS)
-    for chain in list(_chains):
-        chain.drainer.close()
-        chain.hearsay.close()
+    for thing in _in_order():
+        thing.end()
+
+
+def _in_order() -> list[Draining]:
+    return sorted(_watched, key=lambda thing: hasattr(thing, "scheme"))  # backends have one
 
 
 atexit.register(_at_exit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from .chain import TierChain, TierHealth
 from .epochs.agreement import judged
@@ -15,10 +15,13 @@ from .flow import drive
 from .flows.computed import ComputedFlows
 from .objectstore import SweepReport
 from .objectstore.sweep import check_budget, is_sweepable
+from .packed import CompactionReport, PackedBackend, compaction
 from .savings import Ledger
 from .stats import CacheCounters, Stats
 from .tier import FAILURES, Tier
-from .units import Duration
+from .units import Duration, Size
+
+R = TypeVar("R")
 
 
 class CacheUpkeep:
@@ -123,27 +126,20 @@ class CacheUpkeep:
             ConfigurationError: `max_requests` allows nothing.
         """
         check_budget(max_requests)
-        reports: dict[str, SweepReport] = {}
-        space = self.chain.epochs.of(self._prefix)
-        for tier in drive(judged(self.chain, space)):
-            if not is_sweepable(tier.backend) or tier.write == "never":
-                continue
-            before, tell = (resume or {}).get(tier.label), _Told(progress, tier.label)
-            try:
-                reports[tier.label] = tier.backend.sweep(
-                    self._prefix,
-                    max_requests=max_requests,
-                    resume=before.resume if before else None,
-                    progress=tell,
-                    is_dead=_Dead(space, tier) if space.version or space.floors else None,
-                )
-            except Exception as error:  # sorted by the tier, as for every other call
-                if error is tell.error:
-                    raise
-                self._leave_out(tier, error)
-                if isinstance(error, PartialFailure):
-                    reports[tier.label] = error.results
-        return reports
+
+        def of(tier: Tier, tell: _Told[SweepReport], dead: _Dead | None) -> SweepReport | None:
+            backend, before = tier.backend, (resume or {}).get(tier.label)
+            if not is_sweepable(backend):
+                return None
+            return backend.sweep(
+                self._prefix,
+                max_requests=max_requests,
+                resume=before.resume if before else None,
+                progress=tell,
+                is_dead=dead,
+            )
+
+        return self._tend(of, progress)
 
     async def asweep(
         self,
@@ -154,6 +150,79 @@ class CacheUpkeep:
     ) -> dict[str, SweepReport]:
         """`sweep`, awaited; `progress` is called in another thread."""
         return await asyncio.to_thread(self.sweep, max_requests=max_requests, resume=resume, progress=progress)
+
+    def compact(
+        self,
+        *,
+        max_requests: int | None = None,
+        max_bytes: Size | None = None,
+        early: bool = False,
+        progress: Callable[[str, CompactionReport], None] | None = None,
+    ) -> dict[str, CompactionReport]:
+        """Compact the packed segments of the chain, without what this namespace has invalidated.
+
+        See `PackedBackend.compact`: it merges segments of all namespaces, and has no deadline here.
+
+        Args:
+            max_requests, max_bytes: the budget of each tier.
+            early: touch segments, too, that their storage class bills for longer.
+            progress: called with a tier's name and its report so far; what it raises ends the compaction.
+
+        Returns:
+            A report for each packed tier. A tier that fails is counted, logged and left out; one of which only some
+            segments failed is counted and logged.
+
+        Raises:
+            ConfigurationError: `max_requests` allows nothing.
+        """
+        compaction.check_budget(max_requests)
+
+        def of(tier: Tier, tell: _Told[CompactionReport], dead: _Dead | None) -> CompactionReport | None:
+            backend = tier.backend
+            if not isinstance(backend, PackedBackend):
+                return None
+            return backend.compact(
+                self._prefix, max_requests=max_requests, max_bytes=max_bytes, early=early, is_dead=dead, progress=tell
+            )
+
+        return self._tend(of, progress)
+
+    async def acompact(
+        self,
+        *,
+        max_requests: int | None = None,
+        max_bytes: Size | None = None,
+        early: bool = False,
+        progress: Callable[[str, CompactionReport], None] | None = None,
+    ) -> dict[str, CompactionReport]:
+        """`compact`, awaited; `progress` is called in another thread."""
+        return await asyncio.to_thread(
+            self.compact, max_requests=max_requests, max_bytes=max_bytes, early=early, progress=progress
+        )
+
+    def _tend(
+        self,
+        of: Callable[[Tier, _Told[R], _Dead | None], R | None],
+        progress: Callable[[str, R], None] | None,
+    ) -> dict[str, R]:
+        """Do something with each tier that this process writes to, and return the reports; None: it is not for it."""
+        reports: dict[str, R] = {}
+        space = self.chain.epochs.of(self._prefix)
+        for tier in drive(judged(self.chain, space)):
+            if tier.write == "never":
+                continue
+            tell = _Told(progress, tier.label)
+            try:
+                report = of(tier, tell, _Dead(space, tier) if space.version or space.floors else None)
+                if report is not None:
+                    reports[tier.label] = report
+            except Exception as error:  # sorted by the tier, as for every other call
+                if error is tell.error:
+                    raise
+                self._leave_out(tier, error)
+                if isinstance(error, PartialFailure):
+                    reports[tier.label] = error.results
+        return reports
 
     def _leave_out(self, tier: Tier, error: Exception) -> None:
         """Go on without a tier that failed, unless the chain is strict or the cache is closed."""
@@ -173,15 +242,15 @@ class _Dead:
         return self._space.covers(moment, tags, self._tier)
 
 
-class _Told:
+class _Told(Generic[R]):
     """Tells the progress of one tier, and keeps what whoever is told raises: no tier fails for it."""
 
-    def __init__(self, progress: Callable[[str, SweepReport], None] | None, tier: str) -> None:
+    def __init__(self, progress: Callable[[str, R], None] | None, tier: str) -> None:
         self._progress = progress
         self._tier = tier
         self.error: Exception | None = None
 
-    def __call__(self, report: SweepReport) -> None:
+    def __call__(self, report: R) -> None:
         if self._progress is None:
             return
         try:

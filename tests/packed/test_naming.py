@@ -224,6 +224,12 @@ def test_a_forked_child_mints_others_above_those_of_its_parent():
     assert all(child > before for child in children)
 
 
+def test_the_first_ulid_of_a_moment_sorts_before_all_of_it_and_after_all_before():
+    first = naming.first_ulid(1_700_000_000.5)
+    assert Ulids().new(1_700_000_000.499) < first <= Ulids().new(1_700_000_000.5)
+    assert naming.ulid_time(first) == 1_700_000_000.5
+
+
 def test_the_order_of_names_in_a_bucket_is_that_of_time():
     rng = random.Random(7)
     ulids = Ulids()

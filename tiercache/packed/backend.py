@@ -7,6 +7,7 @@ catalogue in memory knows where each entry is: a hit is one range of one object,
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ from ..entry import Entry, Metadata
 from ..errors import BackendError, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, UnknownFormat
 from ..keys import RESERVED, check_key
 from ..objectstore import LifecycleChange, ObjectStoreBackend
+from ..shutdown import watch
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
-from .beneath import Beneath
 from .changes import Changes
 from .discovery import Discovery, news_of
 from .lifecycle import apply_lifecycle
@@ -27,6 +28,7 @@ from .newest import Newest
 from .pending import Batch
 from .reader import Reader
 from .segment import Built, digest_of
+from .upkeep import SegmentUpkeep
 from .writer import Writer
 
 logger = logging.getLogger("tiercache")
@@ -36,7 +38,7 @@ CLOSE_SECONDS = 10.0
 """Seconds that `close` waits for what is not stored yet."""
 
 
-class PackedBackend(Beneath):
+class PackedBackend(SegmentUpkeep):
     """Entries in segments of an object store.
 
     What it does otherwise than the store beneath it:
@@ -108,7 +110,7 @@ class PackedBackend(Beneath):
             max_bytes=pending_bytes,
             wait=when_full == "wait",
             clock=inner.clock,
-            adopt=self._adopt,
+            adopt=self.adopt,
             lost=self._lost,
         )
         self.newest = Newest(self.writer.pending, self.discovery, inner.clock)
@@ -117,6 +119,7 @@ class PackedBackend(Beneath):
         self._ticking = False
         self._closed = False
         fork.register(self)
+        watch(self)
 
     def after_fork(self) -> None:
         """The thread that seals old buffers stayed in the parent."""
@@ -276,18 +279,40 @@ class PackedBackend(Beneath):
         """Return how many keys are known, deleted ones that are remembered included, and the bytes of all segments."""
         return len(self.discovery.catalogue), sum(segment.size for segment in self.discovery.known())
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether something waits to be stored."""
+        return bool(self.writer.pending)
+
+    def drain(self, timeout: float) -> bool:
+        """Store what waits, for so many seconds at most, and return whether all of it was stored."""
+        try:
+            self.writer.flush(time.monotonic() + timeout)
+        except Exception as error:  # noqa: BLE001 - why an attempt failed; who drains cannot do more about it
+            logger.debug("what waits in %s could not be stored: %s", self.scheme, type(error).__name__)
+            return False
+        return True
+
+    def end(self) -> None:
+        """The interpreter ends: what was not stored is lost, and this is logged."""
+        if not self._closed:
+            self._finish(0.0)
+
     def close(self) -> None:
         """Store what waits, for ten seconds at most, and release everything; what is lost is logged."""
         if self._closed:
             return
-        lost = self.writer.close(CLOSE_SECONDS)
+        self._finish(CLOSE_SECONDS)
+        self.discovery.close()
+        self.reader.close()
+        super().close()
+
+    def _finish(self, seconds: float) -> None:
+        lost = self.writer.close(seconds)
         self._closed = True
         ticker.stop(self._tick)
         if lost:
             logger.warning("%d entries were not stored when their backend was closed: they are lost", lost)
-        self.discovery.close()
-        self.reader.close()
-        super().close()
 
     def begin(self, deadline: float | None, *, fresh: bool = True) -> float | None:
         """Return when an operation that begins now must end, when the catalogue can be believed.
@@ -323,7 +348,13 @@ class PackedBackend(Beneath):
         batches = [self.changes.bury(digest_of(check_key(key)), due) for key in keys]
         self.changes.stored({batch for batch in batches if batch is not None}, due)
 
-    def _adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
+    def bury_for_good(self, key: str, deadline: float | None) -> None:
+        """Store a tombstone of a key, and whatever of it waits or is being stored."""
+        self.changes.bury(digest_of(key), deadline)
+        self.writer.flush(deadline)
+
+    def adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
+        """Take note of a segment that was stored, and tell others."""
         segment = self.discovery.adopt(name, storage_class, built)
         self.on_sealed([news_of(segment, self.inner.prefix)])
 

@@ -251,7 +251,6 @@ class Catalogue:
             del self._gone[number]
 
     def _purge(self) -> None:
-        gone = {number.to_bytes(3, "big") for number in self._gone}
-        self._shards.keep(lambda number: number not in gone)
+        self._shards.drop({number.to_bytes(3, "big") for number in self._gone})
         self._gone.clear()
         self._gone_records = 0

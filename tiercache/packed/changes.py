@@ -29,8 +29,17 @@ class Changes:
         self._pending = pending
         self._newest = newest
 
-    def put(self, key: str, entry: Entry, due: float | None, *, expected: int | None = None) -> Batch | None:
+    def put(
+        self, key: str, entry: Entry, due: float | None, *, expected: int | None = None, made: int | None = None
+    ) -> Batch | None:
         """Let an entry wait; None: the newest record has another stamp than was `expected`.
+
+        Args:
+            key: the full stored key.
+            entry: what to store.
+            due: when there must be room for it.
+            expected: of the newest record; 0: there is none.
+            made: stamp of an entry that comes from elsewhere: whatever is written since is newer, by whichever process.
 
         Raises:
             EntryTooLarge: its payload is larger than the store takes.
@@ -53,13 +62,20 @@ class Changes:
         def make(before: Held | None) -> Held | None:
             if expected is not None and newest.stamp(digest) != expected:
                 return None
-            record = Record(digest, newest.next_stamp(digest), gone_second(gone_at), data, key)
+            stamp = newest.next_stamp(digest) if made is None else max(made, newest.stamp(digest) + 1)
+            record = Record(digest, stamp, gone_second(gone_at), data, key)
             return Held(record, Kind(newest.bucket(digest, bucket), storage_class))
 
         return self._pending.put(digest, make, size=len(data) + len(key) + OVERHEAD, deadline=due)
 
-    def bury(self, digest: bytes, due: float | None, *, size: int = OVERHEAD) -> Batch | None:
-        """Let a tombstone wait; return its batch where it hides something that is stored, or is being stored."""
+    def bury(
+        self, digest: bytes, due: float | None, *, size: int = OVERHEAD, expected: int | None = None
+    ) -> Batch | None:
+        """Let a tombstone wait; return its batch where it hides something that is stored, or is being stored.
+
+        With `expected` it hides the record of that stamp alone: nothing waits if there is a newer one by now, and one
+        that another process writes meanwhile is newer than the tombstone.
+        """
         newest, being_stored = self._newest, False
         # Nothing is known of the key: what another process is about to store may live for ever.
         bucket = KEEP if newest.stamp(digest) == 0 else BUCKETS[0][0]
@@ -67,8 +83,11 @@ class Changes:
 
         def make(before: Held | None) -> Held | None:
             nonlocal being_stored
-            being_stored = before is not None and before.batch is not None and before.batch.sealed
-            record = Record(digest, newest.next_stamp(digest), 0, b"", "")
+            if expected is not None and newest.stamp(digest) != expected:
+                return None
+            being_stored = self._pending.withdraw(digest)
+            stamp = newest.next_stamp(digest) if expected is None else expected + 1
+            record = Record(digest, stamp, 0, b"", "")
             return Held(record, Kind(newest.bucket(digest, bucket), None, hides or being_stored))
 
         batch = self._pending.put(digest, make, size=size, deadline=due)

@@ -3,6 +3,9 @@
 A listing goes on from where the last one ended, for each TTL bucket, less a margin for clocks that are behind and for
 writes that took long; all names are listed from time to time, and whenever that is no dearer. Other processes may tell
 of a segment when they have stored it: that is only faster.
+
+A segment that was listed and is not there when its tail is read was merged into another one meanwhile, which may hide
+what older segments hold: names are listed again, and nothing of a look counts before all of it is known.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ class Segment:
         parts: what its name says.
         size: bytes of the object.
         storage_class: that it is in; None: the store's own.
-        keys_at, keys_bytes, keys_hash: where its block of keys is, and its checksum.
+        tail: where its block of keys is, and its checksum.
+        since: when this process learned of it, in monotonic seconds.
     """
 
     number: int
@@ -54,6 +58,7 @@ class Segment:
     size: int
     storage_class: str | None
     tail: Tail
+    since: float
 
 
 @dataclass(slots=True)
@@ -87,6 +92,7 @@ class Discovery:
     Attributes:
         catalogue: the newest record of each key.
         segments: by their number in the catalogue.
+        listed: the ULIDs that the last listing of all names showed.
         counters: what it took.
     """
 
@@ -97,21 +103,31 @@ class Discovery:
         self._clock = clock
         self._pool = DaemonPool(max(2, inner.concurrency), "tiercache-tails")
         self._looking = DaemonPool(2, "tiercache-segments")
-        self.catalogue = Catalogue(max_entries)
-        self.segments: dict[int, Segment] = {}
-        self._by_ulid: dict[str, Segment] = {}
-        self._unreadable: set[str] = set()
-        self._cursors: dict[str, str] = {}
-        self._whole_at = self._fresh_at = -float("inf")
-        self._pages = 1
+        self._max_entries = max_entries
+        self._begin()
         self.counters = DiscoveryCounters()
         self.after_fork()
         fork.register(self)
 
     def after_fork(self) -> None:
-        """A look that was under way stayed in the parent."""
+        """A look that was under way stayed in the parent; what it was in the middle of changing is read anew."""
+        if self._changing:
+            self._begin()
         self._lock = threading.Lock()
         self._look: Future[None] | None = None
+
+    def _begin(self) -> None:
+        self.catalogue = Catalogue(self._max_entries)
+        self.segments: dict[int, Segment] = {}
+        self._by_ulid: dict[str, Segment] = {}
+        self.listed: frozenset[str] = frozenset()
+        self._unreadable: set[str] = set()
+        self._read: dict[str, tuple[SegmentName, int, str | None, Tail]] = {}  # by looks that failed
+        self._all_names = False
+        self._cursors: dict[str, str] = {}
+        self._whole_at = self._fresh_at = -float("inf")
+        self._pages = 1
+        self._changing = 0
 
     @property
     def is_fresh(self) -> bool:
@@ -139,6 +155,13 @@ class Discovery:
             wait([running], None if deadline is None else max(0.0, deadline - time.monotonic()))
         _await(self.look(), deadline)
 
+    def refresh_whole(self, deadline: float | None) -> None:
+        """List all names now, whatever it costs, and return when all segments of this moment are known."""
+        began = time.monotonic()
+        while self._whole_at < began:
+            self._all_names = True
+            self.refresh(deadline)
+
     def look(self) -> Future[None]:
         """Begin to look for new segments, unless that is under way; the future fails as the store does."""
         with self._lock:
@@ -158,7 +181,7 @@ class Discovery:
             told = _read_news(self._inner.prefix, item)
             if told is not None and told[1].ulid not in self._by_ulid:
                 self.counters.told += 1
-                self._looking.submit(self._read_told, *told)
+                self._pool.submit(self._read_told, *told)
 
     def forget(self, segment: Segment) -> None:
         """The segment is no longer there."""
@@ -167,12 +190,19 @@ class Discovery:
                 return
             self._by_ulid.pop(segment.parts.ulid, None)
             self.counters.gone += 1
-        self.catalogue.forget(segment.number)
+            self._changing += 1
+            self.catalogue.forget(segment.number)
+            self._changing -= 1
 
     def known(self) -> list[Segment]:
         """Return the segments of the moment, the oldest first."""
         with self._lock:
             return sorted(self.segments.values(), key=lambda segment: segment.parts.ulid)
+
+    @property
+    def unreadable(self) -> int:
+        """How many segments are damaged or of a later release, so that nobody here knows what they hold."""
+        return len(self._unreadable)
 
     def tail_of(self, name: str, parts: SegmentName, size: int, deadline: float | None) -> Tail | None:
         """Read the tail of a segment with one GET; None: it is not there, or cannot be read.
@@ -192,24 +222,45 @@ class Discovery:
         self._looking.close()
 
     def _find(self) -> None:
-        began = time.monotonic()
-        whole = began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
-        seen: set[str] = set()
-        wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
-        for name, parts, size, storage_class in self._whole() if whole else self._since():
-            seen.add(parts.ulid)
-            if parts.ulid not in self._by_ulid and name not in self._unreadable:
-                wanted[name] = (parts, size, storage_class)
-        failed = self._read_all(wanted)
-        if failed is not None:
-            raise failed
+        began, now = time.monotonic(), self._clock()
+        whole = self._all_names or began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
+        gone: set[str] = set()
+        while True:
+            seen: set[str] = set()
+            ends: dict[str, str] = {}
+            wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
+            for name, parts, size, storage_class in self._whole() if whole else self._since():
+                seen.add(parts.ulid)
+                ends[parts.bucket] = max(parts.ulid, ends.get(parts.bucket, ""))
+                skipped = name in gone or name in self._read or name in self._unreadable
+                if parts.ulid not in self._by_ulid and not skipped:
+                    wanted[name] = (parts, size, storage_class)
+            missing = self._read_all(wanted)
+            if not missing:
+                break
+            gone |= missing
+        # The newest first: what an older one holds may be hidden by it.
+        for name, found in sorted(self._read.items(), key=lambda item: item[1][0].ulid, reverse=True):
+            self._add(name, *found)
+        self._read = {}
         if whole:
-            self._whole_at = began
-            self._drop_missing(seen)
+            self._whole_at, self._all_names, self.listed = began, False, frozenset(seen)
+            self._drop_missing(seen, began)
+            with self._lock:
+                ulids = {name: parse(self._inner.prefix, name) for name in self._unreadable}
+                self._unreadable = {name for name, parts in ulids.items() if parts is not None and parts.ulid in seen}
+        # Not what was told, nor what this process stored: others may have stored before that, and be listed later. Nor
+        # a clock that is ahead: behind its names those of all others would not be looked for.
+        for bucket, ulid in ends.items():
+            self._cursors[bucket] = max(self._cursors.get(bucket, ""), min(ulid, first_ulid(now)))
         self._fresh_at = began
 
-    def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> BackendError | None:
-        """Read these tails side by side, and return what kept one from being read."""
+    def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> set[str]:
+        """Read these tails side by side, and return the names of those that are not there.
+
+        Raises:
+            BackendError: one could not be read; what was read is kept for the next look.
+        """
 
         def one(name: str) -> Tail | None:
             parts, size, _ = wanted[name]
@@ -219,14 +270,15 @@ class Discovery:
                 self._is_unreadable(name, error)
                 return None
 
+        failed: BackendError | None = None
         try:
             tails = for_each(self._pool, wanted, one)
-            failed = None
         except PartialFailure as failure:
             tails, failed = failure.results, next(iter(failure.failed.values()))
-        for name, tail in tails.items():
-            self._add(name, *wanted[name], tail)
-        return failed
+        self._read |= {name: (*wanted[name], tail) for name, tail in tails.items()}
+        if failed is not None:
+            raise failed
+        return {name for name in wanted if name not in tails and name not in self._unreadable}
 
     def _read_told(self, name: str, parts: SegmentName, size: int) -> None:
         try:
@@ -243,10 +295,11 @@ class Discovery:
             known = self._by_ulid.get(parts.ulid)
             if known is not None:
                 return known
+            self._changing += 1
             number = self.catalogue.add(parts.ulid, tail.index)
-            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""))
+            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""), time.monotonic())
             self.segments[number] = self._by_ulid[parts.ulid] = segment
-            self._cursors[parts.bucket] = max(parts.ulid, self._cursors.get(parts.bucket, ""))
+            self._changing -= 1
             return segment
 
     def _whole(self) -> Iterator[tuple[str, SegmentName, int, str | None]]:
@@ -278,11 +331,16 @@ class Discovery:
             if token is None:
                 return
 
-    def _drop_missing(self, seen: set[str]) -> None:
-        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags."""
+    def _drop_missing(self, seen: set[str], began: float) -> None:
+        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags.
+
+        A name is as old as the clock of its writer says, which may be behind: so this process must have known it for
+        long, too.
+        """
         before = self._clock() - MARGIN
         for segment in self.known():
-            if segment.parts.ulid not in seen and ulid_time(segment.parts.ulid) < before:
+            old = ulid_time(segment.parts.ulid) < before and segment.since < began - MARGIN
+            if old and segment.parts.ulid not in seen:
                 self.forget(segment)
 
     def _is_unreadable(self, name: str, error: CorruptEntry) -> None:

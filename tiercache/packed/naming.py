@@ -110,7 +110,8 @@ class Ulids:
             return _text(self._last)
 
     def _next_moment(self) -> None:
-        self._last = ((self._last >> _RANDOM_BITS) + 1) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+        moment = min((self._last >> _RANDOM_BITS) + 1, _MOST_MILLISECONDS)
+        self._last = moment << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
 
 
 new_ulid = Ulids().new

@@ -5,8 +5,11 @@ from __future__ import annotations
 from ..entry import Clock
 from .catalogue import Found
 from .discovery import Discovery
-from .naming import longer
+from .naming import KEEP, longer
 from .pending import Held, Pending
+
+MOST_STAMP = 2**48 - 1
+"""What an index has room for: the year 10889."""
 
 
 class Newest:
@@ -40,7 +43,7 @@ class Newest:
 
     def next_stamp(self, digest: bytes) -> int:
         """Return a stamp above that of every record of the key that is known: the time in ms, where that is so."""
-        return max(int(self._clock() * 1000), self.stamp(digest) + 1)
+        return min(max(int(self._clock() * 1000), self.stamp(digest) + 1), MOST_STAMP)
 
     def bucket(self, digest: bytes, bucket: str) -> str:
         """Return the bucket of a record: one whose segments live as long as the record that it replaces, at least.
@@ -48,13 +51,15 @@ class Newest:
         Otherwise that one would come back when the segment of the newer one is gone.
         """
         found = self._discovery.catalogue.find(digest)
-        segment = None if found is None else self._discovery.segments.get(found.segment)
-        return bucket if segment is None else longer(bucket, segment.parts.bucket)
+        if found is None:
+            return bucket
+        segment = self._discovery.segments.get(found.segment)
+        return KEEP if segment is None else longer(bucket, segment.parts.bucket)  # None: it is just being taken in
 
     def hides(self, digest: bytes) -> bool:
-        """Whether a segment holds a record of the key that is no tombstone."""
+        """Whether a segment holds a record of the key that is no tombstone, or may, as the catalogue is full."""
         found = self._discovery.catalogue.find(digest)
-        return found is not None and found.length > 0
+        return self._discovery.catalogue.full if found is None else found.length > 0
 
     def _is_gone(self, gone_at: int) -> bool:
         return 0 < gone_at <= self._clock()

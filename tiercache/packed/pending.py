@@ -198,6 +198,17 @@ class Pending:
     def __iter__(self) -> Iterator[Batch]:
         return iter([*self._open.values(), *self._sealed])
 
+    def withdraw(self, digest: bytes) -> bool:
+        """Take every record of a key out of the open buffers; for `make`, which is called with the lock held.
+
+        Returns:
+            Whether a record with an entry is on its way into a segment, where it cannot be taken out any more.
+        """
+        for batch in self._open.values():
+            if digest in batch.held and batch.held[digest].record.data:
+                self._take_out(digest, batch)
+        return any(digest in batch.held and batch.held[digest].record.data for batch in self._sealed)
+
     def _make_room(self, size: int, deadline: float | None, full: list[Batch]) -> None:
         while size and self.bytes and self.bytes + size > self._max_bytes:
             if self._open:
@@ -226,10 +237,13 @@ class Pending:
 
     def _replace(self, digest: bytes, before: Batch, held: Held, batch: Batch) -> None:
         """Take out what was overtaken. In another buffer it stays, unless it is deleted: somebody may wait for it."""
-        if before is batch or not held.record.data:
-            size = before.held.pop(digest).size
-            before.size -= size
-            self.bytes -= size
+        if digest in before.held and (before is batch or not held.record.data):
+            self._take_out(digest, before)
+
+    def _take_out(self, digest: bytes, batch: Batch) -> None:
+        size = batch.held.pop(digest).size
+        batch.size -= size
+        self.bytes -= size
 
     def _close(self, batch: Batch) -> Batch:
         del self._open[batch.kind]

@@ -72,7 +72,6 @@ _ENTRY = struct.Struct(">16sHIIII")  # the stamp as its upper 16 and lower 32 bi
 _PLACE = struct.Struct(">16s10xII")  # of an entry: its digest and where its record lies
 _FIELDS = struct.Struct(">32sQQI")
 _END = struct.Struct(">32sI8s")
-_VERSION = struct.Struct(">I8s")
 ENTRY_BYTES = _ENTRY.size
 FOOTER_BYTES = _FIELDS.size + _END.size
 _PADDING = [bytes(size) for size in range(ALIGNMENT)]
@@ -227,7 +226,7 @@ def read_keys(block: bytes, tail: Tail) -> list[str]:
         frame = zstandard.get_frame_parameters(block)
         size = frame.content_size
         # A size that is not declared is a huge one; `max_output_size` is ignored where one is declared.
-        if size > min(MAX_KEYS_BYTES, len(block) << _MOST_EXPANSION_BITS) or frame.dict_id:
+        if size > min(MAX_KEYS_BYTES, len(block) << _MOST_EXPANSION_BITS):
             raise CorruptEntry("the segment's keys claim more bytes than they can have")
         if frame.window_size > max(1 << 10, 2 * size):
             raise CorruptEntry("the segment's keys claim more memory than they need")

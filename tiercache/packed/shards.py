@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 
 from .segment import ENTRY_BYTES
 
@@ -21,6 +21,7 @@ MOST = 64
 _MOST_BITS = 28
 
 _first_bits = struct.Struct(">I").unpack_from
+_number_of_each = struct.Struct(f">{ENTRY_BYTES}x3s").iter_unpack
 
 
 class Shards:
@@ -49,7 +50,9 @@ class Shards:
         slot = _first_bits(record)[0] >> shift
         shards[slot] += record
         self._count += 1
-        if self._count > MOST * len(shards) and shift > 32 - _MOST_BITS:
+        is_due = self._count > MOST * len(shards) and shift > 32 - _MOST_BITS
+        del shards  # the old list would keep alive what is split
+        if is_due:
             self._split()
 
     def replace(self, record: bytes, shard: bytes, at: int) -> None:
@@ -57,14 +60,16 @@ class Shards:
         shards, shift = self._table
         shards[_first_bits(record)[0] >> shift] = b"".join((shard[:at], record, shard[at + RECORD_BYTES :]))
 
-    def keep(self, is_kept: Callable[[bytes], bool]) -> None:
-        """Drop the records whose segment numbers are not to be kept, and the shards that are no longer needed."""
+    def drop(self, numbers: Set[bytes]) -> None:
+        """Drop the records of segments, given by their 3 bytes, and the shards that are no longer needed."""
         shards, _ = self._table
         count = 0
         for slot, shard in enumerate(shards):
-            if not all(map(is_kept, set(_numbers(shard)))):
-                shards[slot] = b"".join(record for record in records(shard) if is_kept(record[NUMBER]))
-            count += len(shards[slot]) // RECORD_BYTES
+            kept = [nth for nth, (number,) in enumerate(_number_of_each(shard)) if number not in numbers]
+            count += len(kept)
+            if len(kept) * RECORD_BYTES < len(shard):
+                starts = (nth * RECORD_BYTES for nth in kept)
+                shards[slot] = b"".join([shard[start : start + RECORD_BYTES] for start in starts])
         self._count = count
         while self._count < MOST // 4 * len(self._table[0]) and len(self._table[0]) > 1:
             self._join()
@@ -112,8 +117,3 @@ def records(shard: bytes) -> Iterator[bytes]:
     """Yield the records of a shard."""
     for at in range(0, len(shard), RECORD_BYTES):
         yield shard[at : at + RECORD_BYTES]
-
-
-def _numbers(shard: bytes) -> Iterator[bytes]:
-    for at in range(ENTRY_BYTES, len(shard), RECORD_BYTES):
-        yield shard[at : at + 3]

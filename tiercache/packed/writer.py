@@ -135,33 +135,35 @@ class Writer:
             self._give_up(batch, error)
 
     def _write(self, batch: Batch) -> None:
-        pause = FIRST_PAUSE
-        if not batch.held:  # all of it was deleted again
-            self.pending.settle(batch)
-            return
         try:
-            built = build([held.record for held in batch.held.values()])
-        except ValueError as error:  # more than a segment takes
-            self._give_up(batch, error)
-            return
+            if batch.held:
+                self._store(batch)
+            else:  # all of it was deleted again
+                self.pending.settle(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is: who waits for the batch must not wait for ever
+            why = BackendUnavailable(f"unexpected {type(error).__name__} while a segment was stored", tier_wide=False)
+            why.__cause__ = error
+            self._give_up(batch, why)
+
+    def _store(self, batch: Batch) -> None:
+        """Store a batch, however often it takes, until it is too old or this is closed."""
+        built = build([held.record for held in batch.held.values()])
         bucket, storage_class, _ = batch.kind
         name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
         # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
         upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
+        pause = FIRST_PAUSE
         while not batch.written.done() and not self._closing:
             again = self._again
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
                 stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
-            except (BackendError, ConfigurationError, CacheClosed) as error:
+            except (BackendError, ConfigurationError) as error:
                 batch.error = error
                 batch.tried.set()
                 with self._lock:
                     self.counters.failed += 1
-                old = time.monotonic() - batch.since > MAX_HOLD and any(
-                    held.record.data for held in batch.held.values()
-                )
-                if old or isinstance(error, CacheClosed):
+                if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
                     self._give_up(batch, error)
                     return
                 with give_way():  # another batch may be tried meanwhile: somebody may wait for it
@@ -176,7 +178,6 @@ class Writer:
                     self.counters.recognised += not stored
                 self.pending.settle(batch)
                 self._try_again()  # the store takes writes: the others need not wait any longer
-                return
 
     def _try_again(self) -> None:
         """End the pauses of all that failed."""
@@ -191,7 +192,7 @@ class Writer:
 
 
 def await_first_attempts(batches: list[Batch], deadline: float | None) -> None:
-    """`await_all` that fails with the first attempt, as a write of a single object does: a dead store costs no wait."""
+    """`await_all` that fails with the first attempt, as a write of a single object does."""
     for batch in batches:
         batch.tried.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
     failed = any(batch.tried.is_set() and not batch.written.done() for batch in batches)

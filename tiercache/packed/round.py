@@ -1,0 +1,239 @@
+"""`Round`: one round over the segments of a store, within a budget: what is looked at, what may be deleted, and when.
+
+A segment is deleted only when every segment that may hide what it holds, or hold what it held, is shown by listings:
+whoever comes next and lists must find the newer one, or an overwritten value would be read again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
+from ..objectstore.listing import page_of
+from .discovery import Segment
+from .report import CompactionReport
+from .segment import ENTRY_BYTES
+from .writer import UPLOAD_SECONDS, UPLOAD_SPEED
+
+if TYPE_CHECKING:
+    from .upkeep import SegmentUpkeep
+
+T = TypeVar("T")
+
+SETTLED_AFTER = 86_400.0
+"""Seconds after which no record older than a tombstone is still on its way: twice the hour for which one may wait
+(`writer.MAX_HOLD`), and the rest for clocks that are off."""
+DIGEST_BYTES = 16
+
+
+class Round:
+    """One round.
+
+    Args:
+        backend: whose segments.
+        max_requests, max_bytes: the budget; None: no bound.
+        deadline: seconds of `time.monotonic`, or None.
+        spare: requests of the budget that are kept for the end.
+
+    Attributes:
+        report: what was done.
+        errors: the first of each kind.
+    """
+
+    def __init__(
+        self,
+        backend: SegmentUpkeep,
+        *,
+        max_requests: int | None = None,
+        max_bytes: int | None = None,
+        deadline: float | None = None,
+        spare: int = 0,
+    ) -> None:
+        self.backend = backend
+        self.inner = backend.inner
+        self.discovery = backend.discovery
+        self.deadline = deadline
+        self.report = CompactionReport()
+        self.errors: dict[str, BackendError] = {}
+        self._requests = None if max_requests is None else max_requests - spare
+        self._bytes = max_bytes
+        self._listed: set[str] = set()
+        self._looked = self._looked_monotonic = 0.0
+        self._counting = threading.RLock()
+
+    def affords(self, requests: int, size: int = 0) -> bool:
+        """Whether the budget allows so many requests more, and so many bytes, and the deadline has not passed."""
+        done = self.report
+        return (
+            (self._requests is None or done.requests + requests <= self._requests)
+            and (self._bytes is None or done.read_bytes + done.written_bytes + size <= self._bytes)
+            and (self.deadline is None or time.monotonic() < self.deadline)
+        )
+
+    def affordable(self, requests: int) -> int:
+        """Return how many requests may be sent, `requests` at most."""
+        return requests if self._requests is None else max(0, min(requests, self._requests - self.report.requests))
+
+    def check_catalogue(self) -> None:
+        """Refuse to go by a catalogue that does not know the newest record of every key.
+
+        Raises:
+            ConfigurationError: it is full.
+        """
+        if self.discovery.catalogue.full:
+            raise ConfigurationError(
+                "the catalogue is full (max_entries), so that nobody here knows which records are still needed; "
+                "do this with a PackedBackend whose catalogue has room for all entries of the store"
+            )
+
+    def worthless(self, segments: Iterable[Segment]) -> list[Segment]:
+        """Return the segments all of whose records are hidden by newer ones."""
+        return [segment for segment in segments if not self.discovery.catalogue.winners(segment.number)]
+
+    def finished(self) -> CompactionReport:
+        """Return the report.
+
+        Raises:
+            PartialFailure: something failed; `results` is the report.
+        """
+        if self.errors:
+            raise PartialFailure(self.errors, self.report)
+        return self.report
+
+    def look(self) -> None:
+        """List all segments; what is new is known afterwards."""
+        counters = self.discovery.counters
+        before = counters.listings + counters.tails
+        self._looked, self._looked_monotonic = self.inner.clock(), time.monotonic()
+        self.discovery.refresh_whole(self.deadline)
+        self.count(requests=counters.listings + counters.tails - before)
+        self._listed = set(self.discovery.listed)
+
+    def looked_ago(self) -> float:
+        """Return the seconds since the last look began, also those for which the machine slept."""
+        return max(self.inner.clock() - self._looked, time.monotonic() - self._looked_monotonic)
+
+    def remove(self, segments: Sequence[Segment]) -> bool:
+        """Delete segments, and return whether they are gone."""
+        if not segments:
+            return True
+        if not self._shows_all():
+            self.count(complete=False)
+            return False
+        waiting, gone = iter(segments), 0
+        while some := {segment.name: segment for segment in islice(waiting, self.inner.objects.bulk_delete)}:
+            if not self.affords(1):
+                self.count(complete=False)
+                break
+            due = self.inner.due_in_bulk(self.deadline, len(some))
+            self.count(requests=1)
+            errors = self.inner.objects.remove_many(dict.fromkeys(some), deadline=due)
+            for name, segment in some.items():
+                if name not in errors:
+                    self.discovery.forget(segment)
+                    self.count(deleted=1, deleted_bytes=segment.size)
+                    gone += 1
+            self.fail(errors.values())
+        return gone == len(segments)
+
+    def settled(self, shadows: Mapping[bytes, int]) -> frozenset[bytes]:
+        """Return the shadows that hide nothing, and nothing that may still come: they can be dropped.
+
+        The indices of segments with records that are not the newest of their key are read for it: only there can older
+        ones be. Where the budget does not allow that, none is settled.
+
+        Args:
+            shadows: the number of the segment of each, by its digest.
+        """
+        found = self.backend.discovery.catalogue.find
+        before = (self.inner.clock() - SETTLED_AFTER) * 1000
+        old = {digest for digest in shadows if (at := found(digest)) is not None and at.stamp < before}
+        if not old or self.discovery.unreadable:
+            return frozenset()
+        winners = self.discovery.catalogue.winners
+        holders = [segment for segment in self.discovery.known() if winners(segment.number) < segment.parts.count]
+        if not self.affords(len(holders), sum(segment.parts.tail for segment in holders)):
+            return frozenset()
+        held: set[bytes] = set()
+        for segment, index in self.indices(holders):
+            if index is None:
+                return frozenset()
+            digests = (index[start : start + DIGEST_BYTES] for start in range(0, len(index), ENTRY_BYTES))
+            held.update(digest for digest in digests if digest in old and shadows[digest] != segment.number)
+        return frozenset(old - held)
+
+    def indices(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, bytes | None]]:
+        """Yield the index of each segment; None: it is not there any more, or could not be read."""
+        by_name = {segment.name: segment for segment in segments}
+        self.count(requests=len(segments), read_bytes=sum(segment.parts.tail for segment in segments))
+
+        def one(segment: Segment) -> bytes | None:
+            try:
+                due = self.due_of(segment.parts.tail)
+                tail = self.discovery.tail_of(segment.name, segment.parts, segment.size, due)
+            except CorruptEntry as error:
+                self.fail([error])
+                return None
+            return None if tail is None else tail.index
+
+        found = self.side_by_side(by_name, one)
+        for name, segment in by_name.items():
+            yield segment, found.get(name)
+
+    def side_by_side(self, segments: Mapping[str, Segment], operation: Callable[[Segment], T | None]) -> dict[str, T]:
+        """Do something for each segment; those for which it failed are counted and left out."""
+        try:
+            return self.inner.side_by_side(segments, lambda name, _: operation(segments[name]), self.deadline)
+        except PartialFailure as failure:
+            self.fail(failure.failed.values())
+            found: dict[str, T] = failure.results
+            return found
+
+    def due_of(self, size: int) -> float:
+        """Return when a request for so many bytes must end."""
+        due = time.monotonic() + UPLOAD_SECONDS + size / UPLOAD_SPEED
+        return due if self.deadline is None else min(due, self.deadline)
+
+    def count(self, *, complete: bool | None = None, busy: bool | None = None, **more: int) -> None:
+        """Add to the report."""
+        with self._counting:
+            changes: dict[str, Any] = {name: getattr(self.report, name) + number for name, number in more.items()}
+            if complete is not None:
+                changes["complete"] = complete
+            if busy is not None:
+                changes["busy"] = busy
+            self.report = replace(self.report, **changes)
+
+    def fail(self, errors: Iterable[BackendError]) -> None:
+        """Count failures."""
+        with self._counting:
+            failed = Counter(self.report.failed)
+            for error in errors:
+                failed[type(error).__name__] += 1
+                self.errors.setdefault(type(error).__name__, error)
+            self.report = replace(self.report, failed=dict(failed))
+
+    def _shows_all(self) -> bool:
+        """Whether listings show every segment that is known: those of this process, and what others told of."""
+        for segment in self.discovery.known():
+            if segment.parts.ulid in self._listed:
+                continue
+            if not self.affords(2):
+                return False
+            due = self.inner.due(self.deadline)
+            page, _ = page_of(self.inner.objects, segment.name, None, limit=1, deadline=due)
+            self.count(requests=1)
+            if any(info.name == segment.name for info in page):
+                self._listed.add(segment.parts.ulid)
+                continue
+            self.count(requests=1)
+            if self.inner.objects.stat(segment.name, deadline=due) is not None:
+                return False
+            self.discovery.forget(segment)
+        return True

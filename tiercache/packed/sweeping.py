@@ -1,0 +1,48 @@
+"""`sweep`: segments in which nothing is alive are deleted. None is read for it, nor written: it needs no lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import PartialFailure
+from ..objectstore import SweepReport
+from .census import census
+from .report import CompactionReport
+from .round import Round
+
+if TYPE_CHECKING:
+    from .upkeep import SegmentUpkeep
+
+
+def sweep(backend: SegmentUpkeep, turn: Round, progress: Callable[[SweepReport], None] | None) -> SweepReport:
+    """Delete what holds nothing; see `PackedBackend.sweep`."""
+    turn.look()
+    segments = backend.discovery.known()
+    turn.count(segments=len(segments))
+    if backend.discovery.catalogue.full:
+        return _swept(turn.report, unknown=len(segments))
+    turn.remove(turn.worthless(segments))
+    holdings = census(backend.discovery.catalogue.digests(), backend.inner.clock())
+    numbers = backend.discovery.segments
+    dead = [each for each in segments if each.number in numbers and not holdings[each.number].alive]
+    settled = turn.settled({digest: each.number for each in dead for digest in holdings[each.number].shadows})
+    turn.remove([each for each in dead if settled.issuperset(holdings[each.number].shadows)])
+    report = _swept(turn.report)
+    if progress is not None:
+        progress(report)
+    if turn.errors:
+        raise PartialFailure(turn.errors, report)
+    return report
+
+
+def _swept(report: CompactionReport, *, unknown: int = 0) -> SweepReport:
+    return SweepReport(
+        examined=report.segments,
+        deleted=report.deleted,
+        freed=report.deleted_bytes,
+        unknown=unknown,
+        requests=report.requests,
+        failed=report.failed,
+        resume=None if report.complete else "again",
+    )
