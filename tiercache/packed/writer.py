@@ -1,7 +1,8 @@
 """`Writer`: batches become segments. A few threads; what fails is tried again until it is too old to be worth it.
 
-A segment is created, never overwritten: a store that says that the name is taken has kept what an earlier attempt sent,
-whose answer was lost, for names are never used twice.
+A segment is created, never overwritten: where the name is taken, the store has kept what an earlier attempt sent, whose
+answer was lost, for names are never used twice. A store also refuses to create what conflicts with an attempt that is
+still under way and may yet fail: so whether the segment is there is asked for before it is believed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ THREADS = 4
 UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
 """Seconds that one attempt to store a segment may take, and one more for so many bytes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+LONGEST_WAIT = 900.0
+"""Seconds after which a buffer is sealed at the latest, whatever `flush_after` says: far less than `MAX_HOLD`."""
 MAX_HOLD = 3600.0
 """Seconds after which what could not be written is given up. No record reaches a segment later than that."""
 
@@ -102,7 +105,7 @@ class Writer:
 
     def seal_older_than(self, seconds: float) -> None:
         """Seal the buffers whose first record has waited so long."""
-        before = time.monotonic() - seconds
+        before = time.monotonic() - min(seconds, LONGEST_WAIT)
         self.pending.seal(lambda batch: batch.since <= before)
 
     def flush(self, deadline: float | None) -> None:
@@ -154,18 +157,20 @@ class Writer:
         upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
         pause = FIRST_PAUSE
         while not batch.written.done() and not self._closing:
+            # Before each attempt, not after: it may have waited for a thread all the time.
+            if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
+                self._give_up(batch, batch.error or BackendUnavailable("a segment could not be stored for an hour"))
+                return
             again = self._again
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
-                stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
+                due = time.monotonic() + seconds
+                stored = create(self._objects, upload, due)
             except (BackendError, ConfigurationError) as error:
                 batch.error = error
                 batch.tried.set()
                 with self._lock:
                     self.counters.failed += 1
-                if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
-                    self._give_up(batch, error)
-                    return
                 with give_way():  # another batch may be tried meanwhile: somebody may wait for it
                     again.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 pause = min(LONGEST_PAUSE, 2 * pause)
@@ -185,10 +190,27 @@ class Writer:
         again.set()
 
     def _give_up(self, batch: Batch, error: Exception) -> None:
+        if batch.written.done():
+            return
+        self._lost(batch)  # first: as long as its records wait, they hide the older ones
         if self.pending.settle(batch, error):
             with self._lock:
                 self.counters.dropped += len(batch.held)
-            self._lost(batch)
+
+
+def create(objects: ObjectStore, upload: Upload, due: float | None) -> bool:
+    """Store a segment; False: an earlier attempt had stored it.
+
+    Raises:
+        BackendUnavailable: it was refused and is not there.
+        BackendError: of the store.
+    """
+    if objects.write(upload, if_absent=True, if_match=None, deadline=due):
+        return True
+    info = objects.stat(upload.name, deadline=due)
+    if info is None or info.size != len(upload.body):
+        raise BackendUnavailable("the store refused a new segment for the sake of another write", tier_wide=False)
+    return False
 
 
 def await_first_attempts(batches: list[Batch], deadline: float | None) -> None:
