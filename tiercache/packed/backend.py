@@ -188,7 +188,10 @@ class PackedBackend(SegmentUpkeep):
             batch = self.changes.put(key, entry, due)
         while batch is None:
             stamp = self.newest.stamp(digest_of(check_key(key)))
-            held = self._readable(key, due)
+            try:
+                held = self._readable(key, due)
+            except UnknownFormat:  # it is somebody's
+                return False
             if held is not None if if_absent else held is None or held.etag != if_match:
                 return False
             batch = self.changes.put(key, entry, due, expected=stamp)
