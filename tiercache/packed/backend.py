@@ -22,7 +22,7 @@ from ..units import Duration, Size, parse_duration, parse_size
 from .changes import Changes
 from .discovery import Discovery, news_of
 from .lifecycle import apply_lifecycle
-from .listing import scan
+from .listing import clear, scan
 from .naming import SegmentName
 from .newest import Newest
 from .pending import Batch
@@ -155,6 +155,14 @@ class PackedBackend(SegmentUpkeep):
         self.begin(deadline)
         return scan(self, prefix, full=full, deadline=deadline)
 
+    def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """Write a tombstone for each entry whose key starts with `prefix`, and return how many there were.
+
+        It costs a GET for each segment and the PUTs of one batch; the bytes go with `sweep` or `compact`.
+        """
+        self.begin(deadline)
+        return clear(self, prefix, deadline=deadline)
+
     def ping(self, *, deadline: float | None = None) -> None:
         """Return when the store can be listed and the catalogue is loaded."""
         self.inner.ping(deadline=deadline)
@@ -180,7 +188,10 @@ class PackedBackend(SegmentUpkeep):
             batch = self.changes.put(key, entry, due)
         while batch is None:
             stamp = self.newest.stamp(digest_of(check_key(key)))
-            held = self._readable(key, due)
+            try:
+                held = self._readable(key, due)
+            except UnknownFormat:  # it is somebody's
+                return False
             if held is not None if if_absent else held is None or held.etag != if_match:
                 return False
             batch = self.changes.put(key, entry, due, expected=stamp)
