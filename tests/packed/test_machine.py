@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -56,10 +56,11 @@ class Machine(RuleBasedStateMachine):
         self.skew = [*self.skews[:2], hours or self.skews[2]]
         self.ever: dict[str, dict[bytes, float | None]] = {key: {} for key in KEYS}  # payload -> when it is gone
         self.number = 0
+        self.merged = self.lagged = False  # since all agreed
         self.lossy = False  # a segment went behind everybody's back: hidden ones may show again
         self.dead: list[Any] = []
-        self.last: list[dict[str, bytes | None]] = [{}, {}, {}]  # what a process wrote last, while nobody else may have
-        self.deleted: dict[str, bool] = {}
+        self.stamps: Counter[tuple[str, int]] = Counter()
+        self.last: list[dict[str, tuple[bytes | None, int]]] = [{}, {}, {}]  # what a process wrote last, and its stamp
         self.processes = [self.process(number) for number in range(3)]
 
     def process(self, number: int) -> Any:
@@ -87,7 +88,9 @@ class Machine(RuleBasedStateMachine):
         return made
 
     def wrote(self, number: int, key: str, payload: bytes | None) -> None:
-        self.last[number][key] = payload
+        stamp = self.processes[number].newest.stamp(digest_of(key))
+        self.last[number][key] = payload, stamp
+        self.stamps[key, stamp] += 1
 
     def tried(self, act: Any) -> bool:
         try:
@@ -155,24 +158,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=which)
     def refresh(self, number: int) -> None:
-        self.looked(number)
         self.tried(lambda: self.processes[number].refresh())
-
-    def looked(self, number: int) -> None:
-        """What others wrote may be newer than what this process wrote last, from now on."""
-        self.last[number].clear()
 
     @rule(teller=which, hearer=which)
     def news_go_on(self, teller: int, hearer: int) -> None:
         """From now on one process tells another."""
         if teller != hearer:
-            heard = self.processes[hearer]
-
-            def tell(news: Any) -> None:
-                self.looked(hearer)
-                heard.heard(news)
-
-            self.processes[teller].on_sealed = tell
+            self.processes[teller].on_sealed = self.processes[hearer].heard
 
     @rule(teller=which)
     def news_are_lost(self, teller: int) -> None:
@@ -181,8 +173,9 @@ class Machine(RuleBasedStateMachine):
     @rule(number=which)
     def kill(self, number: int) -> None:
         process = self.processes[number]
-        with _held(process):
-            process.writer.pending.after_fork()
+        process.writer.pending.after_fork()
+        process.writer._closing.set()
+        assert process.writer._pool.drain(GUARD)  # what was on its way arrived, or it did not
         process.on_sealed = lambda news: None
         self.dead.append(process)
         self.processes[number] = self.process(number)
@@ -222,6 +215,7 @@ class Machine(RuleBasedStateMachine):
     @rule(lag=st.booleans())
     def listings_lag(self, lag: bool) -> None:
         self.objects.lag = 1000.0 if lag else 0.0
+        self.lagged |= lag
 
     @rule(pick=st.integers(0, 99), archived=st.booleans())
     def a_segment_goes(self, pick: int, archived: bool) -> None:
@@ -243,11 +237,12 @@ class Machine(RuleBasedStateMachine):
                 raise BackendUnavailable("down")
 
         self.objects.before = fail if calls else _well
+        self.lagged |= "list_page" in calls
 
     @rule(number=which)
     def compact(self, number: int) -> None:
         if abs(self.skew[number]) < 300:
-            self.looked(number)
+            self.merged = True
             self.tried(lambda: self.processes[number].compact(deadline=time.monotonic() + self.patience()))
 
     @rule(number=which, key=keys_)
@@ -268,27 +263,37 @@ class Machine(RuleBasedStateMachine):
             self.judge(number, key, found.get(key))
 
     def judge(self, number: int, key: str, found: Any) -> None:
-        """A value was stored under this key, and is not expired; and it is what this process wrote last."""
+        """A value was stored under this key, and is not expired; and not older than what this process wrote last."""
         now = self.processes[number].inner.clock()
         if found is not None:
             assert found.payload in self.ever[key]
             gone = self.ever[key][found.payload]
             assert gone is None or gone > now
-        if key in self.last[number]:
-            mine = self.last[number][key]
-            gone = None if mine is None else self.ever[key][mine]
-            if gone is not None and gone <= now:
-                mine = None
-            assert (None if found is None else found.payload) == mine
+        if key not in self.last[number]:
+            return
+        mine, stamp = self.last[number][key]
+        gone = None if mine is None else self.ever[key][mine]
+        ahead = self.clock() + max(SKEWS)  # of who merged segments
+        if gone is not None and gone <= now:
+            mine = None
+        if found is None and gone is not None and gone <= ahead:
+            return
+        if self.processes[number].newest.stamp(digest_of(key)) > stamp or self.stamps[key, stamp] > 1:
+            return  # another one wrote later, or in the same millisecond
+        if found is None and self.merged and self.lagged:
+            return  # the merged segment was not listed yet, and the one of this process is gone
+        assert (None if found is None else found.payload) == mine, (
+            f"process {number}, {key}: {found and found.payload[:8]!r}, not {mine and mine[:8]!r}; stamp {stamp}, "
+            f"known {self.processes[number].newest.stamp(digest_of(key))}"
+        )
 
     @rule()
     def all_agree(self) -> None:
         """All is flushed, all have looked: all say the same, a new process too, and it is the newest or a miss."""
         self.objects.before, self.objects.lag = _well, 0.0
-        for number, process in enumerate(self.processes):
+        for process in self.processes:
             process.flush(deadline=time.monotonic() + GUARD)
             assert not process.has_pending
-            self.looked(number)
         self.when_stored()
         newest = {key: self.newest(key) for key in KEYS}
         for number, process in enumerate([*self.processes, self.process(0)]):
@@ -307,6 +312,7 @@ class Machine(RuleBasedStateMachine):
             assert process.usage() >= (0, 0)
             if number == 3:
                 self.dead.append(process)
+        self.merged = self.lagged = False
 
     def is_unusable(self, process: Any, key: str, payload: bytes | None) -> bool:
         """Expired by that process's clock, or made in what is the far future for it."""
@@ -335,11 +341,6 @@ class Machine(RuleBasedStateMachine):
 
 def _well(call: str, name: str) -> None:
     """The store answers."""
-
-
-def _held(process: Any) -> threading.Condition:
-    room: threading.Condition = process.writer.pending._room
-    return room
 
 
 @pytest.fixture(autouse=True)
