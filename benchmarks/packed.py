@@ -1,21 +1,24 @@
-"""Embeddings in S3, many an object beside one object each: requests, and CPU an entry, through `EmbeddingCache`.
+"""Embeddings in packed segments beside one object each: requests and CPU of the same run on the same server.
 
-One object each is measured with fewer entries: what it costs an entry does not depend on how many there are.
+Through `EmbeddingCache`, with no tier above. One object each, a sample is measured and what it takes an entry is
+compared: all of it would take minutes and grow in nothing but time. CPU is that of the whole process, the threads of
+the backends included; the server is another process.
 """
 
 from __future__ import annotations
 
 import gc
-import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import l3
-from harness import Row, Scale, at_most, faster, times
+from harness import Row, Samples, Scale, at_most, compare, faster, no_gc, times
 
-from tiercache import Cache, Tier, TierChain
+from tiercache import Backend, Cache, Tier, TierChain
 from tiercache.llm import EmbeddingCache
 from tiercache.packed import PackedBackend
 from tiercache.packed.catalogue import Catalogue
@@ -24,131 +27,219 @@ from tiercache.packed.segment import Located, entry_of
 from tiercache.testing.servers import ServerUnavailable
 
 AREA = "packed"
+PEER = "one object each"
+OURS = "packed"
 DIMENSIONS = 1536
-AT_A_TIME = 2500
-PICKED = 1000
-PER_SEGMENT = 1365
-ONE_EACH = "one object each"
+AT_ONCE = 2500
+ASKED = 1000
+SEGMENT_ENTRIES = 1300
+"""About what 8 MiB hold of such vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a piece of work took.
+
+    Attributes:
+        cpu, wall: nanoseconds.
+        requests: methods of those that were sent.
+    """
+
+    cpu: int
+    wall: int
+    requests: list[str]
+
+
+class Side:
+    """One way to keep the vectors: a cache as a new process has it, and texts with their vectors."""
+
+    def __init__(self, make: Callable[[], Backend], count: int) -> None:
+        import numpy as np
+
+        self._make = make
+        self.texts = [f"text number {number}" for number in range(count)]
+        self.vectors = np.random.default_rng(1).standard_normal((count, DIMENSIONS), dtype=np.float32)
+
+    def begin(self) -> None:
+        """Use the SDK once: what it imports and reads at first is no cost of an entry."""
+        cache, embeddings = self._opened()
+        with cache:
+            self.miss(embeddings)
+
+    def store(self) -> Cost:
+        """Store all, until nothing waits any longer."""
+        cache, embeddings = self._opened()
+
+        def work() -> None:
+            for start in range(0, len(self.texts), AT_ONCE):
+                part = slice(start, start + AT_ONCE)
+                embeddings.put_many(self.texts[part], self.vectors[part])
+            cache.close()
+
+        return _cost_of(work)
+
+    def load(self) -> Cost:
+        """Read all with a cache that knows nothing yet, and check them."""
+        cache, embeddings = self._opened()
+        with cache:
+            found: list[Any] = []
+            cost = _cost_of(lambda: found.extend(embeddings.get_many(self.texts)))
+            self._check(found, range(len(self.texts)))
+        return cost
+
+    def opened(self) -> tuple[Cache, EmbeddingCache]:
+        """Return a cache that has been used once, so that a catalogue is loaded."""
+        cache, embeddings = self._opened()
+        self._check(embeddings.get_many(self.texts[:1]), range(1))
+        return cache, embeddings
+
+    def ask(self, embeddings: EmbeddingCache, numbers: list[int]) -> Cost:
+        """Read some with a cache that is in use, and check them."""
+        found: list[Any] = []
+        texts = [self.texts[number] for number in numbers]
+        cost = _cost_of(lambda: found.extend(embeddings.get_many(texts)))
+        self._check(found, numbers)
+        return cost
+
+    def miss(self, embeddings: EmbeddingCache) -> Cost:
+        """Ask for what is not there."""
+        found: list[Any] = []
+        cost = _cost_of(lambda: found.extend(embeddings.get_many([f"no text {number}" for number in range(ASKED)])))
+        if any(vector is not None for vector in found):
+            raise AssertionError("what was never stored was found")
+        return cost
+
+    def _opened(self) -> tuple[Cache, EmbeddingCache]:
+        chain = TierChain(Tier(self._make(), timeout=60), strict=True, epoch_refresh=None)
+        cache = Cache(chain, namespace="bench", ttl=None)
+        return cache, EmbeddingCache(cache, model="a-model", dimensions=DIMENSIONS)
+
+    def _check(self, found: list[Any], numbers: Any) -> None:
+        for number, vector in zip(numbers, found, strict=True):
+            if vector is None or vector.tobytes() != self.vectors[number].tobytes():
+                raise AssertionError("a vector is missing, or is not the one that was stored")
 
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Measure."""
     from s3_l3 import S3
 
-    many, few = (10_000, 1_000) if scale.quick else (100_000, 4_000)
     with ExitStack() as stack:
         try:
             store = S3(stack)
         except ServerUnavailable as reason:
-            yield Row(AREA, "embeddings in S3, packed", note=str(reason))
+            yield Row(AREA, "packed segments", note=str(reason))
             return
-        single = _measured(lambda: store.backend("single"), few)
-        packed = _measured(lambda: PackedBackend(store.backend("packed")), many)  # type: ignore[arg-type]
-        yield from _compared(packed, single, many)
-    yield from _catalogue(100_000 if scale.quick else 1_000_000)
-
-
-def _compared(packed: dict[str, _Figures], single: dict[str, _Figures], many: int) -> Iterator[Row]:
-    for step, name in (
-        ("store", f"{many:,} embeddings of 1,536 floats stored"),
-        ("load", f"{many:,} read in a new process by get_many"),
-        ("random", f"{PICKED:,} random ones of {many:,} by get_many"),
-    ):
-        ours, theirs = packed[step], single[step]
-        share = 1000 if many >= 100_000 else 100  # 100 PUTs for 100,000
-        bound = {"store": many / share, "load": 2 * many / 1000 if many >= 100_000 else many / 100, "random": PICKED}[
-            step
-        ]
+        count, sample = (10_000, 2000) if scale.quick else (100_000, 4000)
+        packed = Side(lambda: PackedBackend(store.backend("packed/")), count)
+        single = Side(lambda: store.backend("single/"), sample)
+        what = f"{count:,} vectors of {DIMENSIONS:,} float32"
+        note = f"of one object each, {sample:,} were measured; the collector does not walk other libraries' objects"
+        for side in (packed, single):
+            side.begin()
+        ours, theirs = packed.store(), single.store()
+        puts = (ours.requests.count("PUT"), theirs.requests.count("PUT") * count / sample)
+        yield Row(AREA, f"{what} stored: PUTs", "requests", puts[0], PEER, puts[1], bound=at_most(count / 1000))
+        yield _each(f"{what} stored, CPU an entry", note, ours, count, theirs, sample, 20)
+        ours, theirs = packed.load(), single.load()
+        gets = (len(ours.requests), len(theirs.requests) * count / sample)
         yield Row(
             AREA,
-            f"{name}: requests",
+            f"{what} read by a new process: requests",
             "requests",
-            ours.requests,
-            ONE_EACH,
-            theirs.requests / theirs.count * ours.count,
-            bound=at_most(bound),
+            gets[0],
+            PEER,
+            gets[1],
+            bound=at_most(count / 500),
+            note="listing and indexes included",
         )
-        cpu = ours.cpu / ours.count, theirs.cpu / theirs.count
-        limit = times(1) if step == "random" else faster(20)
-        yield Row(AREA, f"{name}: CPU", "µs", cpu[0], ONE_EACH, cpu[1], cpu[0] / cpu[1], bound=limit)
-        if step == "random":
-            wall = ours.wall / ours.count, theirs.wall / theirs.count
-            yield Row(AREA, f"{name}: time", "µs", wall[0], ONE_EACH, wall[1], wall[0] / wall[1], bound=times(1))
-    yield Row(
-        AREA,
-        "1,000 misses: requests",
-        "requests",
-        packed["miss"].requests,
-        ONE_EACH,
-        single["miss"].requests,
-        bound=at_most(0),
-    )
+        yield _each(f"{what} read by a new process, CPU an entry", note, ours, count, theirs, sample, 20)
+        yield from _asked(packed, single, what, scale)
+    yield from _catalogue(200_000 if scale.quick else 1_000_000)
 
 
-class _Figures:
-    def __init__(self, count: int, requests: int, cpu: float, wall: float) -> None:
-        self.count, self.requests, self.cpu, self.wall = count, requests, cpu, wall
-
-
-def _measured(backend: Callable[[], Any], count: int) -> dict[str, _Figures]:
+def _asked(packed: Side, single: Side, what: str, scale: Scale) -> Iterator[Row]:
     import numpy as np
 
-    numbers = np.random.default_rng(1)
-    vectors = numbers.standard_normal((count, DIMENSIONS), dtype=np.float32)
-    texts = [f"text number {number}" for number in range(count)]
-    picked = random.Random(2).sample(texts, min(count, PICKED))
-    figures = {}
-    with closing(_cache(backend())) as cache:
-        figures["store"] = _timed(count, lambda: _store(cache, texts, vectors))
-    with closing(_cache(backend())) as cache:
-        embeddings = EmbeddingCache(cache, model="benchmark")
-        found: list[Any] = []
-        figures["load"] = _timed(count, lambda: found.extend(embeddings.get_many(texts)))
-        if not all(np.array_equal(one, other) for one, other in zip(found, vectors, strict=True)):
-            raise AssertionError("what came back is not what was stored")
-        found.clear()
-        figures["random"] = _timed(len(picked), lambda: found.extend(embeddings.get_many(picked)))
-        if any(vector is None for vector in found):
-            raise AssertionError("a random one was a miss")
-        unknown = [f"unknown {number}" for number in range(PICKED)]
-        figures["miss"] = _timed(PICKED, lambda: embeddings.get_many(unknown))
-    return figures
+    choose = np.random.default_rng(2)
+    cpu: dict[str, list[float]] = {OURS: [], PEER: []}
+    wall: dict[str, list[float]] = {OURS: [], PEER: []}
+    sent: dict[str, list[int]] = {OURS: [], PEER: []}
+    opened = {OURS: packed.opened(), PEER: single.opened()}
+    sides = {OURS: packed, PEER: single}
+    try:
+        for turn in range(scale.rounds(5) + 1):
+            for name in list(sides)[:: 1 if turn % 2 else -1]:
+                numbers = choose.choice(len(sides[name].texts), ASKED, replace=False).tolist()
+                cost = sides[name].ask(opened[name][1], numbers)
+                if turn:  # the first opens connections
+                    cpu[name].append(cost.cpu / ASKED)
+                    wall[name].append(cost.wall / ASKED)
+                    sent[name].append(len(cost.requests))
+        misses = {name: sides[name].miss(opened[name][1]) for name in sides}
+    finally:
+        for cache, _ in opened.values():
+            cache.close()
+    name = f"{ASKED:,} random ones of {what} in one call"
+    requests = median(sent[OURS]), median(sent[PEER])
+    yield Row(AREA, f"{name}: requests", "requests", requests[0], PEER, requests[1], bound=at_most(ASKED))
+    for label, samples in (("CPU", cpu), ("time", wall)):
+        yield _compared(f"{name}, {label} each", samples)
+    counts = {side: len(cost.requests) for side, cost in misses.items()}
+    name = f"{ASKED:,} that are not there"
+    yield Row(AREA, f"{name}: requests", "requests", counts[OURS], PEER, counts[PEER], bound=at_most(0))
+    yield _each(f"{name}, CPU each", "", misses[OURS], ASKED, misses[PEER], ASKED, None)
 
 
-def _store(cache: Cache, texts: list[str], vectors: Any) -> None:
-    embeddings = EmbeddingCache(cache, model="benchmark")
-    for start in range(0, len(texts), AT_A_TIME):
-        embeddings.put_many(texts[start : start + AT_A_TIME], vectors[start : start + AT_A_TIME])
-    cache.close()  # writes what waits
-
-
-def _cache(backend: Any) -> Cache:
-    return Cache(TierChain(Tier(backend, timeout=60), strict=True), namespace="benchmark")
-
-
-def _timed(count: int, call: Callable[[], object]) -> _Figures:
-    """Run it once: the CPU of the whole process, its threads included, in µs, and the time."""
-    gc.collect()
-    with l3.requests_counted() as requests:
-        cpu, wall = time.process_time(), time.perf_counter()
-        call()
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return _Figures(count, len(requests), cpu * 1e6, wall * 1e6)
+def _compared(name: str, samples: Samples) -> Row:
+    return compare(AREA, name, samples, OURS, PEER, bound=times(1))
 
 
 def _catalogue(count: int) -> Iterator[Row]:
-    numbers = random.Random(3)
-    now = int(time.time() * 1000)
-    indexes = []
-    for start in range(0, count, PER_SEGMENT):
-        digests = sorted(numbers.randbytes(16) for _ in range(min(PER_SEGMENT, count - start)))
-        indexes.append(b"".join(entry_of(Located(digest, now, 0, 16, 6200)) for digest in digests))
-    catalogue = Catalogue(count)
-    began = time.perf_counter()
-    for index in indexes:
-        catalogue.add(new_ulid(time.time()), index)
-    took = time.perf_counter() - began
-    yield Row(AREA, f"a catalogue of {count:,} entries: loaded", "s", took)
+    """A catalogue of full segments, from indexes that are made in memory."""
+    indexes = [_index(start, min(SEGMENT_ENTRIES, count - start)) for start in range(0, count, SEGMENT_ENTRIES)]
+    catalogue = Catalogue(max_entries=count)
+    with no_gc():
+        start = time.process_time_ns()
+        for index in indexes:
+            catalogue.add(new_ulid(time.time()), index)
+        took = time.process_time_ns() - start
+    if len(catalogue) != count:
+        raise AssertionError("the catalogue does not hold what it was given")
+    yield Row(AREA, f"catalogue of {count:,}: bytes an entry", "bytes", catalogue.nbytes() / count, bound=at_most(40))
     yield Row(
-        AREA, f"a catalogue of {count:,} entries: an entry", "bytes", catalogue.nbytes() / count, bound=at_most(40)
+        AREA,
+        f"catalogue of {count:,}: taking indexes in, CPU an entry",
+        "ns",
+        took / count,
+        note="1 µs each is a second a million",
     )
+
+
+def _index(first: int, count: int) -> bytes:
+    import hashlib
+
+    digests = sorted(hashlib.blake2b(b"%d" % number, digest_size=16).digest() for number in range(first, first + count))
+    stamp = 1_800_000_000_000 + first
+    return b"".join(
+        entry_of(Located(digest, stamp, 0, 16 + 6400 * place, 6400)) for place, digest in enumerate(digests)
+    )
+
+
+def _each(name: str, note: str, ours: Cost, count: int, theirs: Cost, sample: int, bound: float | None) -> Row:
+    each = ours.cpu / count, theirs.cpu / sample
+    limit = None if bound is None else faster(bound)
+    return Row(AREA, name, "ns", each[0], PEER, each[1], each[0] / each[1], bound=limit, note=note)
+
+
+def _cost_of(work: Callable[[], Any]) -> Cost:
+    """Run it once. The collector stays on, for so much work needs it; it need not walk what was there before."""
+    gc.collect()
+    gc.freeze()  # the peers that were imported alone are a million objects
+    try:
+        with l3.requests_counted() as requests:
+            cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+            work()
+            return Cost(time.process_time_ns() - cpu, time.perf_counter_ns() - wall, list(requests))
+    finally:
+        gc.unfreeze()

@@ -128,6 +128,7 @@ class MemoryObjects(ObjectStore):
             len(self.bodies[name]),
             self._etag(name),
             self.classes.get(name),
+            time.time() - time.monotonic() + self.written_at.get(name, 0.0),
             archived=name in self.archived,
             user_metadata={},
         )

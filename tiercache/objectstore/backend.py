@@ -383,6 +383,10 @@ class ObjectStoreBackend(BucketUpkeep):
             return None
         return entry.metadata
 
+    def keys_of_cut(self, names: Iterable[str], *, deadline: float | None = None) -> dict[str, str]:
+        """Return the keys of objects whose names were cut, with a GET each; what is no intact entry has none."""
+        return {name: found.key for name, found in self._look_at(names, self._read_cut, deadline).items()}
+
     def _pages(self, prefix: str, deadline: float | None, *, archived: bool = False) -> Iterator[list[Listed]]:
         """The listing, page by page: entries of ours, the archived ones only when asked for."""
         start, token = self.prefix + keys.listing_prefix(prefix), None

@@ -3,11 +3,13 @@
 What an object is: `segment` (the format), `naming`. Where entries are: `pending` (not stored yet), `catalogue` over
 `shards` (stored), `newest` (of the two). Changes: `changes` makes records, `writer` segments. `discovery` finds
 segments; `reader` and `ranges` read entries, `listing` lists them. `backend` is the whole, `beneath` what the store
-beneath answers. Upkeep: `compaction`, `sweeping`, `erasing`, each a `round`, under a `lease`; `census` says what the
-segments hold, `rewriting` copies it, `report` tells; `lifecycle` lets the store delete by itself.
+beneath answers. Upkeep: `compaction`, `sweeping`, `erasing`, each a `round`; `lease`; `census` says what segments
+hold, `rewriting` copies it, `report` tells; `lifecycle` lets the store delete by itself. `moving` brings entries here
+from another backend, and back: from `origins` to `destinations`, with the `invalidations`.
 """
 
 from .backend import PackedBackend
+from .moving import MigrationReport, amigrate, migrate
 from .report import CompactionReport
 
-__all__ = ["CompactionReport", "PackedBackend"]
+__all__ = ["CompactionReport", "MigrationReport", "PackedBackend", "amigrate", "migrate"]

@@ -67,10 +67,11 @@ class Batch:
         since: when the first one was put, in monotonic seconds.
         sealed: whether it takes no more.
         written: done when the segment is stored; fails when it is given up.
+        tried: done when it is stored or given up, or one attempt to store it has failed.
         error: what kept the last attempt from storing it.
     """
 
-    __slots__ = ("error", "held", "kind", "sealed", "since", "size", "written")
+    __slots__ = ("error", "held", "kind", "sealed", "since", "size", "tried", "written")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -79,6 +80,7 @@ class Batch:
         self.since = time.monotonic()
         self.sealed = False
         self.written: Future[None] = Future()
+        self.tried = threading.Event()
         self.error: Exception | None = None
 
 
@@ -156,7 +158,7 @@ class Pending:
                 batch.held[digest] = self._newest[digest] = held
                 batch.size += held.size
                 self.bytes += held.size
-                if batch.size >= self._segment_bytes:
+                if size and batch.size >= self._segment_bytes:  # else it is for whom batches are given up: next time
                     full.append(self._close(batch))
                 return batch
         finally:
@@ -187,6 +189,7 @@ class Pending:
                 batch.written.set_result(None)
             else:
                 batch.written.set_exception(error)
+            batch.tried.set()
             return True
 
     def __bool__(self) -> bool:
@@ -205,6 +208,11 @@ class Pending:
             if digest in batch.held and batch.held[digest].record.data:
                 self._take_out(digest, batch)
         return any(digest in batch.held and batch.held[digest].record.data for batch in self._sealed)
+
+    def is_elsewhere(self, digest: bytes, batch: Batch) -> bool:
+        """Whether another batch has an entry under a key."""
+        with self._room:
+            return any(digest in other.held and other.held[digest].record.data for other in self if other is not batch)
 
     def _make_room(self, size: int, deadline: float | None, full: list[Batch]) -> None:
         while size and self.bytes and self.bytes + size > self._max_bytes:
