@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import threading
 import time
+import tracemalloc
 
 import pytest
 
 from tests.packed.objects import MemoryObjects, entry, packed
+from tests.properties.scale import SCALE
 from tiercache.errors import BackendUnavailable
 from tiercache.packed import discovery, naming
 from tiercache.testing import FakeClock
@@ -315,3 +318,31 @@ def test_a_child_forked_while_a_segment_is_taken_in_reads_it_anew(objects, monke
     gate.set()
     look.result(GUARD)
     assert payload(backend) == b"payload"
+
+
+def test_many_flushes_leave_no_memory_behind(objects):
+    backend = packed(objects)
+    cycles = 100_000 if SCALE > 1 else 3_000
+
+    def held(turns):
+        for turn in range(turns):
+            backend.put("n:1", entry("n:1", b"%d" % turn))
+            backend.flush()
+            for name in objects.segments():  # as `compact` does
+                objects.bodies.pop(name)
+            objects.classes.clear(), objects.written_at.clear(), objects.etags.clear()
+            for segment in backend.discovery.known():
+                if segment is not backend.discovery.known()[-1]:
+                    backend.discovery.forget(segment)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = held(500)
+        after = held(cycles)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200_000
+    assert len(backend.discovery.segments) == 1
+    assert backend.writer.pending.bytes == 0
