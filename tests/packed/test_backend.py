@@ -269,22 +269,24 @@ def test_an_archived_segment_is_a_miss(objects):
     assert packed(objects).get("n:1") is None
 
 
-def test_a_lost_acknowledgement_is_recognised(objects):
+def test_a_lost_acknowledgement_is_recognised(objects, monkeypatch):
     backend = packed(objects)
     backend.refresh()
-    lost = []
+    lost, write = [], objects.write
 
-    def lose(call, name):
-        if call == "write" and not lost:
-            lost.append(name)
-            objects.bodies[name] = b""
+    def lose(upload, **options):
+        written = write(upload, **options)
+        if not lost:
+            lost.append(upload.name)
             raise BackendTimeout("lost")
+        return written
 
-    objects.before = lose
+    monkeypatch.setattr(objects, "write", lose)
     backend.put("n:1", entry("n:1"))
     backend.flush(deadline=time.monotonic() + 30)
     assert backend.writer.counters.recognised == 1
-    assert len(objects.segments()) == 1
+    assert objects.segments() == lost
+    assert payload(packed(objects), "n:1") == b"payload"
 
 
 def test_what_fails_is_tried_again_and_readable_meanwhile(objects):

@@ -9,7 +9,7 @@ from ..entry import Entry
 from ..errors import CorruptEntry, EntryTooLarge
 from ..objectstore import ObjectStoreBackend
 from .naming import BUCKETS, KEEP, bucket_of
-from .newest import Newest
+from .newest import MOST_STAMP, Newest
 from .pending import OVERHEAD, Batch, Held, Kind, Pending
 from .segment import Record, digest_of, gone_second
 from .writer import await_all
@@ -62,7 +62,7 @@ class Changes:
         def make(before: Held | None) -> Held | None:
             if expected is not None and newest.stamp(digest) != expected:
                 return None
-            stamp = newest.next_stamp(digest) if made is None else max(made, newest.stamp(digest) + 1)
+            stamp = newest.next_stamp(digest) if made is None else min(max(made, newest.stamp(digest) + 1), MOST_STAMP)
             record = Record(digest, stamp, gone_second(gone_at), data, key)
             return Held(record, Kind(newest.bucket(digest, bucket), storage_class))
 
@@ -76,22 +76,22 @@ class Changes:
         With `expected` it hides the record of that stamp alone: nothing waits if there is a newer one by now, and one
         that another process writes meanwhile is newer than the tombstone.
         """
-        newest, being_stored = self._newest, False
+        newest, hides = self._newest, False
         # Nothing is known of the key: what another process is about to store may live for ever.
         bucket = KEEP if newest.stamp(digest) == 0 else BUCKETS[0][0]
-        hides = newest.hides(digest)
 
         def make(before: Held | None) -> Held | None:
-            nonlocal being_stored
+            nonlocal hides
             if expected is not None and newest.stamp(digest) != expected:
                 return None
-            being_stored = self._pending.withdraw(digest)
-            stamp = newest.next_stamp(digest) if expected is None else expected + 1
+            # With the lock held: what is being stored becomes what is stored only with it.
+            hides = self._pending.withdraw(digest) or newest.hides(digest)
+            stamp = newest.next_stamp(digest) if expected is None else min(expected + 1, MOST_STAMP)
             record = Record(digest, stamp, 0, b"", "")
-            return Held(record, Kind(newest.bucket(digest, bucket), None, hides or being_stored))
+            return Held(record, Kind(newest.bucket(digest, bucket), None, hides))
 
         batch = self._pending.put(digest, make, size=size, deadline=due)
-        return batch if being_stored or hides else None
+        return batch if hides else None
 
     def stored(self, batches: Iterable[Batch], due: float | None) -> None:
         """Return when these batches are stored; those that are still open are sealed now.
@@ -99,13 +99,17 @@ class Changes:
         Raises:
             BackendError: one could not be stored until then; it is still being tried.
         """
-        waiting = [batch for batch in batches if not batch.written.done()]
+        waiting = set(batches)  # those that were given up already are among them: they fail
         if waiting:
             self._pending.seal(lambda batch: batch in waiting)
-            await_all(waiting, due)
+            await_all(list(waiting), due)
 
     def restore(self, batch: Batch) -> None:
-        """These records were given up: the older values that they were to replace must not come back."""
-        for digest in batch.held:
-            if self._newest.hides(digest) and self._pending.get(digest) is None:
-                self.bury(digest, None, size=0)  # in a thread that must not wait for room
+        """These records are given up: the older values that they were to replace must not come back.
+
+        To be called while they still wait: there is no moment at which nothing hides those values.
+        """
+        for digest, held in list(batch.held.items()):
+            if self._newest.hides(digest) or self._pending.is_elsewhere(digest, batch):
+                # Of no size, in a thread that must not wait for room; not where there is a newer record by now.
+                self.bury(digest, None, size=0, expected=held.record.stamp)

@@ -156,7 +156,7 @@ class Pending:
                 batch.held[digest] = self._newest[digest] = held
                 batch.size += held.size
                 self.bytes += held.size
-                if batch.size >= self._segment_bytes:
+                if size and batch.size >= self._segment_bytes:  # else it is for whom batches are given up: next time
                     full.append(self._close(batch))
                 return batch
         finally:
@@ -205,6 +205,11 @@ class Pending:
             if digest in batch.held and batch.held[digest].record.data:
                 self._take_out(digest, batch)
         return any(digest in batch.held and batch.held[digest].record.data for batch in self._sealed)
+
+    def is_elsewhere(self, digest: bytes, batch: Batch) -> bool:
+        """Whether another batch has an entry under a key."""
+        with self._room:
+            return any(digest in other.held and other.held[digest].record.data for other in self if other is not batch)
 
     def _make_room(self, size: int, deadline: float | None, full: list[Batch]) -> None:
         while size and self.bytes and self.bytes + size > self._max_bytes:

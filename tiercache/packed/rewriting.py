@@ -20,6 +20,7 @@ from .discovery import Segment
 from .naming import SegmentName, new_ulid, object_name, ulid_time
 from .round import Round
 from .segment import Located, Record, build, located, read_keys, read_tail
+from .writer import create
 
 ATTEMPTS, PAUSE = 3, 0.25
 OLDEST_VIEW = 1800.0
@@ -157,7 +158,7 @@ class Rewriter:
             self._round.count(requests=1)
             due = self._round.due_of(len(upload.body))
             try:
-                self._inner.objects.write(upload, if_absent=True, if_match=None, deadline=due)
+                create(self._inner.objects, upload, due)
             except BackendError:
                 if attempt + 1 == ATTEMPTS or time.monotonic() >= due or not self._round.affords(3):
                     raise

@@ -1,7 +1,8 @@
 """`Writer`: batches become segments. A few threads; what fails is tried again until it is too old to be worth it.
 
-A segment is created, never overwritten: a store that says that the name is taken has kept what an earlier attempt sent,
-whose answer was lost, for names are never used twice.
+A segment is created, never overwritten: where the name is taken, the store has kept what an earlier attempt sent, whose
+answer was lost, for names are never used twice. A store also refuses to create what conflicts with an attempt that is
+still under way and may yet fail: so whether the segment is there is asked for before it is believed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 
 from .. import fork
 from ..entry import Clock
-from ..errors import BackendError, BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
+from ..errors import AccessDenied, BackendError, BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
 from ..objectstore.objects import ObjectStore, Upload
-from ..pool import DaemonPool
+from ..pool import DaemonPool, give_way
 from .naming import SegmentName, new_ulid, object_name
 from .pending import Batch, Pending
 from .segment import Built, build
@@ -29,6 +30,8 @@ THREADS = 4
 UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
 """Seconds that one attempt to store a segment may take, and one more for so many bytes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+LONGEST_WAIT = 900.0
+"""Seconds after which a buffer is sealed at the latest, whatever `flush_after` says: far less than `MAX_HOLD`."""
 MAX_HOLD = 3600.0
 """Seconds after which what could not be written is given up. No record reaches a segment later than that."""
 
@@ -101,7 +104,7 @@ class Writer:
 
     def seal_older_than(self, seconds: float) -> None:
         """Seal the buffers whose first record has waited so long."""
-        before = time.monotonic() - seconds
+        before = time.monotonic() - min(seconds, LONGEST_WAIT)
         self.pending.seal(lambda batch: batch.since <= before)
 
     def flush(self, deadline: float | None) -> None:
@@ -149,16 +152,19 @@ class Writer:
         upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
         pause, closing = FIRST_PAUSE, self._closing
         while not batch.written.done():
+            # Before each attempt, not after: it may have waited for a thread all the time.
+            if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
+                self._give_up(batch, batch.error or BackendUnavailable("a segment could not be stored for an hour"))
+                return
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
-                stored = self._objects.write(upload, if_absent=True, if_match=None, deadline=time.monotonic() + seconds)
+                due = time.monotonic() + seconds
+                stored = create(self._objects, upload, due)
             except (BackendError, ConfigurationError) as error:
                 batch.error = error
                 with self._lock:
                     self.counters.failed += 1
-                if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
-                    self._give_up(batch, error)
-                elif closing.wait(pause * random.uniform(0.5, 1.0)):  # noqa: S311 - no secret
+                if self._rest(pause * random.uniform(0.5, 1.0), closing, error):  # noqa: S311 - no secret
                     return
                 pause = min(LONGEST_PAUSE, 2 * pause)
             else:
@@ -170,11 +176,36 @@ class Writer:
                     self.counters.recognised += not stored
                 self.pending.settle(batch)
 
+    def _rest(self, pause: float, closing: threading.Event, error: Exception) -> bool:
+        """Wait before the next attempt, and return whether there is none, as this is closed."""
+        if isinstance(error, (AccessDenied, ConfigurationError)):
+            # The store answers, and does not want this kind of segments: those of others are not to wait for it.
+            with give_way():
+                return closing.wait(pause)
+        return closing.wait(pause)
+
     def _give_up(self, batch: Batch, error: Exception) -> None:
+        if batch.written.done():
+            return
+        self._lost(batch)  # first: as long as its records wait, they hide the older ones
         if self.pending.settle(batch, error):
             with self._lock:
                 self.counters.dropped += len(batch.held)
-            self._lost(batch)
+
+
+def create(objects: ObjectStore, upload: Upload, due: float | None) -> bool:
+    """Store a segment; False: an earlier attempt had stored it.
+
+    Raises:
+        BackendUnavailable: it was refused and is not there.
+        BackendError: of the store.
+    """
+    if objects.write(upload, if_absent=True, if_match=None, deadline=due):
+        return True
+    info = objects.stat(upload.name, deadline=due)
+    if info is None or info.size != len(upload.body):
+        raise BackendUnavailable("the store refused a new segment for the sake of another write", tier_wide=False)
+    return False
 
 
 def await_all(batches: list[Batch], deadline: float | None) -> None:

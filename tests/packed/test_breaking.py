@@ -1,0 +1,200 @@
+"""What must hold when a store refuses, lags or forbids, and when threads meet at the worst moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.packed.objects import MemoryObjects, entry, packed
+from tiercache.errors import AccessDenied, BackendError, BackendUnavailable
+from tiercache.objectstore import Upload
+from tiercache.packed import writer
+from tiercache.packed.newest import Newest
+
+
+@pytest.fixture
+def objects() -> MemoryObjects:
+    return MemoryObjects()
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def payload(backend, key):
+    found = backend.get(key)
+    return None if found is None else found.payload
+
+
+class Conflicting(MemoryObjects):
+    """A store that refuses the first conditional writes of segments for the sake of others, and keeps nothing."""
+
+    conflicts = 1
+
+    def write(self, upload: Upload, *, if_absent: bool, if_match: str | None, deadline: float | None) -> bool:
+        if "_segments/" in upload.name and self.conflicts:
+            self.conflicts -= 1
+            return False
+        return super().write(upload, if_absent=if_absent, if_match=if_match, deadline=deadline)
+
+
+# A refusal is no proof that a segment is stored
+
+
+def test_a_segment_that_was_refused_and_is_not_there_is_stored_by_another_attempt():
+    objects = Conflicting()
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1"))
+    backend.flush()
+    assert len(objects.segments()) == 1
+    assert payload(packed(objects), "n:1") == b"payload"
+    assert backend.writer.counters.recognised == 0
+
+
+def test_a_compaction_deletes_nothing_before_what_replaces_it_is_there():
+    objects = Conflicting()
+    objects.conflicts = 0
+    backend = packed(objects)
+    for number in range(4):
+        backend.put(f"n:{number}", entry(f"n:{number}"))
+        backend.flush()
+    objects.conflicts = 1
+    backend.compact()
+    other = packed(objects)
+    assert [payload(other, f"n:{number}") for number in range(4)] == [b"payload"] * 4
+
+
+# What replaced or deleted a value hides it at every moment
+
+
+def test_what_is_given_up_leaves_no_moment_in_which_the_older_value_is_read(objects, monkeypatch):
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1", b"old"))
+    backend.flush()
+    seen: list[bytes | None] = []
+    restore = backend.changes.restore
+
+    def watched(batch):
+        seen.append(payload(backend, "n:1"))
+        restore(batch)
+        seen.append(payload(backend, "n:1"))
+
+    monkeypatch.setattr(backend.changes, "restore", watched)
+    monkeypatch.setattr(writer, "build", lambda records: (_ for _ in ()).throw(ValueError("too large")))
+    backend.put("n:1", entry("n:1", b"new"))
+    with pytest.raises(BackendError):
+        backend.flush()
+    assert seen == [b"new", None]
+    assert payload(backend, "n:1") is None
+
+
+def test_what_is_given_up_does_not_let_an_older_value_through_that_is_still_being_stored(objects, monkeypatch):
+    backend = packed(objects)
+    sending, gate, build = threading.Event(), threading.Event(), writer.build
+
+    def before(call: str, name: str) -> None:
+        if call == "write":
+            sending.set()
+            assert gate.wait(30)
+
+    objects.before = before
+    backend.put("n:1", entry("n:1", b"old"))
+    (old,) = backend.writer.pending.seal()[:1] or list(backend.writer.pending)
+    assert sending.wait(30)
+    monkeypatch.setattr(
+        writer, "build", lambda records: build(records) if records[0].data == b"" else (_ for _ in ()).throw(ValueError)
+    )
+    backend.put("n:1", entry("n:1", b"new"))
+    backend.writer.pending.seal()
+    until(lambda: payload(backend, "n:1") is None)
+    gate.set()
+    until(lambda: old.written.done())
+    assert payload(backend, "n:1") is None
+    backend.flush()
+    assert payload(packed(objects), "n:1") is None
+
+
+def test_a_delete_awaits_its_tombstone_though_the_value_was_just_stored(objects, monkeypatch):
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1"))
+    known, hides = Newest.hides, []
+
+    def late(self, digest):
+        found = known(self, digest)
+        if not hides:
+            hides.append(found)
+            # As if the segment had been stored between this look and the next: only with the lock held nothing moves.
+            if not backend.writer.pending._room._is_owned():
+                backend.writer.flush(None)
+        return found
+
+    monkeypatch.setattr(Newest, "hides", late)
+    backend._bury(["n:1"], None)
+    assert payload(packed(objects), "n:1") is None
+
+
+# What waits too long is never stored
+
+
+def test_what_is_older_than_can_be_stored_is_given_up_before_it_is_tried(objects):
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1"))
+    (batch,) = backend.writer.pending
+    batch.since -= writer.MAX_HOLD + 1
+    with pytest.raises(BackendUnavailable):
+        backend.flush()
+    assert objects.segments() == []
+    assert backend.writer.counters.dropped == 1
+
+
+def test_a_buffer_is_sealed_long_before_it_is_too_old_to_be_stored(objects):
+    backend = packed(objects, flush_after="7d")
+    backend.put("n:1", entry("n:1"))
+    (batch,) = backend.writer.pending
+    batch.since -= writer.LONGEST_WAIT
+    backend._tick()
+    until(lambda: objects.segments())
+
+
+# One kind of segments does not stop the others
+
+
+def test_segments_that_a_store_forbids_do_not_keep_others_from_being_stored(objects):
+    def before(call: str, name: str) -> None:
+        if call == "write" and "/1d/" in name:
+            raise AccessDenied("not here")
+
+    objects.before = before
+    backend = packed(objects)
+    for number in range(2 * writer.THREADS):
+        backend.put(f"n:{number}", entry(f"n:{number}", ttl=60))
+        backend.writer.pending.seal()
+    backend.put("n:keep", entry("n:keep"))
+    backend.writer.pending.seal()
+    until(lambda: objects.segments())
+    objects.before = lambda call, name: None
+    backend.flush()
+
+
+def test_tombstones_for_whom_no_thread_is_left_are_not_buried_for_ever(objects, monkeypatch):
+    backend = packed(objects, segment_bytes=300)
+    backend.put_many({f"n:{number}": entry(f"n:{number}") for number in range(50)})
+    backend.flush()
+
+    def refuse(*call):
+        raise BackendUnavailable("the worker pool is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(backend.writer._pool, "submit", refuse)
+        with pytest.raises(BackendError):
+            backend.delete_many([f"n:{number}" for number in range(50)], deadline=time.monotonic() + 30)
+    assert [payload(backend, f"n:{number}") for number in range(50)] == [None] * 50
+    backend.flush()
+    other = packed(objects)
+    assert [payload(other, f"n:{number}") for number in range(50)] == [None] * 50
