@@ -134,7 +134,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         packed = Side(lambda: PackedBackend(store.backend("packed/")), count)
         single = Side(lambda: store.backend("single/"), sample)
         what = f"{count:,} vectors of {DIMENSIONS:,} float32"
-        note = f"of one object each, {sample:,} were measured"
+        note = f"of one object each, {sample:,} were measured; the collector does not walk other libraries' objects"
         for side in (packed, single):
             side.begin()
         ours, theirs = packed.store(), single.store()

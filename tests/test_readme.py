@@ -18,6 +18,7 @@ import pytest
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.matrix import parameters
 from tests.provider import FakeProvider
+from tiercache.packed import PackedBackend
 from tiercache.packed.naming import parse
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +146,8 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
         text = [block.replace(SERVER, request.getfixturevalue("redis_url")) for block in text]
     if any("OpenAI(" in block for block in text):
         request.getfixturevalue("llm_provider")
+    if any(".compact(" in block for block in text):
+        request.getfixturevalue("bucket")
     before = signal.getsignal(signal.SIGTERM)
     # A module, because dataclasses look up the one they are defined in.
     module = sys.modules["docs_page"] = ModuleType("docs_page")
@@ -153,6 +156,9 @@ def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.Fixture
             exec(compile(block, page.name, "exec"), vars(module))
     finally:
         close_clients(module)
+        for value in vars(module).values():
+            if isinstance(value, PackedBackend):
+                value.close()
         signal.signal(signal.SIGTERM, before)
         del sys.modules["docs_page"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
+from tests.packed.raw import newest, overwriting
 from tiercache.backend import Backend
-from tiercache.packed import PackedBackend, segment
-from tiercache.packed.naming import FOLDER, KEEP, SegmentName, new_ulid, object_name, parse
+from tiercache.packed import PackedBackend
+from tiercache.packed.naming import FOLDER
 
 
 class PackedHooks:
@@ -20,7 +21,7 @@ class PackedHooks:
     A fixture `inner` yields the object store's backend; its clock is the test's.
     """
 
-    options: ClassVar[dict[str, Any]] = {"durable": True, "refresh": 3600}
+    options: ClassVar = {"durable": True, "refresh": 3600}
     many = 1100  # more than a page of `clear`
     seconds_later = 0.0
 
@@ -39,29 +40,18 @@ class PackedHooks:
     def raw_get(self, backend, key):
         """The bytes of the key's newest record, found in the segments without the backend's catalogue."""
         found = self.newest(backend, key)
-        return None if found is None or not found[1].length else found[2]
+        return None if found is None or not found.data else found.data
 
     def raw_put(self, backend, key, data):
-        """Another process's segment with a newer record of the key: these bytes. None are a tombstone."""
-        _, located, _ = self.newest(backend, key)
-        digest, held_under = (located.digest, key) if data else (located.digest, "")
-        built = segment.build([segment.Record(digest, located.stamp + 1, 0, data, held_under)])
-        name = SegmentName(KEEP, new_ulid(time.time()), 1, built.tail)
-        self.raw_put_object(backend.inner, object_name(backend.inner.prefix, name), built.body)
+        """Another process's segment holds a newer record of the key: these bytes."""
+        name, body = overwriting(backend.inner.prefix, self.newest(backend, key), key, data)
+        self.raw_put_object(backend.inner, name, body)
         backend.refresh()
 
     def newest(self, backend, key):
-        """Name, place and bytes of the record with the highest stamp; None: no segment has one."""
+        """The key's newest record in the store."""
         backend.flush()
-        digest, found = segment.digest_of(key), []
-        for name, body in self.segments(backend):
-            parts = parse(backend.inner.prefix, name)
-            tail = segment.read_tail(body[-parts.tail :], size=len(body), count=parts.count)
-            located = segment.find(tail.index, digest)
-            if located is not None:
-                record = body[located.offset : located.offset + located.length]
-                found.append((located.stamp, parts.ulid, name, located, record))
-        return max(found)[2:] if found else None
+        return newest(backend.inner.prefix, self.segments(backend), key)
 
     def segments(self, backend):
         """Names and bytes of the store's segments."""

@@ -1,6 +1,6 @@
 """The contract, held by `PackedBackend` over S3 as moto has it: quick, and without a server."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tests.contract import test_s3_moto
 from tests.contract.packed import PackedHooks
@@ -26,4 +26,4 @@ class TestPackedOnMoto(OnMoto, PackedHooks, BackendContract):
 class TestBufferedOnMoto(OnMoto, PackedHooks, BackendContract):
     """Read from what waits."""
 
-    options: ClassVar[dict[str, Any]] = {}
+    options: ClassVar = {}

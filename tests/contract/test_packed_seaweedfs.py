@@ -1,6 +1,6 @@
 """The contract, held by `PackedBackend` over S3 against a real server."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
@@ -26,7 +26,7 @@ class TestPackedOnSeaweedFS(OnSeaweedFS, PackedHooks, BackendContract):
 class TestBufferedOnSeaweedFS(OnSeaweedFS, PackedHooks, BackendContract):
     """Read from what waits."""
 
-    options: ClassVar[dict[str, Any]] = {}
+    options: ClassVar = {}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.contract import test_azure_azurite, test_disk, test_gcs_fake, test_redis, test_s3_moto
+from tests.contract import test_azure_azurite, test_disk, test_gcs_fake, test_packed_moto, test_redis, test_s3_moto
 from tests.contract.test_azure_azurite import raw_container
 from tests.contract.test_gcs_fake import raw_bucket
 from tests.contract.test_s3_moto import aws
@@ -54,6 +54,18 @@ class TestTaggedDisk(SealedCases, test_disk.TestDisk):
 class TestEncryptedRedis(SealedCases, test_redis.TestRedis):
     unsealed = test_redis.TestRedis.backend
     backend = sealed(RING)
+
+
+@pytest.mark.slow
+class TestEncryptedPacked(SealedCases, test_packed_moto.TestPackedOnMoto):
+    unsealed = test_packed_moto.TestPackedOnMoto.backend
+    backend = sealed(RING)
+
+
+@pytest.mark.slow
+class TestTaggedPacked(SealedCases, test_packed_moto.TestPackedOnMoto):
+    unsealed = test_packed_moto.TestPackedOnMoto.backend
+    backend = sealed(TAGGED)
 
 
 class SealedObjectCases(SealedCases):

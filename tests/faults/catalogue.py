@@ -87,13 +87,14 @@ ANSWERS = [
     Fault(
         "4",
         "a part of a batch fails",
-        ("disk", *WEB),
+        ("disk", "s3", "gcs", "azure"),
         make.partly,
         UNAVAILABLE,
         kinds_of={"disk": CORRUPT},
         operations=frozenset({"get_many"}),
         through="script",
-        reasons={"memory": "it answers for all keys or for none", "redis": "a batch is one command; see 4b"},
+        reasons={"memory": "it answers for all keys or for none", "redis": "a batch is one command; see 4b"}
+        | {"packed": "entries that lie together come with one request"},
         check=lambda scene, answer: _good_ones_are_kept(scene, answer),
     ),
     Fault(
@@ -188,7 +189,7 @@ ANSWERS = [
     Fault(
         "12",
         "the object was archived",
-        ("s3", "azure"),
+        ("s3", "packed", "azure"),
         make.archived,
         frozenset(),
         misses=READS,
@@ -211,7 +212,7 @@ ANSWERS = [
     Fault(
         "25",
         "the store knows no new checksums",
-        ("s3",),
+        ("s3", "packed"),
         make.refuses_checksums,
         through="script",
         reasons={"": "S3's own"},

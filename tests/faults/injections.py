@@ -43,7 +43,7 @@ def answered(web, redis=None):
         if scene.rig.kind == "redis":
             script.answer = redis
         else:
-            answer = refusal(scene.rig.kind, *web[scene.rig.kind])
+            answer = refusal(scene.rig.speaks, *web[scene.rig.speaks])
             script.answer = lambda asked: answer
         try:
             yield
@@ -100,14 +100,14 @@ def writes_lose_their_answer(scene):
 
 
 def archived(scene):
-    return {"s3": archived_s3, "azure": archived_azure}[scene.rig.kind](scene)
+    return {"s3": archived_s3, "azure": archived_azure}[scene.rig.speaks](scene)
 
 
 @contextlib.contextmanager
 def archived_s3(scene):
     """A lifecycle rule moved the objects where a GET cannot read them."""
     answer = refusal("s3", 403, "InvalidObjectState")
-    scene.rig.script.answer = lambda asked: answer if asked.method == "GET" else None
+    scene.rig.script.answer = lambda asked: answer if asked.method == "GET" and "list-type" not in asked.path else None
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.faults.http_script import HttpScript
 from tests.faults.redis_script import RedisScript
+from tests.packed.raw import newest, overwriting
 from tiercache import DiskBackend, MemoryBackend, envelope, keys
 from tiercache.testing import FaultProxy, servers
 
@@ -28,6 +29,7 @@ class Rig:
         kind: its column.
         patience: the deadline of an operation that is expected to fail at once, in seconds.
         haste: the deadline of one that is expected to be spent.
+        speaks: the kind of store whose answers it understands.
         keeps_alive: whether the server leaves idle connections open for as long as a run takes.
     """
 
@@ -35,6 +37,10 @@ class Rig:
     patience = 10.0
     keeps_alive = True
     haste = 0.5
+
+    @property
+    def speaks(self):
+        return self.kind
 
     def __init__(self, stack):
         self.stack = stack
@@ -217,6 +223,38 @@ class S3Rig(WebRig):
         self.client.put_object(Bucket=self.bucket, Key=self.name(key), Body=data)
 
 
+class PackedRig(S3Rig):
+    """Segments, in the same store; what is put is stored when `put` returns, so that it can meet a fault."""
+
+    kind = "packed"
+    speaks = "s3"
+
+    def __init__(self, stack):
+        super().__init__(stack)
+        self.bodies = {}
+
+    def make(self, through, timeout):
+        from tiercache.packed import PackedBackend
+
+        return PackedBackend(super().make(through, timeout), durable=True)
+
+    def segments(self):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{PREFIX}/_segments/")
+        for name in [item["Key"] for page in pages for item in page.get("Contents", ())]:
+            if name not in self.bodies:  # segments never change
+                self.bodies[name] = self.client.get_object(Bucket=self.bucket, Key=name)["Body"].read()
+            yield name, self.bodies[name]
+
+    def raw_get(self, key):
+        return newest(f"{PREFIX}/", self.segments(), key).data
+
+    def raw_put(self, key, data):
+        name, body = overwriting(f"{PREFIX}/", newest(f"{PREFIX}/", self.segments(), key), key, data)
+        self.client.put_object(Bucket=self.bucket, Key=name, Body=body)
+        for backend in self.backends.values():
+            backend.refresh()
+
+
 class GCSRig(WebRig):
     kind = "gcs"
 
@@ -296,9 +334,9 @@ class AzureRig(WebRig):
         self.blob(key).upload_blob(data, overwrite=True)
 
 
-RIGS = {rig.kind: rig for rig in (MemoryRig, DiskRig, RedisRig, S3Rig, GCSRig, AzureRig)}
-REMOTE = ("redis", "s3", "gcs", "azure")
-WEB = ("s3", "gcs", "azure")
+RIGS = {rig.kind: rig for rig in (MemoryRig, DiskRig, RedisRig, S3Rig, PackedRig, GCSRig, AzureRig)}
+REMOTE = ("redis", "s3", "packed", "gcs", "azure")
+WEB = ("s3", "packed", "gcs", "azure")
 WIRED = ("disk", *REMOTE)
 """Those that keep envelopes."""
 

@@ -104,6 +104,8 @@ class Scene:
 
     def seed(self):
         self.beside().set_many({key: self.stored(key) for key in self.keys})
+        if self.rig.kind == "packed" and not self.fault.from_start:
+            self.backend.refresh()  # it would look of itself within a minute
 
     def raw_entry(self, key):
         """What the store holds, as an entry."""

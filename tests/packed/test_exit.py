@@ -13,7 +13,6 @@ import pytest
 
 from tests.packed.objects import MemoryObjects, entry, packed
 from tiercache import Cache, MemoryBackend, TierChain
-from tiercache.shutdown import drain_all
 
 ROOT = Path(__file__).parent.parent.parent
 GUARD = 90
@@ -99,4 +98,3 @@ def test_a_backend_that_is_closed_has_nothing_to_drain() -> None:
     backend.put("n:1", entry("n:1"))
     backend.close()
     assert not backend.has_pending
-    assert drain_all(0.1)

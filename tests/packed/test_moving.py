@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import threading
 import time
 from typing import Any
 
@@ -29,6 +31,7 @@ def single(objects: Any, prefix: str = "p", **options: Any) -> ObjectStoreBacken
 
 def filled(backend: Any, count: int, *, size: int = 50) -> dict[str, bytes]:
     """Put entries of all sorts, and return their envelopes."""
+    packs = isinstance(backend, PackedBackend)
     wires = {}
     for number in range(count):
         key = f"n:{number:04}"
@@ -36,7 +39,7 @@ def filled(backend: Any, count: int, *, size: int = 50) -> dict[str, bytes]:
         one = entry(key, number.to_bytes(4, "big") * size, ttl=[None, 3000.0, 90_000.0][number % 3], **fields)
         one = one.with_metadata(created_at=one.metadata.created_at - 100, as_of=one.metadata.created_at - 101)
         backend.put(key, one)
-    if isinstance(backend, PackedBackend):
+    if packs:
         backend.flush()
     for key, _ in list(backend.scan()):
         wires[key] = backend.get(key).wire
@@ -84,12 +87,12 @@ async def test_it_can_be_awaited(objects):
 
 
 def test_any_backend_can_be_the_source_or_the_target(objects):
-    memory = MemoryBackend("10MiB")
+    memory: Any = MemoryBackend("10MiB")
     memory.put("n:1", entry("n:1", b"one"))
     target = packed(objects)
     assert migrate(memory, target).copied == 1
     assert packed(objects).get("n:1").payload == b"one"
-    other = MemoryBackend("10MiB")
+    other: Any = MemoryBackend("10MiB")
     assert migrate(target, other).copied == 1
     assert other.get("n:1").payload == b"one"
     with pytest.raises(ConfigurationError, match="max_entries"):
@@ -345,6 +348,52 @@ def test_sealed_entries_stay_sealed_as_they_are(objects, way):
 
 def seal(backend: Any, keys: KeyRing) -> None:
     seal_all([backend], keys)
+
+
+@pytest.mark.parametrize("way", ["in", "back"])
+def test_storage_classes_are_kept(objects, way):
+    from tiercache_s3 import S3Backend
+
+    other = MemoryObjects()
+    source, target = both_ways(objects, way, other)
+    for backend in (source, target):
+        inner = backend.inner if isinstance(backend, PackedBackend) else backend
+        inner.rules = S3Backend.rules
+    for number, name in enumerate([None, "STANDARD_IA", "GLACIER_IR"]):
+        source.put(f"n:{number}", entry(f"n:{number}").in_class(name))
+    assert migrate(source, target).copied == 3
+    classes = set(other.classes.values())
+    assert classes == {None, "STANDARD_IA", "GLACIER_IR"}
+    assert target.get("n:1").metadata.storage_class == "STANDARD_IA"
+
+
+async def test_cancelled_it_ends_after_the_page_under_way(objects):
+    source, target = both_ways(objects, "in")
+    filled(source, 1500)
+    begun, go_on, reported = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(call: str, name: str) -> None:
+        if call == "read":
+            begun.set()
+            go_on.wait(60)
+
+    objects.before = hold
+    seen: list[int] = []
+
+    def progress(report: MigrationReport) -> None:
+        seen.append(report.examined)
+        reported.set()
+
+    moving = asyncio.create_task(amigrate(source, target, progress=progress))
+    assert await asyncio.to_thread(begun.wait, 60)
+    moving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await moving
+    go_on.set()
+    assert await asyncio.to_thread(reported.wait, 60)
+    with pytest.raises(TypeError, match="no argument"):
+        await amigrate(source, target, dry=True)
+    assert seen == [1000]
 
 
 def test_long_keys_come_over(objects):

@@ -22,7 +22,7 @@ from ..units import Duration, Size, parse_duration, parse_size
 from .changes import Changes
 from .discovery import Discovery, news_of
 from .lifecycle import apply_lifecycle
-from .listing import scan
+from .listing import clear, scan
 from .naming import SegmentName
 from .newest import Newest
 from .pending import Batch
@@ -159,6 +159,14 @@ class PackedBackend(SegmentUpkeep):
         self.begin(deadline)
         return scan(self, prefix, full=full, deadline=deadline)
 
+    def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
+        """Write a tombstone for each entry whose key starts with `prefix`, and return how many there were.
+
+        It costs a GET for each segment and the PUTs of one batch; the bytes go with `sweep` or `compact`.
+        """
+        self.begin(deadline)
+        return clear(self, prefix, deadline=deadline)
+
     def ping(self, *, deadline: float | None = None) -> None:
         """Return when the store can be listed and the catalogue is loaded."""
         self.inner.ping(deadline=deadline)
@@ -178,13 +186,16 @@ class PackedBackend(SegmentUpkeep):
             return self.inner.put(key, entry, if_absent=if_absent, if_match=if_match, deadline=deadline)
         if if_absent and if_match is not None:
             raise ConfigurationError("put takes if_absent or if_match, not both")
-        due = self.begin(deadline)
+        due = self.begin(deadline, fresh=if_absent or if_match is not None)
         batch = None
         if not if_absent and if_match is None:
             batch = self.changes.put(key, entry, due)
         while batch is None:
             stamp = self.newest.stamp(digest_of(check_key(key)))
-            held = self._readable(key, due)
+            try:
+                held = self._readable(key, due)
+            except UnknownFormat:  # it is somebody's
+                return False
             if held is not None if if_absent else held is None or held.etag != if_match:
                 return False
             batch = self.changes.put(key, entry, due, expected=stamp)
@@ -197,7 +208,7 @@ class PackedBackend(SegmentUpkeep):
         own, others = _apart(entries)
         if own:
             self.inner.put_many({key: entries[key] for key in own}, deadline=deadline)
-        due, batches = self.begin(deadline), dict[str, Batch]()
+        due, batches = self.begin(deadline, fresh=False), dict[str, Batch]()
         failed: dict[str, BackendError] = {}
         for key in others:
             try:
@@ -318,11 +329,14 @@ class PackedBackend(SegmentUpkeep):
         if lost:
             logger.warning("%d entries were not stored when their backend was closed: they are lost", lost)
 
-    def begin(self, deadline: float | None) -> float | None:
-        """Return when an operation that begins now must end, when the catalogue can be believed."""
+    def begin(self, deadline: float | None, *, fresh: bool = True) -> float | None:
+        """Return when an operation that begins now must end, when the catalogue can be believed.
+
+        What only adds does not need it `fresh`: it waits for no store that cannot be listed.
+        """
         self._check_open()
         due = self.inner.due(deadline)
-        self.discovery.ready(due)
+        self.discovery.ready(due, fresh=fresh)
         return due
 
     def _check_open(self) -> None:

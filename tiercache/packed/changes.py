@@ -12,7 +12,7 @@ from .naming import BUCKETS, KEEP, bucket_of
 from .newest import MOST_STAMP, Newest
 from .pending import OVERHEAD, Batch, Held, Kind, Pending
 from .segment import Record, digest_of, gone_second
-from .writer import await_all
+from .writer import await_first_attempts
 
 
 class Changes:
@@ -97,12 +97,12 @@ class Changes:
         """Return when these batches are stored; those that are still open are sealed now.
 
         Raises:
-            BackendError: one could not be stored until then; it is still being tried.
+            BackendError, ConfigurationError: an attempt to store one failed, or took longer; it is still being tried.
         """
         waiting = set(batches)  # those that were given up already are among them: they fail
         if waiting:
             self._pending.seal(lambda batch: batch in waiting)
-            await_all(list(waiting), due)
+            await_first_attempts(list(waiting), due)
 
     def restore(self, batch: Batch) -> None:
         """These records are given up: the older values that they were to replace must not come back.

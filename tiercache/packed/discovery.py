@@ -138,8 +138,8 @@ class Discovery:
         """Whether the catalogue is loaded, and no look is due."""
         return time.monotonic() - self._fresh_at <= self._every
 
-    def ready(self, deadline: float | None) -> None:
-        """Return when the catalogue can be believed: loaded, and not older than twice `refresh`.
+    def ready(self, deadline: float | None, *, fresh: bool = True) -> None:
+        """Return when the catalogue can be believed: loaded, and not older than twice `refresh` (unless not `fresh`).
 
         Raises:
             BackendTimeout: it is being loaded, and is not complete by the deadline.
@@ -148,7 +148,7 @@ class Discovery:
         age = time.monotonic() - self._fresh_at
         if age <= self._every:
             return
-        if age > 2 * self._every:
+        if age > 2 * self._every and (fresh or self._fresh_at == -float("inf")):
             _await(self.look(), deadline)
         elif time.monotonic() >= self._again_at:
             self.look()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ..entry import Metadata
 from ..errors import CorruptEntry
 from .discovery import Segment
-from .pending import Held
-from .segment import Located, located, read_keys, read_tail
+from .pending import Batch, Held
+from .segment import Located, digest_of, located, read_keys, read_tail
 
 if TYPE_CHECKING:
     from .backend import PackedBackend
@@ -54,6 +54,19 @@ def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | N
         if not gone or again:
             return
         backend.discovery.refresh(backend.inner.due(deadline))
+
+
+def clear(backend: PackedBackend, prefix: str, *, deadline: float | None) -> int:
+    """Bury each entry whose key starts so, and return how many; the tombstones of all segments wait together."""
+    batches: set[Batch] = set()
+    removed = 0
+    for key, _ in scan(backend, prefix, full=False, deadline=deadline):
+        batch = backend.changes.bury(digest_of(key), backend.inner.due(deadline))
+        if batch is not None:
+            batches.add(batch)
+        removed += 1
+    backend.changes.stored(batches, backend.inner.due_in_bulk(deadline, removed))
+    return removed
 
 
 def contents_of(backend: PackedBackend, segment: Segment, deadline: float | None) -> list[tuple[Located, str]] | None:

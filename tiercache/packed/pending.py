@@ -67,10 +67,11 @@ class Batch:
         since: when the first one was put, in monotonic seconds.
         sealed: whether it takes no more.
         written: done when the segment is stored; fails when it is given up.
+        tried: done when it is stored or given up, or one attempt to store it has failed.
         error: what kept the last attempt from storing it.
     """
 
-    __slots__ = ("error", "held", "kind", "sealed", "since", "size", "written")
+    __slots__ = ("error", "held", "kind", "sealed", "since", "size", "tried", "written")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -79,6 +80,7 @@ class Batch:
         self.since = time.monotonic()
         self.sealed = False
         self.written: Future[None] = Future()
+        self.tried = threading.Event()
         self.error: Exception | None = None
 
 
@@ -187,6 +189,7 @@ class Pending:
                 batch.written.set_result(None)
             else:
                 batch.written.set_exception(error)
+            batch.tried.set()
             return True
 
     def __bool__(self) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from .. import fork
 from ..entry import Clock
-from ..errors import AccessDenied, BackendError, BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
 from ..objectstore.objects import ObjectStore, Upload
 from ..pool import DaemonPool, give_way
 from .naming import SegmentName, new_ulid, object_name
@@ -100,7 +100,8 @@ class Writer:
         """What waits is the parent's to write."""
         self.pending.after_fork()
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self._closing = False
+        self._again = threading.Event()
 
     def seal_older_than(self, seconds: float) -> None:
         """Seal the buffers whose first record has waited so long."""
@@ -113,13 +114,17 @@ class Writer:
         Raises:
             BackendError: some of it could not be stored until the deadline: why the last attempt failed.
         """
-        await_all(self.pending.seal(), deadline)
+        batches = self.pending.seal()
+        self._try_again()
+        await_all(batches, deadline)
 
     def close(self, seconds: float) -> int:
         """Store what waits, for so many seconds at most, and return how many records are lost."""
         batches = self.pending.seal()
+        self._try_again()
         wait([batch.written for batch in batches], seconds)
-        self._closing.set()
+        self._closing = True
+        self._try_again()
         lost = [batch for batch in batches if not batch.written.done()]
         for batch in lost:
             self._give_up(batch, CacheClosed("this backend"))
@@ -150,22 +155,24 @@ class Writer:
         name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
         # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
         upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
-        pause, closing = FIRST_PAUSE, self._closing
-        while not batch.written.done():
+        pause = FIRST_PAUSE
+        while not batch.written.done() and not self._closing:
             # Before each attempt, not after: it may have waited for a thread all the time.
             if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
                 self._give_up(batch, batch.error or BackendUnavailable("a segment could not be stored for an hour"))
                 return
+            again = self._again
             try:
                 seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
                 due = time.monotonic() + seconds
                 stored = create(self._objects, upload, due)
             except (BackendError, ConfigurationError) as error:
                 batch.error = error
+                batch.tried.set()
                 with self._lock:
                     self.counters.failed += 1
-                if self._rest(pause * random.uniform(0.5, 1.0), closing, error):  # noqa: S311 - no secret
-                    return
+                with give_way():  # another batch may be tried meanwhile: somebody may wait for it
+                    again.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 pause = min(LONGEST_PAUSE, 2 * pause)
             else:
                 self._adopt(name, storage_class, built)
@@ -175,14 +182,12 @@ class Writer:
                     self.counters.bytes += len(built.body)
                     self.counters.recognised += not stored
                 self.pending.settle(batch)
+                self._try_again()  # the store takes writes: the others need not wait any longer
 
-    def _rest(self, pause: float, closing: threading.Event, error: Exception) -> bool:
-        """Wait before the next attempt, and return whether there is none, as this is closed."""
-        if isinstance(error, (AccessDenied, ConfigurationError)):
-            # The store answers, and does not want this kind of segments: those of others are not to wait for it.
-            with give_way():
-                return closing.wait(pause)
-        return closing.wait(pause)
+    def _try_again(self) -> None:
+        """End the pauses of all that failed."""
+        again, self._again = self._again, threading.Event()
+        again.set()
 
     def _give_up(self, batch: Batch, error: Exception) -> None:
         if batch.written.done():
@@ -208,11 +213,19 @@ def create(objects: ObjectStore, upload: Upload, due: float | None) -> bool:
     return False
 
 
+def await_first_attempts(batches: list[Batch], deadline: float | None) -> None:
+    """`await_all` that fails with the first attempt, as a write of a single object does."""
+    for batch in batches:
+        batch.tried.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    failed = any(batch.tried.is_set() and not batch.written.done() for batch in batches)
+    await_all(batches, time.monotonic() if failed else deadline)
+
+
 def await_all(batches: list[Batch], deadline: float | None) -> None:
     """Return when the batches are stored.
 
     Raises:
-        BackendError: one could not be stored until the deadline: why its last attempt failed.
+        BackendError, ConfigurationError: one could not be stored until the deadline: why its last attempt failed.
     """
     left = None if deadline is None else max(0.0, deadline - time.monotonic())
     done, late = wait([batch.written for batch in batches], left)
@@ -222,6 +235,6 @@ def await_all(batches: list[Batch], deadline: float | None) -> None:
             raise error
     if late:
         why = next((batch.error for batch in batches if batch.error is not None and not batch.written.done()), None)
-        if isinstance(why, BackendError):
+        if isinstance(why, BackendError | ConfigurationError):
             raise why
         raise BackendTimeout("the deadline passed before the segment was stored; it is still being tried")
