@@ -22,7 +22,8 @@ def client(s3_server):
         aws_secret_access_key=s3_server.secret_key,
         region_name=s3_server.region,
     )
-    client.create_bucket(Bucket=BUCKET)
+    if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:  # other modules share it
+        client.create_bucket(Bucket=BUCKET)
     yield client
     client.close()
 

@@ -242,7 +242,15 @@ ANSWERS = [
 BYTES = [
     stored("6b", "an object is cut off", make.harmed("cut"), CORRUPT),
     stored("6c", "a bit of an object is flipped", make.harmed("flipped"), CORRUPT),
-    stored("6d", "an object is empty", make.harmed("empty"), CORRUPT),
+    Fault(
+        "6d",
+        "an object is empty",
+        tuple(store for store in WIRED if store != "packed"),
+        make.harmed("empty"),
+        CORRUPT,
+        works=WRITES,
+        reasons=NO_BYTES | {"packed": "a record without bytes is a tombstone"},
+    ),
     stored(
         "6e",
         "an object is another key's",

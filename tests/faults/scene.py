@@ -10,6 +10,7 @@ from functools import partial
 
 from tests.faults.http_script import CANARY
 from tiercache import BreakerPolicy, Cache, Tier, TierChain
+from tiercache.errors import BackendTimeout
 
 MANY = 6
 SOON = BreakerPolicy(open_seconds=0.2, longest=1.0)
@@ -105,7 +106,17 @@ class Scene:
     def seed(self):
         self.beside().set_many({key: self.stored(key) for key in self.keys})
         if self.rig.kind == "packed" and not self.fault.from_start:
-            self.backend.refresh()  # it would look of itself within a minute
+            self.look()  # it would of itself within a minute
+
+    def look(self):
+        """Let a packed backend see what was seeded; the first time, its client may take longer to make than it has."""
+        for attempt in range(60):
+            try:
+                self.backend.refresh()
+                return
+            except BackendTimeout:
+                if attempt == 59:
+                    raise
 
     def raw_entry(self, key):
         """What the store holds, as an entry."""
