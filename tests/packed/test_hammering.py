@@ -16,7 +16,6 @@ import time
 import uuid
 from pathlib import Path
 
-import boto3
 import pytest
 
 from tests.packed.hammering import KEYS, backend_of
