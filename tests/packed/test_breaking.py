@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.packed.objects import MemoryObjects, entry, packed
-from tiercache.errors import AccessDenied, BackendError, BackendUnavailable
+from tiercache.errors import AccessDenied, BackendError, BackendUnavailable, PartialFailure
 from tiercache.objectstore import Upload
 from tiercache.packed import writer
 from tiercache.packed.newest import Newest
@@ -198,3 +198,63 @@ def test_tombstones_for_whom_no_thread_is_left_are_not_buried_for_ever(objects, 
     backend.flush()
     other = packed(objects)
     assert [payload(other, f"n:{number}") for number in range(50)] == [None] * 50
+
+
+# What was found is not lost, and nothing blocks or storms
+
+
+def test_what_was_read_is_kept_when_the_store_cannot_be_listed_for_the_rest(objects):
+    backend = packed(objects)
+    for key in ("n:1", "n:2"):
+        backend.put(key, entry(key))
+        backend.flush()
+    del objects.bodies[objects.segments()[0]]
+
+    def before(call: str, name: str) -> None:
+        if call == "list_page":
+            raise BackendUnavailable("down")
+
+    objects.before = before
+    with pytest.raises(PartialFailure) as caught:
+        backend.get_many(["n:1", "n:2"])
+    assert list(caught.value.failed) == ["n:1"]
+    assert list(caught.value.results) == ["n:2"]
+
+
+async def test_an_awaited_get_sends_no_request_from_the_loop_though_the_entry_is_stored_meanwhile(objects, monkeypatch):
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1"))
+    backend.refresh()
+    here, of = threading.get_ident(), backend.newest.of
+
+    def stored_after(digest):
+        place = of(digest)
+        backend.flush()
+        return place
+
+    monkeypatch.setattr(backend.newest, "of", stored_after)
+    asked = []
+    objects.before = lambda call, name: asked.append(threading.get_ident()) if call == "read_range" else None
+    found = await backend.aget("n:1")
+    assert found is not None
+    assert here not in asked
+
+
+def test_a_store_that_cannot_be_listed_is_not_asked_again_by_each_operation(objects):
+    backend = packed(objects, refresh=1000)
+    backend.put("n:1", entry("n:1"))
+    backend.flush()
+    backend.discovery._fresh_at, backend.discovery._again_at = time.monotonic() - 1500, 0.0
+    asked = []
+
+    def before(call: str, name: str) -> None:
+        if call == "list_page":
+            asked.append(name)
+            raise BackendUnavailable("down")
+
+    objects.before = before
+    for _ in range(50):
+        backend.get("n:1")
+        look = backend.discovery._look
+        until(look.done)
+    assert len(asked) == 1

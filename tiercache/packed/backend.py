@@ -133,8 +133,12 @@ class PackedBackend(SegmentUpkeep):
 
     async def aget(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """`get`, awaited; what takes no request takes no thread either."""
-        if self.discovery.is_fresh and not is_reserved(key) and self.reader.at_once(digest_of(check_key(key))):
-            return self.get(key, deadline=deadline)
+        if self.discovery.is_fresh and not is_reserved(key):
+            self._check_open()
+            self.inner.due(deadline)
+            answered, entry = self.reader.at_once(check_key(key))
+            if answered:
+                return entry
         return await super().aget(key, deadline=deadline)
 
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:

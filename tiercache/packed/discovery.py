@@ -26,6 +26,7 @@ from ..objectstore.parallel import for_each
 from ..pool import DaemonPool
 from .catalogue import Catalogue
 from .naming import BUCKETS, FOLDER, KEEP, SegmentName, first_ulid, object_name, parse, ulid_time
+from .ranges import BYTES_PER_TIMEOUT
 from .segment import Built, Tail, read_tail
 
 logger = logging.getLogger("tiercache")
@@ -34,6 +35,8 @@ MARGIN = 600.0
 """Seconds that a listing begins before its last name: what a clock may be behind and a write may take."""
 WHOLE_EVERY = 3600.0
 """Seconds after which all names are listed again, whatever it costs."""
+FAILED_PAUSE = 5.0
+"""Seconds at most from one look to the next, where the first failed and nobody waits for the second."""
 PAGE = 1000
 """Names that a page of a listing has."""
 
@@ -128,6 +131,7 @@ class Discovery:
         self._whole_at = self._fresh_at = -float("inf")
         self._pages = 1
         self._changing = 0
+        self._again_at = -float("inf")
 
     @property
     def is_fresh(self) -> bool:
@@ -144,9 +148,10 @@ class Discovery:
         age = time.monotonic() - self._fresh_at
         if age <= self._every:
             return
-        look = self.look()
         if age > 2 * self._every and (fresh or self._fresh_at == -float("inf")):
-            _await(look, deadline)
+            _await(self.look(), deadline)
+        elif time.monotonic() >= self._again_at:
+            self.look()
 
     def refresh(self, deadline: float | None) -> None:
         """Look for new segments now, and return when they are known."""
@@ -213,7 +218,10 @@ class Discovery:
         if size < parts.tail:
             raise CorruptEntry("the segment is shorter than its name says")
         self.counters.tails += 1
-        data = self._inner.objects.read_range(name, size - parts.tail, parts.tail, deadline=self._inner.due(deadline))
+        due, timeout = self._inner.due(deadline), self._inner.timeout
+        if deadline is None and timeout is not None:  # a tail of megabytes has the time that it takes
+            due = time.monotonic() + timeout * max(1.0, parts.tail / BYTES_PER_TIMEOUT)
+        data = self._inner.objects.read_range(name, size - parts.tail, parts.tail, deadline=due)
         return None if data is None else read_tail(data, size=size, count=parts.count)
 
     def close(self) -> None:
@@ -222,6 +230,8 @@ class Discovery:
         self._looking.close()
 
     def _find(self) -> None:
+        # Else each operation would begin another look while the store fails, though nobody waits for it.
+        self._again_at = time.monotonic() + min(FAILED_PAUSE, self._every / 4)
         began, now = time.monotonic(), self._clock()
         whole = self._all_names or began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
         gone: set[str] = set()

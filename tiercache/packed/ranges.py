@@ -12,6 +12,8 @@ from typing import NamedTuple
 from ..objectstore.classes import ClassRules
 from ..pricing import GB
 
+BYTES_PER_TIMEOUT = 2**20
+"""Bytes that one request may bring in one `timeout`; one that brings more has more time."""
 GAP_BYTES = 512 * 1024
 """Bytes that take about as long to read as another request takes: 10-20 ms at the 25-50 MB/s of one connection."""
 

@@ -16,11 +16,8 @@ from ..pool import DaemonPool
 from .discovery import Discovery, Segment
 from .newest import Newest
 from .pending import Held
-from .ranges import Fetch, Wanted, gap_of, plan
+from .ranges import BYTES_PER_TIMEOUT, Fetch, Wanted, gap_of, plan
 from .segment import digest_of
-
-BYTES_PER_TIMEOUT = 4 * 2**20
-"""Bytes that one request may bring in one `timeout`; one that brings more has more time."""
 
 
 class Reader:
@@ -38,10 +35,17 @@ class Reader:
         self._discovery = discovery
         self._pool = DaemonPool(inner.concurrency, "tiercache-ranges")
 
-    def at_once(self, digest: bytes) -> bool:
-        """Whether no request is needed to answer."""
-        place = self._newest.of(digest)
-        return place is None or isinstance(place, Held)
+    def at_once(self, key: str) -> tuple[bool, Entry | None]:
+        """Return whether no request is needed to answer, and the answer.
+
+        With one look: what waits may be stored at any moment, so that another look would find that a request is needed.
+        """
+        place = self._newest.of(digest_of(key))
+        if place is None:
+            return True, None
+        if isinstance(place, Held):
+            return True, self.entry(place.record.data, key, place.kind.storage_class)
+        return False, None
 
     def get(self, key: str, due: float | None) -> Entry | None:
         """Return an entry; a segment that is gone is looked for under another name once."""
@@ -71,11 +75,16 @@ class Reader:
         batch = _Answers(self, {digest_of(keys.check_key(key)): key for key in wanted})
         gone = self._fetch(batch, batch.look_up(batch.key_of), deadline)
         if gone:
-            self._discovery.refresh(due)
-            self._fetch(batch, batch.look_up([each.digest for each in gone]), deadline)
-        if batch.failed:
-            raise PartialFailure(batch.failed, batch.found)
-        return {key: batch.found[key] for key in wanted if key in batch.found}
+            try:
+                self._discovery.refresh(self._inner.due(deadline))  # from now on: what was read took its time
+            except BackendError as error:
+                batch.failed |= {batch.key_of[each.digest]: error for each in gone}
+            else:
+                self._fetch(batch, batch.look_up([each.digest for each in gone]), deadline)
+        found, failed = dict(batch.found), dict(batch.failed)  # requests that were late may still bring something
+        if failed:
+            raise PartialFailure(failed, found)
+        return {key: found[key] for key in wanted if key in found}
 
     def get_what_is_intact(self, wanted: Sequence[str], due: float | None, deadline: float | None) -> dict[str, Entry]:
         """`get_many` for a scan, which leaves out what is damaged."""
