@@ -381,7 +381,7 @@ def run(examples: int, steps: int) -> None:
 
 
 def test_processes_agree_with_the_history_of_each_key() -> None:
-    run(40, 40)
+    run(100, 40)
 
 
 @pytest.mark.slow
