@@ -145,7 +145,8 @@ class PackedBackend(SegmentUpkeep):
         """Return the entries that are there; near ones of a segment come with one request."""
         own, others = _apart(keys)
         found = self.inner.get_many(own, deadline=deadline) if own else {}
-        return found | self.reader.get_many(others, self.begin(deadline), deadline)
+        self.begin(deadline)
+        return found | self.reader.get_many(others, deadline)
 
     def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
         """Return the metadata; it costs what `get` costs."""

@@ -92,7 +92,7 @@ def _is_live(backend: PackedBackend, segment: Segment, place: Located) -> bool:
 
 
 def _read(backend: PackedBackend, keys: list[str], deadline: float | None) -> Iterator[tuple[str, Metadata]]:
-    for key, entry in backend.reader.get_what_is_intact(keys, backend.inner.due(None), deadline).items():
+    for key, entry in backend.reader.get_what_is_intact(keys, deadline).items():
         yield key, entry.metadata
 
 

@@ -139,31 +139,29 @@ class Pending:
             BackendUnavailable: there is no room, and a put does not wait for it.
             BackendTimeout: there was none until the deadline.
         """
-        full: list[Batch] = []
-        try:
-            with self._room:
-                self._make_room(size, deadline, full)
-                before = self._newest.get(digest)
-                held = make(before)
-                if held is None:
-                    return None
-                if before is not None:
-                    held.kind = held.kind._replace(bucket=longer(held.kind.bucket, before.kind.bucket))
-                batch = self._open.get(held.kind)
-                if batch is None:
-                    batch = self._open[held.kind] = Batch(held.kind)
-                if before is not None and before.batch is not None and not before.batch.sealed:
-                    self._replace(digest, before.batch, held, batch)
-                held.batch = batch
-                batch.held[digest] = self._newest[digest] = held
-                batch.size += held.size
-                self.bytes += held.size
-                if size and batch.size >= self._segment_bytes:  # else it is for whom batches are given up: next time
-                    full.append(self._close(batch))
-                return batch
-        finally:
-            for each in full:
-                self._seal(each)
+        with self._room:
+            self._make_room(size, deadline)
+            before = self._newest.get(digest)
+            held = make(before)
+            if held is None:
+                return None
+            if before is not None:
+                held.kind = held.kind._replace(bucket=longer(held.kind.bucket, before.kind.bucket))
+            batch = self._open.get(held.kind)
+            if batch is None:
+                batch = self._open[held.kind] = Batch(held.kind)
+            if before is not None and before.batch is not None and not before.batch.sealed:
+                self._replace(digest, before.batch, held, batch)
+            held.batch = batch
+            batch.held[digest] = self._newest[digest] = held
+            batch.size += held.size
+            self.bytes += held.size
+            is_full = size > 0 and batch.size >= self._segment_bytes  # 0: for whom batches are given up; next time
+            if is_full:
+                self._close(batch)
+        if is_full:
+            self._seal(batch)
+        return batch
 
     def seal(self, which: Callable[[Batch], bool] = lambda batch: True) -> list[Batch]:
         """Seal the open buffers of which this holds, and return every batch that is not stored yet."""
@@ -214,7 +212,7 @@ class Pending:
         with self._room:
             return any(digest in other.held and other.held[digest].record.data for other in self if other is not batch)
 
-    def _make_room(self, size: int, deadline: float | None, full: list[Batch]) -> None:
+    def _make_room(self, size: int, deadline: float | None) -> None:
         while size and self.bytes and self.bytes + size > self._max_bytes:
             if self._open:
                 largest = max(self._open.values(), key=lambda batch: batch.size)

@@ -66,7 +66,7 @@ class Reader:
                 self._discovery.refresh(due)
         return None
 
-    def get_many(self, wanted: Sequence[str], due: float | None, deadline: float | None) -> dict[str, Entry]:
+    def get_many(self, wanted: Sequence[str], deadline: float | None) -> dict[str, Entry]:
         """Return the entries that are there; near ones of a segment come with one request.
 
         Raises:
@@ -86,10 +86,10 @@ class Reader:
             raise PartialFailure(failed, found)
         return {key: found[key] for key in wanted if key in found}
 
-    def get_what_is_intact(self, wanted: Sequence[str], due: float | None, deadline: float | None) -> dict[str, Entry]:
+    def get_what_is_intact(self, wanted: Sequence[str], deadline: float | None) -> dict[str, Entry]:
         """`get_many` for a scan, which leaves out what is damaged."""
         try:
-            return self.get_many(wanted, due, deadline)
+            return self.get_many(wanted, deadline)
         except PartialFailure as failure:
             if not all(isinstance(error, CorruptEntry) for error in failure.failed.values()):
                 raise

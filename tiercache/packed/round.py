@@ -19,7 +19,7 @@ from ..objectstore.listing import page_of
 from .discovery import Segment
 from .report import CompactionReport
 from .segment import ENTRY_BYTES
-from .writer import UPLOAD_SECONDS, UPLOAD_SPEED
+from .writer import enough_for
 
 if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
@@ -197,7 +197,7 @@ class Round:
 
     def due_of(self, size: int) -> float:
         """Return when a request for so many bytes must end."""
-        due = time.monotonic() + UPLOAD_SECONDS + size / UPLOAD_SPEED
+        due = enough_for(size)
         return due if self.deadline is None else min(due, self.deadline)
 
     def count(self, *, complete: bool | None = None, busy: bool | None = None, **more: int) -> None:

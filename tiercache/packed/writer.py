@@ -7,7 +7,6 @@ still under way and may yet fail: so whether the segment is there is asked for b
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -23,8 +22,6 @@ from ..pool import DaemonPool, give_way
 from .naming import SegmentName, new_ulid, object_name
 from .pending import Batch, Pending
 from .segment import Built, build
-
-logger = logging.getLogger("tiercache")
 
 THREADS = 4
 UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
@@ -163,9 +160,7 @@ class Writer:
                 return
             again = self._again
             try:
-                seconds = UPLOAD_SECONDS + len(built.body) / UPLOAD_SPEED
-                due = time.monotonic() + seconds
-                stored = create(self._objects, upload, due)
+                stored = create(self._objects, upload, enough_for(len(built.body)))
             except (BackendError, ConfigurationError) as error:
                 batch.error = error
                 batch.tried.set()
@@ -196,6 +191,11 @@ class Writer:
         if self.pending.settle(batch, error):
             with self._lock:
                 self.counters.dropped += len(batch.held)
+
+
+def enough_for(size: int) -> float:
+    """Return when a request for so many bytes, which nobody waits for, must end, in monotonic seconds."""
+    return time.monotonic() + UPLOAD_SECONDS + size / UPLOAD_SPEED
 
 
 def create(objects: ObjectStore, upload: Upload, due: float | None) -> bool:
