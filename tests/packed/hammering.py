@@ -1,6 +1,6 @@
-"""A process of `test_hammering.py`: it writes and deletes keys that all share, with a clock that may be off.
+"""A process of `test_hammering.py`: it writes and deletes keys that all share, and puts some of its own.
 
-What is known to be stored is said line by line: key, stamp, and the value or that it was deleted.
+Its clock may be off. What is known to be stored is said line by line: key, stamp, and the value or that it was deleted.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ def main(place: dict[str, str], name: str, off: float, lag: float) -> None:
                 made = entry(key, value.encode(), ttl=life, now=backend.inner.clock())
                 backend.put(key, made)
             said[key] = [key, backend.newest.stamp(digest_of(key)), value]
+        own = f"own:{name}:{number}"
+        life = random.choice([None, 36_000, 90_000])  # longer than any clock here is off
+        backend.put(own, entry(own, own.encode() * 20, ttl=life, now=backend.inner.clock()))
+        said[own] = [own, backend.newest.stamp(digest_of(own)), own * 20]
         backend.flush()
         if random.random() < 0.1 and abs(off) < 300:
             try:

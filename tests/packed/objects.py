@@ -146,3 +146,17 @@ def entry(
     now = time.time() if now is None else now
     expires_at = None if ttl is None else now + ttl
     return Entry(payload, Metadata(key=key, created_at=now, expires_at=expires_at, size=len(payload), **fields))
+
+
+def payload(backend: Any, key: str = "n:1") -> bytes | None:
+    """Return what is found under a key."""
+    found = backend.get(key)
+    return None if found is None else found.payload
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Return when the condition holds; it does so soon."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import entry, packed, payload, until
 from tiercache import keys
 from tiercache.errors import BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
 from tiercache.packed import naming
 from tiercache.testing import FakeClock
-
-
-@pytest.fixture
-def objects() -> MemoryObjects:
-    return MemoryObjects()
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def payload(backend, key):
-    found = backend.get(key)
-    return None if found is None else found.payload
 
 
 def test_an_entry_is_readable_at_once_and_written_with_the_others_in_one_object(objects):

@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import MemoryObjects, entry, packed, payload, until
 from tiercache.errors import AccessDenied, BackendError, BackendUnavailable, PartialFailure
 from tiercache.objectstore import Upload
 from tiercache.packed import writer
 from tiercache.packed.newest import Newest
-
-
-@pytest.fixture
-def objects() -> MemoryObjects:
-    return MemoryObjects()
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-def payload(backend, key):
-    found = backend.get(key)
-    return None if found is None else found.payload
 
 
 class Conflicting(MemoryObjects):

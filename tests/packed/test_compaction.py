@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.packed.histories import KEYS, Died, History, contents, die_at, live, records
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import entry, packed
 from tiercache import keys
 from tiercache.errors import BackendUnavailable, ConfigurationError, PartialFailure
 from tiercache.objectstore.classes import ClassRules
@@ -22,11 +22,6 @@ DAY = 86_400
 @pytest.fixture
 def clock():
     return FakeClock()
-
-
-@pytest.fixture
-def objects():
-    return MemoryObjects()
 
 
 def filled(objects, clock, segments=4, each=5, **options):

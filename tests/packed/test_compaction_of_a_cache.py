@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.packed.histories import records
-from tests.packed.objects import MemoryObjects, packed
+from tests.packed.objects import packed
 from tiercache import Cache, MemoryBackend, TierChain
 from tiercache.errors import BackendUnavailable, ConfigurationError
-
-
-@pytest.fixture
-def objects():
-    return MemoryObjects()
 
 
 def filled(objects, namespace="n"):

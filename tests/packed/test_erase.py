@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.packed.histories import records
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import entry, packed
 from tiercache import keys
 from tiercache.errors import BackendUnavailable, CorruptEntry
 from tiercache.packed import lease
@@ -19,11 +19,6 @@ SECRET = "n:somebody@example.org"
 @pytest.fixture
 def clock():
     return FakeClock()
-
-
-@pytest.fixture
-def objects():
-    return MemoryObjects()
 
 
 def holds(objects, *needles):

@@ -11,7 +11,7 @@ import tracemalloc
 
 import pytest
 
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import entry, packed, payload
 from tests.properties.scale import SCALE
 from tiercache.errors import BackendUnavailable
 from tiercache.packed import discovery, naming
@@ -19,11 +19,6 @@ from tiercache.testing import FakeClock
 
 HOUR = 3600.0
 GUARD = 60
-
-
-@pytest.fixture
-def objects() -> MemoryObjects:
-    return MemoryObjects()
 
 
 @pytest.fixture(params=["whole", "incremental"])
@@ -49,11 +44,6 @@ def listing(request, monkeypatch):
 
         monkeypatch.setattr(discovery.Discovery, "_whole", many_pages)
     return request.param
-
-
-def payload(backend, key="n:1"):
-    found = backend.get(key)
-    return None if found is None else found.payload
 
 
 def stuck(objects, name_of_first=None):

@@ -20,11 +20,6 @@ from tiercache.sealing.keyring import KeyRing
 from tiercache.sealing.sealed import seal as seal_all
 
 
-@pytest.fixture
-def objects() -> MemoryObjects:
-    return MemoryObjects()
-
-
 def single(objects: Any, prefix: str = "p", **options: Any) -> ObjectStoreBackend:
     return ObjectStoreBackend(objects, prefix=prefix, timeout=30, **options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.packed.histories import contents
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import entry, packed
 from tiercache.testing import FakeClock
 
 DAY = 86_400
@@ -14,11 +14,6 @@ DAY = 86_400
 @pytest.fixture
 def clock():
     return FakeClock()
-
-
-@pytest.fixture
-def objects():
-    return MemoryObjects()
 
 
 def put(backend, clock, key, ttl=None):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.packed.objects import MemoryObjects, entry, packed
+from tests.packed.objects import entry, packed
 from tiercache import KeyRing
 from tiercache.errors import NotSealed, PartialFailure, UnknownKey
 from tiercache.sealing.sealed import seal
@@ -19,11 +19,6 @@ def sealed(objects, keys=None, **options):
     if keys is not None:
         seal([backend], KeyRing(keys, **options))
     return backend
-
-
-@pytest.fixture
-def objects():
-    return MemoryObjects()
 
 
 def test_what_is_encrypted_stands_in_no_segment(objects):
