@@ -95,7 +95,7 @@ def place(s3_server, s3_bucket, s3_prefix):
     ("clocks", "lag", "kills", "seconds"),
     [
         pytest.param([0.0, 200.0], 0.0, 3, 1.5, id="two"),
-        pytest.param([0.0, 200.0, -200.0, 0.0], 0.0, 40, 2.0, marks=pytest.mark.slow, id="four"),
+        pytest.param([0.0, 200.0, -200.0, 0.0], 0.0, 25, 2.0, marks=pytest.mark.slow, id="four"),
         pytest.param([0.0, -200.0, 0.0], 3.0, 10, 3.0, marks=pytest.mark.slow, id="lists-that-lag"),
         pytest.param([0.0, -5 * 3600.0, 100.0], 0.0, 10, 3.0, marks=pytest.mark.slow, id="hours-behind"),
     ],
