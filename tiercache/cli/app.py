@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import doctor
+from . import doctor, lifecycle, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -38,6 +38,8 @@ def _options(
 
 
 app.command("doctor")(doctor.doctor)
+app.command("sweep")(sweep.sweep)
+app.add_typer(lifecycle.app, name="lifecycle")
 
 
 def run() -> None:

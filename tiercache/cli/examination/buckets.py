@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...cache import Cache
-from ...errors import AccessDenied, BackendError, ConfigurationError, CorruptEntry, PartialFailure, TiercacheError
+from ...errors import AccessDenied, BackendError, CorruptEntry, PartialFailure, TiercacheError
 from ...findings import Finding
 from ...objectstore import ClassRules, LifecycleChange, ObjectInfo, ObjectStoreBackend
 from ...objectstore.classes import advice
@@ -17,6 +17,7 @@ from ...packed import PackedBackend
 from ...pricing import MONTH, dollars, storage_cost
 from ...tier import Tier
 from ..output import size
+from .rules import change_of
 
 PATIENCE = 30.0
 """Seconds for one request that lists or reads rules: some of them are slow."""
@@ -168,7 +169,7 @@ def _lifecycle(
     wasted = _wasted(contents)
     try:
         grows = packed is None and life is None and _grows(store)
-        change = None if grows else _missing(store, packed, life)
+        change = None if grows or (packed is None and life is None) else _missing(tier, life)
     except AccessDenied:
         yield Finding(
             level="note",
@@ -185,8 +186,8 @@ def _lifecycle(
         yield Finding(
             level="note",
             about="lifecycle",
-            text="by this configuration entries have no ttl, and no lifecycle rule deletes old ones: the bucket only grows",
-            fix="ttl=365d for the cache, or max_ttl=365d for the tier; then tiercache lifecycle apply URL --expire-after 365d",
+            text="entries have no ttl by this configuration, and no lifecycle rule deletes old ones: the bucket grows",
+            fix="ttl=365d (cache) or max_ttl=365d (tier), and tiercache lifecycle apply URL --expire-after 365d",
         )
     if change is None:
         return
@@ -199,16 +200,9 @@ def _lifecycle(
     yield Finding(level="warning", about="lifecycle", text=text + _share(contents), fix=fix, monthly=wasted)
 
 
-def _missing(store: ObjectStoreBackend, packed: PackedBackend | None, life: float | None) -> LifecycleChange | None:
-    """What would have to change, so that the store deletes what is expired; None: nothing, or nothing expires."""
-    if packed is not None:
-        return packed.apply_lifecycle(dry_run=True, deadline=_due())
-    try:
-        change = store.apply_lifecycle(dry_run=True, deadline=_due())  # by each entry's own expiry, where a store can
-    except ConfigurationError:
-        if life is None:
-            return None  # the store goes by age, and somebody chose one
-        change = store.apply_lifecycle(expire_after=life, dry_run=True, deadline=_due())
+def _missing(tier: Tier, life: float | None) -> LifecycleChange | None:
+    """What would have to change, so that the store deletes what is expired; None: nothing."""
+    change = change_of(tier.backend, life=life, dry_run=True, deadline=_due())
     # A rule with more days than the ttl is one that somebody chose; one with fewer deletes what is still good.
     chosen = bool(change.removed) and _days_of(change.removed) >= _days_of(change.added)
     return change if change.added and not chosen else None
