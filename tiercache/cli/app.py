@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import doctor, lifecycle, sweep
+from . import bench, demo, doctor, lifecycle, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -40,6 +40,8 @@ def _options(
 app.command("doctor")(doctor.doctor)
 app.command("sweep")(sweep.sweep)
 app.add_typer(lifecycle.app, name="lifecycle")
+app.command("bench")(bench.bench)
+app.command("demo")(demo.demo)
 
 
 def run() -> None:

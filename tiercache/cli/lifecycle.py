@@ -63,9 +63,12 @@ def show_rules(
         show_json({"tiers": [{"tier": name, "rules": each} for name, each in rules.items()]})
         return
     for name, each in found.items():
-        title = f"{name}: {len(each)} rules" if each else f"{name}: no rules; nothing is deleted but by this cache"
+        if not each:
+            show(f"{name}: no rules; what is expired stays until a sweep")
+            continue
+        show(f"{name}:")
         rows = [("this cache's" if ours else "another's", json.dumps(rule, default=str)) for ours, rule in each]
-        show_table(["whose", "rule"], rows, title=title)
+        show_table(["whose", "rule"], rows)
 
 
 @app.command("diff")

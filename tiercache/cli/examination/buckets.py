@@ -48,7 +48,8 @@ class Contents:
     def __str__(self) -> str:
         count = f"{self.objects:,} objects, {size(self.bytes)}"
         cost = "" if self.monthly is None else f", {dollars(self.monthly)} a month to store"
-        return f"{count}{cost}" if self.complete else f"the first {count}{cost}"
+        dead = f", {self.expired:.0%} expired" if self.expired else ""
+        return f"{'' if self.complete else 'among others '}{count}{cost}{dead}"
 
 
 def look_at(
