@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Self
 
 from .backend import Backend
 from .chain import TierChain
@@ -104,6 +104,35 @@ class Cache(CacheOfFactories):
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._advise()
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the cache that a TOML file describes: `[cache]`, and its chain (see `TierChain.from_toml`).
+
+        A file without `[[tiers]]` has those of `Cache()`: memory and disk.
+
+        Raises:
+            ConfigurationError: as for `TierChain.from_toml`.
+        """
+        from .config.loading import cache_from_toml
+
+        return cache_from_toml(path, cls)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Return the cache that environment variables describe: `TIERCACHE_NAMESPACE`, `TIERCACHE_TTL` and so on.
+
+        The chain is that of `TierChain.from_env`; where nothing says which tiers there are, memory and disk.
+
+        Args:
+            environ: the variables; None: those of this process.
+
+        Raises:
+            ConfigurationError: as for `TierChain.from_env`.
+        """
+        from .config.loading import cache_from_env
+
+        return cache_from_env(environ, cls)
 
     # One key.
 

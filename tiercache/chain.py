@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from .backend import Backend
 from .coherence.lease import Leases
@@ -153,6 +156,41 @@ class TierChain:
 
         tiers = map(tier_from_url, urls)
         return cls(*tiers, strict=strict, epoch_refresh=epoch_refresh, keys=keys, coherent=coherent, lease=lease)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the chain that a TOML file describes: `[chain]`, `[[tiers]]`, `[switches]`.
+
+        `docs/configuration.md` lists the options. Text such as `env:NAME` or `file:/path` stands for what a variable
+        or a file holds, a relative path beginning at the file's directory.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or says something that means nothing; the message names the
+                file, the line and what to do, and shows no secret.
+        """
+        from .config.loading import chain_from_toml
+
+        return chain_from_toml(path, cls)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Return the chain that environment variables describe.
+
+        `TIERCACHE_URLS` holds the URLs of all tiers, with white space in between, or `TIERCACHE_CONFIG` names a TOML
+        file. `TIERCACHE_STRICT`, `TIERCACHE_LEASE` and so on hold the options; they come before what the file says, as
+        `TIERCACHE_URLS` does. `TIERCACHE_KEYS` holds keys (see `KeyRing.from_env`), `TIERCACHE_SWITCHES` switches, as
+        in `s3=off redis/search=shadow`. Any of them may be `env:NAME` or `file:/path`. What is empty counts as not set.
+
+        Args:
+            environ: the variables; None: those of this process.
+
+        Raises:
+            ConfigurationError: a variable says something that means nothing, is nearly the name of one, or none says
+                which tiers there are; the message names it and shows no secret.
+        """
+        from .config.loading import chain_from_env
+
+        return chain_from_env(environ, cls)
 
     @property
     def memory(self) -> MemoryBackend | None:
