@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...cache import Cache
-from ...errors import AccessDenied, BackendError, CorruptEntry, PartialFailure, TiercacheError
+from ...errors import AccessDenied, BackendError, ConfigurationError, CorruptEntry, PartialFailure, TiercacheError
 from ...findings import Finding
 from ...objectstore import ClassRules, LifecycleChange, ObjectInfo, ObjectStoreBackend
 from ...objectstore.classes import advice
@@ -169,8 +169,9 @@ def _lifecycle(
     life = _life(cache, tier)
     wasted = _wasted(contents)
     try:
-        grows = packed is None and life is None and _grows(store)
-        change = None if grows or (packed is None and life is None) else _missing(tier, life)
+        aimless = packed is None and life is None and _goes_by_age(store)  # a rule needs days, and nobody says how many
+        grows = aimless and _grows(store)
+        change = None if aimless else _missing(tier, life)
     except AccessDenied:
         yield Finding(
             level="note",
@@ -207,6 +208,16 @@ def _missing(tier: Tier, life: float | None) -> LifecycleChange | None:
     # A rule with more days than the ttl is one that somebody chose; one with fewer deletes what is still good.
     chosen = bool(change.removed) and _days_of(change.removed) >= _days_of(change.added)
     return change if change.added and not chosen else None
+
+
+def _goes_by_age(store: ObjectStoreBackend) -> bool:
+    """Whether the store's rules know an object's age alone, and not when its entry ends."""
+    with store.lifecycle_rules(deadline=_due()) as (rules, _):
+        try:
+            rules.wanted(store.prefix, None)
+        except ConfigurationError:
+            return True
+    return False
 
 
 def _grows(store: ObjectStoreBackend) -> bool:
