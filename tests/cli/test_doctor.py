@@ -43,6 +43,7 @@ def test_every_operation_of_redis_is_tried_and_nothing_is_left(run: Run, redis_u
     assert not [key for key in server.keys() if b"doctor" in key]  # noqa: SIM118
 
 
+@pytest.mark.slow
 def test_redis_without_a_bound_on_its_memory_is_warned_of_with_the_commands(run: Run, redis_url: str) -> None:
     ran = run("doctor", redis_url)
 
@@ -129,6 +130,7 @@ def test_a_delete_that_is_denied_is_a_fault_with_the_policy_statement(
     assert len(left) == 1, "one object for all checks"
 
 
+@pytest.mark.slow
 def test_a_write_that_is_denied_is_a_fault_and_a_tier_that_is_only_read_needs_none(
     run: Run, s3_server, s3_bucket: str, s3_prefix: str
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_write_that_is_denied_is_a_fault_and_a_tier_that_is_only_read_needs_no
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_missing_bucket_and_a_wrong_key_are_told_apart(run: Run, s3_server, s3_bucket: str) -> None:
     missing = run("doctor", f"s3://no-such-bucket/{LATER}", env=of_s3(s3_server), expect=1)
     wrong = of_s3(s3_server, AWS_SECRET_ACCESS_KEY="not-the-one")
@@ -178,6 +181,7 @@ def test_a_class_that_does_not_suit_and_what_is_expired_are_told_in_dollars(
     assert "tiercache lifecycle apply URL --expire-after 20d" in no_rule["fix"]
 
 
+@pytest.mark.slow
 def test_google_and_azure_are_looked_at_alike(
     run: Run, gcs_server, gcs_bucket: str, azure_server, azure_container: str, s3_prefix: str
 ) -> None:
@@ -191,6 +195,7 @@ def test_google_and_azure_are_looked_at_alike(
     assert "subscription_id" in found(tiers[1], "lifecycle")[0]["text"]
 
 
+@pytest.mark.slow
 def test_a_packed_tier_is_tried_on_the_store_beneath(run: Run, s3_server, s3_bucket: str, s3_prefix: str) -> None:
     url = f"s3+packed://{s3_bucket}/{s3_prefix}{LATER}"
     (tier,) = run("doctor", url, "--json", env=of_s3(s3_server)).json["tiers"]
@@ -199,6 +204,7 @@ def test_a_packed_tier_is_tried_on_the_store_beneath(run: Run, s3_server, s3_buc
     assert "no lifecycle rule" in found(tier, "lifecycle")[0]["text"]
 
 
+@pytest.mark.slow
 def test_each_further_storage_class_is_tried(run: Run, s3_server, s3_bucket: str, s3_prefix: str, tmp_path) -> None:
     file = tmp_path / "cache.toml"
     file.write_text(
