@@ -17,6 +17,7 @@ from .conftest import Run
 from .stores import names_in, of_azure, of_gcs, of_s3, s3_client
 
 EVERYTHING = dict.fromkeys(("read", "write", "delete", "list", "condition"), "ok")
+OF_REDIS = EVERYTHING | {"notices": "ok"}
 LATER = "?timeout=30s"  # the machine may be busy
 
 
@@ -37,10 +38,27 @@ def test_every_operation_of_redis_is_tried_and_nothing_is_left(run: Run, redis_u
 
     assert report["ok"]
     assert tier["usable"]
-    assert tier["operations"] == EVERYTHING
+    assert tier["operations"] == OF_REDIS
     assert 0 < tier["median"] <= tier["worst"]
     assert abs(tier["skew"]) < 5
     assert not [key for key in server.keys() if b"doctor" in key]  # noqa: SIM118
+
+
+@pytest.mark.slow
+def test_notices_are_sent_and_heard_where_the_chain_needs_them(run: Run, redis_url: str, server) -> None:
+    server.execute_command("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "resetchannels", "+@all")
+    chain = ["memory://?max_bytes=1MiB", redis_url]
+    try:
+        works = run("doctor", *chain, "--json").json["tiers"][1]
+        deaf = [chain[0], redis_url.replace("redis://", "redis://deaf:pw@")]
+        fails = run("doctor", *deaf, "--json").json["tiers"][1]
+    finally:
+        server.execute_command("ACL", "DELUSER", "deaf")
+
+    assert works["operations"] == OF_REDIS
+    assert fails["operations"] == OF_REDIS | {"notices": "denied"}
+    assert fails["usable"]
+    assert "&tiercache:*" in found(fails, "notices")[0]["fix"]
 
 
 @pytest.mark.slow
@@ -60,7 +78,7 @@ def test_a_redis_user_who_may_not_delete_is_a_fault_with_the_acl_command(run: Ru
     (tier,) = ran.json["tiers"]
 
     assert not ran.json["ok"]
-    assert tier["operations"] == EVERYTHING | {"delete": "denied"}
+    assert tier["operations"] == OF_REDIS | {"delete": "denied"}
     (fault,) = found(tier, "delete")
     assert fault["level"] == "fault"
     assert "+unlink ~tiercache:*" in fault["fix"]

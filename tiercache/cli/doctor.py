@@ -68,13 +68,17 @@ def doctor(
 
 def _show(reports: list[TierReport], together: list[Finding]) -> None:
     operations = ["read", "write", "delete", "list", "condition"]
+    operations += ["notices"] if any("notices" in report.operations for report in reports) else []
     show_table(
         ["tier", "state", *operations, "median", "worst", "clock"],
         [
             [
                 report.name,
                 "usable" if report.usable else "cannot be used",
-                *(report.operations.get(operation, "unknown") for operation in operations),
+                *(
+                    report.operations.get(operation, "" if operation == "notices" else "unknown")
+                    for operation in operations
+                ),
                 None if report.median is None else duration(report.median),
                 None if report.worst is None else duration(report.worst),
                 None if report.skew is None else f"{report.skew:+.1f} s",

@@ -68,7 +68,7 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
     store.timeout = max(PATIENCE, before or 0.0)
     try:
         if _answers(report, store):
-            _try_out(report, tier, store)
+            _try_out(report, cache, tier, store)
             _measure(report, tier, store)
             _compare_clocks(report, store)
             _hear(report, store)
@@ -113,8 +113,8 @@ def _start(store: Backend) -> str:
     return ""
 
 
-def _try_out(report: TierReport, tier: Tier, store: Backend) -> None:
-    trials = tried(tier, store, _due)
+def _try_out(report: TierReport, cache: Cache, tier: Tier, store: Backend) -> None:
+    trials = tried(tier, store, _due, carries=cache.chain.teller.carrier is tier)
     report.operations = trials.states
     report.findings += trials.findings
 
