@@ -24,7 +24,7 @@ def bench(
     """Measure this chain, as configured: sets, hits, misses and batches, on each tier by itself and on the chain.
 
     One caller, one call after the other. It writes entries of its own, in a namespace of its own, and deletes them.
-    In an object store every call is billed: 300 calls of each operation are less than a cent.
+    In an object store every call is billed: 300 calls of each operation are about a cent.
     """
     from ..errors import ConfigurationError
     from ..units import parse_size
