@@ -224,6 +224,54 @@ def test_a_packed_tier_is_tried_on_the_store_beneath(run: Run, s3_server, s3_buc
 
 
 @pytest.mark.slow
+def test_versions_and_rules_of_others_that_archive_are_warned_of(run: Run, ministack, s3_prefix: str) -> None:
+    archive = {
+        "ID": "to the archive",
+        "Filter": {"Prefix": ""},
+        "Status": "Enabled",
+        "Transitions": [{"Days": 30, "StorageClass": "DEEP_ARCHIVE"}],
+    }
+    with closing(s3_client(ministack)) as client:
+        name = f"versioned-{s3_prefix[:8]}"
+        client.create_bucket(Bucket=name)
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [archive]})
+        (tier,) = run("doctor", f"s3://{name}/p/{LATER}", "--json", env=of_s3(ministack)).json["tiers"]
+
+    assert f"put-bucket-versioning --bucket {name}" in found(tier, "versions")[0]["fix"]
+    assert any("'to the archive' moves entries to DEEP_ARCHIVE" in each["text"] for each in found(tier, "lifecycle"))
+
+
+@pytest.mark.slow
+def test_the_primaries_of_a_cluster_and_the_one_behind_sentinels_are_asked(
+    run: Run, redis_cluster, redis_sentinels
+) -> None:
+    pytest.importorskip("redis")
+    tiers = run("doctor", redis_cluster.url, redis_sentinels.url, "--json").json["tiers"]
+
+    assert all(EVERYTHING.items() <= tier["operations"].items() for tier in tiers)
+    assert all(tier["usable"] and abs(tier["skew"]) < 5 for tier in tiers)
+    assert all(found(tier, "memory") for tier in tiers), "what INFO says was judged"
+
+
+class Rude(MemoryBackend):
+    """A backend of somebody else's that lets its vendor's exceptions out."""
+
+    def put(self, *args, **options):
+        raise RuntimeError("the vendor's own words, with a secret")
+
+
+def test_a_backend_that_raises_what_it_should_not_is_a_fault_and_no_traceback() -> None:
+    with Cache(Rude(max_bytes="1MiB")) as cache:
+        report = examine(cache, cache.chain.tiers[0], objects=0)
+    (fault,) = [finding for finding in report.findings if finding.level == "fault"]
+
+    assert report.operations["write"] == "fails"
+    assert "RuntimeError" in fault.text
+    assert "secret" not in fault.text
+
+
+@pytest.mark.slow
 def test_each_further_storage_class_is_tried(run: Run, s3_server, s3_bucket: str, s3_prefix: str, tmp_path) -> None:
     file = tmp_path / "cache.toml"
     file.write_text(

@@ -67,7 +67,7 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
     before = store.timeout
     store.timeout = max(PATIENCE, before or 0.0)
     try:
-        if _answers(report, store):
+        if _answers(report, tier, store):
             _try_out(report, cache, tier, store)
             _measure(report, tier, store)
             _compare_clocks(report, store)
@@ -88,21 +88,23 @@ def _due() -> float:
     return time.monotonic() + PATIENCE
 
 
-def _answers(report: TierReport, store: Backend) -> bool:
+def _answers(report: TierReport, tier: Tier, store: Backend) -> bool:
     """Whether it can be reached at all: a listing that is denied is an answer, too."""
     try:
         store.ping(deadline=_due())
-    except AccessDenied as error:
-        if "credentials" not in str(error):
+    except Exception as raised:  # noqa: BLE001 - whatever a backend raises, the tier sorts it as in every call
+        error = tier.mapped(raised)
+        denied = isinstance(error, AccessDenied)
+        if denied and "credentials" not in str(error):
             return True
-        report.findings.append(Finding(level="fault", about="credentials", text=str(error)))
-        return False
-    except TiercacheError as error:
-        report.findings.append(Finding(level="fault", about="reach", text=str(error), fix=_start(store)))
-        return False
-    except Exception as error:  # noqa: BLE001 - a backend of somebody else's; the chain takes it so, too
-        text = f"the backend raises {type(error).__name__}, which is none of tiercache.errors"
-        report.findings.append(Finding(level="fault", about="reach", text=text, fix="have its author map it"))
+        report.findings.append(
+            Finding(
+                level="fault",
+                about="credentials" if denied else "reach",
+                text=str(error),
+                fix="" if denied else _start(store),
+            )
+        )
         return False
     return True
 

@@ -12,7 +12,7 @@ from ... import keys
 from ...backend import Backend
 from ...coherence.carrier import NoticeCarrier
 from ...entry import Entry, Metadata
-from ...errors import AccessDenied, ConfigurationError, TiercacheError
+from ...errors import AccessDenied, ConfigurationError
 from ...findings import Finding, Permission
 from ...objectstore import ObjectStoreBackend
 from ...tier import Tier
@@ -182,8 +182,11 @@ class _Attempt:
         start = time.perf_counter()
         try:
             trial()
-        except (TiercacheError, _Off) as error:
+        except _Off as error:
             self._fail(operation, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises, the tier sorts it as in every call
+            self._fail(operation, self.tier.mapped(error))
             return False
         self.trials.seconds[operation] = time.perf_counter() - start
         self.trials.states[operation] = "ok"
