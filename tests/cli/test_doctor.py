@@ -8,10 +8,12 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.cli.examination import TierReport, examine, of_chain
+from tiercache.testing import servers
 from tiercache_s3 import S3Backend
 
 from .conftest import Run
@@ -221,6 +223,44 @@ def test_a_packed_tier_is_tried_on_the_store_beneath(run: Run, s3_server, s3_buc
 
     assert tier["operations"] == EVERYTHING
     assert "no lifecycle rule" in found(tier, "lifecycle")[0]["text"]
+
+
+@pytest.mark.slow
+def test_a_client_with_the_least_permissions_is_well_and_is_told_what_it_cannot_see(run: Run) -> None:
+    try:
+        running = servers.ministack_server(enforce_iam=True)
+        server = running.__enter__()
+    except servers.ServerUnavailable as unavailable:
+        pytest.skip(str(unavailable))
+    entries = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+        "Resource": "arn:aws:s3:::bucket/p/*",
+    }
+    listing = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::bucket"}
+    try:
+        keys = user_of(server, [entries, listing])
+        env = of_s3(server, AWS_ACCESS_KEY_ID=keys["AccessKeyId"], AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"])
+        (tier,) = run("doctor", f"s3://bucket/p/{LATER}", "--json", env=env).json["tiers"]
+    finally:
+        running.__exit__(None, None, None)
+    (note,) = tier["findings"]
+
+    assert tier["operations"] == EVERYTHING
+    assert (note["level"], note["about"]) == ("note", "lifecycle")
+    assert "s3:GetLifecycleConfiguration" in note["fix"]
+
+
+def user_of(server, statements) -> dict[str, str]:
+    """Make a bucket, and a user with this policy; return their keys."""
+    credentials = {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.secret_key}
+    iam = boto3.client("iam", endpoint_url=server.endpoint_url, region_name=server.region, **credentials)
+    with closing(s3_client(server)) as client, closing(iam):
+        client.create_bucket(Bucket="bucket")
+        iam.create_user(UserName="client")
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_user_policy(UserName="client", PolicyName="entries", PolicyDocument=document)
+        return iam.create_access_key(UserName="client")["AccessKey"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ...cache import Cache
 from ...errors import AccessDenied, BackendError, ConfigurationError, CorruptEntry, PartialFailure, TiercacheError
-from ...findings import Finding
+from ...findings import Finding, Grants
 from ...objectstore import ClassRules, LifecycleChange, ObjectInfo, ObjectStoreBackend
 from ...objectstore.classes import advice
 from ...objectstore.mirror import gone_at
@@ -177,7 +177,7 @@ def _lifecycle(
             level="note",
             about="lifecycle",
             text="these credentials do not show the lifecycle rules, as is right for a cache's" + _share(contents),
-            fix="with an operator's credentials: tiercache lifecycle show URL",
+            fix=f"with an operator's credentials: tiercache lifecycle show URL{_statement(store)}",
             monthly=wasted,
         )
         return
@@ -242,6 +242,10 @@ def _numbers(part: object) -> Iterator[float]:
     elif isinstance(part, list):
         for item in part:
             yield from _numbers(item)
+
+
+def _statement(store: ObjectStoreBackend) -> str:
+    return f"; these would need {store.allow('lifecycle')}" if isinstance(store, Grants) else ""
 
 
 def _wasted(contents: Contents | None) -> float | None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...backend import Backend
 from ...cache import Cache
 from ...entry import CLOCK_SKEW
 from ...errors import AccessDenied, TiercacheError
-from ...findings import Finding
+from ...findings import Examines, Finding, TellsTime
 from ...objectstore import ObjectStoreBackend
 from ...packed import PackedBackend
 from ...tier import Tier
 from ..output import duration
 from .buckets import Contents, look_at
 from .local import of_machine
-from .trials import State, tried
+from .trials import State, refuses_credentials, tried
 
 PINGS = 5
 PATIENCE = 5.0
@@ -94,8 +93,8 @@ def _answers(report: TierReport, tier: Tier, store: Backend) -> bool:
         store.ping(deadline=_due())
     except Exception as raised:  # noqa: BLE001 - whatever a backend raises, the tier sorts it as in every call
         error = tier.mapped(raised)
-        denied = isinstance(error, AccessDenied)
-        if denied and "credentials" not in str(error):
+        denied = refuses_credentials(error)
+        if isinstance(error, AccessDenied) and not denied:
             return True
         report.findings.append(
             Finding(
@@ -150,12 +149,11 @@ def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
 
 
 def _compare_clocks(report: TierReport, store: Backend) -> None:
-    ask: Callable[..., float | None] | None = getattr(store, "server_time", None)
-    if ask is None:
+    if not isinstance(store, TellsTime):
         return
     start = time.time()
     try:
-        theirs = ask(deadline=_due())
+        theirs = store.server_time(deadline=_due())
     except TiercacheError:
         return  # what keeps it from answering has been found by the trials
     if theirs is None:
@@ -183,10 +181,9 @@ def _compare_clocks(report: TierReport, store: Backend) -> None:
 
 
 def _hear(report: TierReport, store: Backend) -> None:
-    examine: Callable[..., list[Finding]] | None = getattr(store, "examine", None)
-    if examine is not None:
+    if isinstance(store, Examines):
         try:
-            report.findings += examine(deadline=_due())
+            report.findings += store.examine(deadline=_due())
         except TiercacheError as error:
             text = f"the store was not asked about itself: {error}"
             report.findings.append(Finding(level="note", about="server", text=text))

@@ -13,7 +13,7 @@ from ...backend import Backend
 from ...coherence.carrier import NoticeCarrier
 from ...entry import Entry, Metadata
 from ...errors import AccessDenied, ConfigurationError
-from ...findings import Finding, Permission
+from ...findings import Finding, Grants, Permission
 from ...objectstore import ObjectStoreBackend
 from ...tier import Tier
 from .notices import travel
@@ -206,11 +206,15 @@ class _Attempt:
         self.trials.findings = [each for each in self.trials.findings if each.about != operation] + [finding]
 
     def _remedy(self, operation: str, error: Exception) -> str:
-        allow: Callable[[Permission], str] | None = getattr(self.backend, "allow", None)
         permission: dict[str, Permission] = {"read": "read", "delete": "delete", "list": "list"}
-        if allow is None or "refuses the credentials" in str(error) or "no usable credentials" in str(error):
+        if not isinstance(self.backend, Grants) or refuses_credentials(error):
             return ""
-        return f"allow it: {allow(permission.get(operation, 'write'))}"
+        return f"allow it: {self.backend.allow(permission.get(operation, 'write'))}"
+
+
+def refuses_credentials(error: Exception) -> bool:
+    """Whether the store refuses who asks, and not what is asked."""
+    return isinstance(error, AccessDenied) and "credentials" in str(error)
 
 
 def _mend(operation: str, error: Exception) -> str:
