@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 import uuid
 from contextlib import closing
@@ -12,7 +14,7 @@ from tests.test_azure_lifecycle import PATH, PLACE, Manager
 from tests.tls import secured as secured
 from tiercache.testing import servers
 
-from .conftest import Run
+from .conftest import Run, command, environment
 from .stores import of_gcs, of_s3, s3_client
 
 LOGS = {"ID": "logs", "Filter": {"Prefix": "logs/"}, "Status": "Enabled", "Expiration": {"Days": 7}}
@@ -49,6 +51,32 @@ def test_a_rule_is_compared_asked_about_set_and_then_as_it_should_be(
     assert untouched == [(False, "logs", 7)]
     assert not again["added"] + again["removed"]
     assert sorted(days(run, url, env=env)) == [(False, "logs", 7), (True, f"tiercache:{s3_prefix}", 30)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+@pytest.mark.parametrize(("answer", "code", "rules"), [(b"n\n", 1, 1), (b"y\n", 0, 2)])
+def test_at_a_terminal_it_asks_and_warns_of_a_whole_bucket(
+    run: Run, s3_server, bucket: str, answer: bytes, code: int, rules: int
+) -> None:
+    ours, theirs = os.openpty()
+    url = f"s3://{bucket}/{LATER}"
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs, "rb", buffering=0) as terminal:
+        keyboard.write(answer)
+        asked = subprocess.run(
+            [*command(), "lifecycle", "apply", url, "--expire-after", "30d"],
+            env=environment(of_s3(s3_server)),
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    assert asked.returncode == code, asked.stderr
+    assert "the rules are for the whole bucket" in asked.stderr
+    assert "Set these rules?" in asked.stderr
+    assert len(days(run, url, env=of_s3(s3_server))) == rules
 
 
 @pytest.mark.slow
