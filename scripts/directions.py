@@ -52,6 +52,8 @@ FLOORS = [
     {"backend", "carrier", "fence", "guard", "journal", "notice"},
     {"flow", "bounded"},
     {"call", "healing"},
+    {"slots"},
+    {"hits"},
     {"memory", "disk", "objectstore"},
     {"packed"},
     {"tier"},
