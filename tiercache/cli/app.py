@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import doctor
+from . import doctor, plan
 from .failures import reported
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def _options(
 
 
 app.command("doctor")(doctor.doctor)
+app.command("plan")(plan.plan)
 
 
 def run() -> None:

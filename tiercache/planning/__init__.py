@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .accesses import Access, BadLine, Reading, read_log
-
-
+from .report import Assumptions, Plan, plan
 from .simulation import Curve, simulate
 from .trace import Trace, load
 
@@ -15,7 +14,6 @@ __all__ = [
     "Curve",
     "Plan",
     "Reading",
-    "Recorder",
     "Trace",
     "load",
     "plan",
