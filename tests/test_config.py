@@ -341,14 +341,14 @@ def test_a_missing_package_names_the_extra_to_install(url, module, extra):
 
 @pytest.mark.parametrize(("scheme", "extra"), [("redis", "redis"), ("s3", "s3"), ("gs", "gcs"), ("az", "azure")])
 def test_a_backend_whose_package_is_not_there_names_its_extra(monkeypatch, scheme, extra):
-    monkeypatch.setattr("tiercache.config.entry_points", lambda group: ())
+    monkeypatch.setattr("tiercache.config.discovery.entry_points", lambda group: ())
     with pytest.raises(MissingExtra, match=rf"install tiercache\[{extra}\]") as caught:
         find_backend(scheme)
     assert caught.value.extra == extra
 
 
 def test_memory_and_disk_need_no_installation(monkeypatch):
-    monkeypatch.setattr("tiercache.config.entry_points", lambda group: ())
+    monkeypatch.setattr("tiercache.config.discovery.entry_points", lambda group: ())
     assert (find_backend("memory"), find_backend("disk")) == (MemoryBackend, DiskBackend)
 
 
@@ -359,7 +359,7 @@ def test_a_backend_that_cannot_be_imported_is_an_error_of_the_configuration(monk
         def load(self):
             raise ImportError("its module is not there")
 
-    monkeypatch.setattr("tiercache.config.entry_points", lambda group: [Broken()])
+    monkeypatch.setattr("tiercache.config.discovery.entry_points", lambda group: [Broken()])
     with pytest.raises(ConfigurationError, match="broken://"):
         find_backend("broken")
 

@@ -120,7 +120,7 @@ def test_a_store_of_another_package_can_be_packed_without_doing_anything(monkeyp
         def load(self):
             return Elsewhere
 
-    monkeypatch.setattr("tiercache.config.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("tiercache.config.discovery.entry_points", lambda group: [Point()])
     backend = tier_from_url("elsewhere+packed://here?level=3&segment_bytes=1MiB").backend
     assert (type(backend), type(backend.inner)) == (PackedBackend, Elsewhere)
     assert (backend.inner.place, backend.inner.level) == ("here", 3)
@@ -188,7 +188,7 @@ def test_no_error_tells_a_secret_of_the_url(url):
 
 @pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gcs"), ("az", "azure")])
 def test_a_package_that_is_not_there_is_named_as_without_packing(monkeypatch, scheme, extra):
-    monkeypatch.setattr("tiercache.config.entry_points", lambda group: ())
+    monkeypatch.setattr("tiercache.config.discovery.entry_points", lambda group: ())
     with pytest.raises(MissingExtra, match=rf"install tiercache\[{extra}\]"):
         tier_from_url(f"{scheme}+packed://bucket/")
 

@@ -176,7 +176,7 @@ def test_a_chain_is_made_of_these_urls_too(place):
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr("tiercache.config.entry_points", lambda group: [])
+    monkeypatch.setattr("tiercache.config.discovery.entry_points", lambda group: [])
     with pytest.raises(MissingExtra, match=r"tiercache\[redis\]"):
         TierChain.from_urls("redis+cluster://one")
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Self
 
 from .backend import Backend
 from .chain import TierChain
@@ -99,11 +99,41 @@ class Cache(CacheOfFactories):
         self._counters = self._flows.counters
         self.savings = Ledger()
         self._prefix = f"{namespace}:"
-        self._memory = memory = chain.memory
-        self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
+        self._memory = chain.memory
+        self._fresh: Callable[[str], Slot | None] = chain.reader(namespace)
+        chain.switches.follow(self)
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._advise()
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the cache that a TOML file describes: `[cache]`, and its chain (see `TierChain.from_toml`).
+
+        A file without `[[tiers]]` has those of `Cache()`: memory and disk.
+
+        Raises:
+            ConfigurationError: as for `TierChain.from_toml`.
+        """
+        from .config.loading import cache_from_toml
+
+        return cache_from_toml(path, cls)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Return the cache that environment variables describe: `TIERCACHE_NAMESPACE`, `TIERCACHE_TTL` and so on.
+
+        The chain is that of `TierChain.from_env`; where nothing says which tiers there are, memory and disk.
+
+        Args:
+            environ: the variables; None: those of this process.
+
+        Raises:
+            ConfigurationError: as for `TierChain.from_env`.
+        """
+        from .config.loading import cache_from_env
+
+        return cache_from_env(environ, cls)
 
     # One key.
 
@@ -250,6 +280,10 @@ class Cache(CacheOfFactories):
         """`touch`, awaited."""
         return await self._detached(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
 
+    def switched(self) -> None:
+        """The chain's switches have changed: hits in memory are answered as they say from now on."""
+        self._fresh = self.chain.reader(self.namespace)
+
     def __reduce__(self) -> str:
         raise TypeError("a Cache cannot be sent to another process: make it in the other process, from the same URLs")
 
@@ -291,7 +325,3 @@ class Cache(CacheOfFactories):
             if advise is not None and tier.write != "never":
                 lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
                 advise(min(lives, default=None), tier.common_class)
-
-
-def _nothing(full: str) -> None:
-    """Stands for the memory tier of a chain that does not begin with one."""

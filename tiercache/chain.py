@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from .backend import Backend
 from .coherence.lease import Leases
@@ -14,7 +17,7 @@ from .coherence.news import News
 from .coherence.telling import Teller
 from .computing.pauses import Pauses
 from .computing.singleflight import Flights
-from .entry import Clock, check_clock
+from .entry import Clock, Entry, check_clock
 from .epochs.refresher import Refresher
 from .epochs.table import Epochs
 from .errors import ConfigurationError, TiercacheError
@@ -24,12 +27,13 @@ from .journal.drainer import Drainer
 from .journal.hearsay import Hearsay
 from .journal.missed import KEY as MISSED
 from .journal.missed import Missed
-from .memory import MemoryBackend
+from .memory import MemoryBackend, Slot
 from .objectstore.classes import choices
 from .pool import DaemonPool
 from .sealing.keyring import KeyRing
 from .sealing.sealed import seal
 from .shutdown import Draining, watch
+from .switches import Switches, shown
 from .tier import Tier
 from .units import Duration, parse_duration
 
@@ -48,6 +52,7 @@ class TierHealth:
         error: what kept it from that.
         breaker: `closed`, `open` or `half-open`, after this look; None: the tier has none.
         open_for: seconds since the breaker opened; None: it is closed.
+        switch: what the tier is used for, such as `on` or `off; docs: read-only` (see `TierChain.switches`).
     """
 
     name: str
@@ -55,6 +60,7 @@ class TierHealth:
     error: str | None = None
     breaker: str | None = None
     open_for: float | None = None
+    switch: str = "on"
 
 
 class TierChain:
@@ -72,6 +78,9 @@ class TierChain:
         lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
             its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the
             chain: each computes.
+
+    Attributes:
+        switches: what each tier is used for, changed while the process runs (see `tiercache.switches`).
 
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
@@ -115,6 +124,7 @@ class TierChain:
             self.guard.is_fence = True
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
+        self.switches = Switches(self.tiers)
         if keys is not None:
             seal([tier.backend for tier in self.tiers if not tier.local], keys)
         self.leases = Leases(self.tiers, None if lease is None else parse_duration(lease, "lease"), self.background)
@@ -154,11 +164,65 @@ class TierChain:
         tiers = map(tier_from_url, urls)
         return cls(*tiers, strict=strict, epoch_refresh=epoch_refresh, keys=keys, coherent=coherent, lease=lease)
 
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the chain that a TOML file describes: `[chain]`, `[[tiers]]`, `[switches]`.
+
+        `docs/configuration.md` lists the options. Text such as `env:NAME` or `file:/path` stands for what a variable
+        or a file holds, a relative path beginning at the file's directory.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or says something that means nothing; the message names the
+                file, the line and what to do, and shows no secret.
+        """
+        from .config.loading import chain_from_toml
+
+        return chain_from_toml(path, cls)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Return the chain that environment variables describe.
+
+        `TIERCACHE_URLS` holds the URLs of all tiers, with white space in between, or `TIERCACHE_CONFIG` names a TOML
+        file. `TIERCACHE_STRICT`, `TIERCACHE_LEASE` and so on hold the options; they come before what the file says, as
+        `TIERCACHE_URLS` does. `TIERCACHE_KEYS` holds keys (see `KeyRing.from_env`), `TIERCACHE_SWITCHES` switches, as
+        in `s3=off redis/search=shadow`. Any of them may be `env:NAME` or `file:/path`. What is empty counts as not set.
+
+        Args:
+            environ: the variables; None: those of this process.
+
+        Raises:
+            ConfigurationError: a variable says something that means nothing, is nearly the name of one, or none says
+                which tiers there are; the message names it and shows no secret.
+        """
+        from .config.loading import chain_from_env
+
+        return chain_from_env(environ, cls)
+
     @property
     def memory(self) -> MemoryBackend | None:
         """The backend of the first tier, if that is memory: it is asked before any flow starts."""
         first = self.tiers[0].backend if self.tiers else None
         return first if isinstance(first, MemoryBackend) else None
+
+    def held(self, key: str) -> Entry | None:
+        """Return what memory holds under a full key, stale entries included, unless it is not to be read for it."""
+        memory = self.memory
+        return memory.get(key) if memory is not None and self.tiers[0].reads(key) else None
+
+    def reader(self, namespace: str) -> Callable[[str], Slot | None]:
+        """Return the function that answers hits in memory by their full keys; it holds until a switch changes."""
+        memory = self.memory
+        if memory is None:
+            return _nothing
+        switch, fresh = self.tiers[0].switch, memory.reader()
+        setting = None if switch is None else switch.of(namespace)
+        if setting is None or (setting.reads and setting.ramp == 100):
+            return fresh
+        if not setting.reads:
+            return _nothing
+        covers = setting.covers
+        return lambda full: fresh(full) if covers(full) else None
 
     def check_class(self, name: str) -> str:
         """Return the storage class that an entry may ask for: a tier has it, and none that has it refuses it.
@@ -299,6 +363,7 @@ class TierChain:
                 f"{type(error).__name__}: {error}" if error else None,
                 tier.breaker.state,
                 tier.breaker.open_for,
+                shown(tier),
             )
             for tier, error in zip(self.tiers, errors, strict=True)
         }
@@ -323,6 +388,10 @@ class TierChain:
             taken.add(name)
         if len({id(tier.backend) for tier in self.tiers}) < len(self.tiers):
             raise ConfigurationError("a backend stands in the chain twice; make one for each tier")
+
+
+def _nothing(full: str) -> None:
+    """Stands for memory in a chain that does not begin with it, or where it is switched off."""
 
 
 def _close(tier: Tier, errors: list[TiercacheError | None]) -> None:

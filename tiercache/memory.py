@@ -7,11 +7,16 @@ Reads take no lock: each touches the table with single operations of C code, whi
 from __future__ import annotations
 
 import math
+import os
+import threading
+import time
+import math
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -81,6 +86,28 @@ class MemoryBackend(Backend):
         self._lock = threading.RLock()
         self._reset()
         fork.register(self)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """Return a backend made from environment variables; what is empty counts as not set.
+
+        Args:
+            env: read for `TIERCACHE_MEMORY_MAX_BYTES`, `TIERCACHE_MEMORY_MAX_ENTRIES` and `TIERCACHE_MEMORY_EVICTION`;
+                None: those of this process.
+            options: arguments of the constructor; they come before the variables.
+
+        Raises:
+            ConfigurationError: a variable holds something else.
+        """
+        env = os.environ if env is None else env  # as a default it would stand in help()
+        names = {name: f"TIERCACHE_MEMORY_{name.upper()}" for name in ("max_bytes", "max_entries", "eviction")}
+        found: dict[str, Any] = {name: env[variable] for name, variable in names.items() if env.get(variable)}
+        if "max_entries" in found:
+            text = found["max_entries"]
+            if not text.isdecimal():
+                raise ConfigurationError("TIERCACHE_MEMORY_MAX_ENTRIES must be a whole number")
+            found["max_entries"] = int(text)
+        return cls(**found | options)
 
     def _reset(self) -> None:
         self._slots: dict[str, Any] = table_for(self.eviction)

@@ -19,7 +19,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult, unquote
 
 from platformdirs import user_cache_dir
@@ -87,6 +87,24 @@ class DiskBackend(Backend):
         self._writer = Connection(self.path)
         for connection in (self._reader, self._writer):
             weakref.finalize(self, connection.let_go)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """Return a backend made from environment variables; what is empty counts as not set.
+
+        Args:
+            env: read for `TIERCACHE_DISK_PATH`, or `TIERCACHE_DIR` (a directory, for `cache.sqlite3`), and for
+                `TIERCACHE_DISK_MAX_BYTES`; None: those of this process.
+            options: arguments of the constructor; they come before the variables.
+
+        Raises:
+            ConfigurationError: a variable holds something else.
+        """
+        env = os.environ if env is None else env  # as a default it would stand in help()
+        directory = env.get("TIERCACHE_DIR")
+        path = env.get("TIERCACHE_DISK_PATH") or (directory and os.path.join(directory, FILE_NAME))
+        found = {"path": path, "max_bytes": env.get("TIERCACHE_DISK_MAX_BYTES")}
+        return cls(**{name: value for name, value in found.items() if value} | options)
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

@@ -265,4 +265,8 @@ async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry, token: str 
             tier.counters.skipped += 1
         else:
             return
-    await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces
+    if tier.stores(key):
+        await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces
+    else:
+        for error in (await change.delete_many(tier, [key])).values():  # likewise, without asking what was there
+            raise error
