@@ -10,10 +10,6 @@ import math
 import os
 import threading
 import time
-import math
-import os
-import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self

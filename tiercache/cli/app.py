@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import doctor, plan
+from . import bench, demo, doctor, lifecycle, plan, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -38,7 +38,11 @@ def _options(
 
 
 app.command("doctor")(doctor.doctor)
+app.command("sweep")(sweep.sweep)
+app.add_typer(lifecycle.app, name="lifecycle")
+app.command("bench")(bench.bench)
 app.command("plan")(plan.plan)
+app.command("demo")(demo.demo)
 
 
 def run() -> None:
