@@ -311,8 +311,10 @@ class Cache(CacheOfFactories):
         self._l1.hits -= 1
 
     def _time_hit(self, key: str) -> None:
+        recorded = self.chain.recorder is not None
+        fresh = self.chain.reader(self.namespace, recorded=False) if recorded else self._fresh
         start = perf_counter_ns()
-        self._fresh(self._prefix + key)
+        fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
         self.chain.epochs.waken()  # a forked child that is only read from memory has to hear of others, too
         if self._memory is not None:

@@ -46,13 +46,21 @@ async def read_many(
         await Join(chain.coherence)
     missing = list(dict.fromkeys(keys))
     if loads is not None:
-        return await _read_many(chain, missing, loads, allow_stale, warming)
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
-        return await _read_many(chain, missing, loads, allow_stale, warming)
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     finally:
         for load in loads.values():
             chain.fence.release(load)
+
+
+def _recorded(chain: TierChain, keys: Iterable[str], found: dict[str, Found], warming: bool) -> dict[str, Found]:
+    if chain.recorder is not None and not warming:
+        for key in keys:
+            one = found.get(key)
+            chain.recorder.read(key, *((None, "") if one is None else (one.entry, one.tier.label)))
+    return found
 
 
 async def _read_many(
@@ -223,6 +231,9 @@ async def put_all(
         after_memory: called when memory can answer.
         claimed: the tokens under which the guard holds some of them already.
     """
+    if chain.recorder is not None:
+        for key, entry in entries.items():
+            chain.recorder.stored(key, entry)
     for tier in tiers:
         if tier.local:
             await _put_many(chain, tier, entries, {})
@@ -275,6 +286,9 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
             finally:
                 await guarded.close(chain, burial)
             guarded.raise_if_strict(chain, burial)
+        if chain.recorder is not None:
+            for key in unique:
+                chain.recorder.deleted(key)
         await announce(chain, dict.fromkeys(unique), results)
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         if burial is not None:

@@ -55,6 +55,8 @@ async def read(
         found = await _read(chain, key, allow_stale, own, newer_than)
         if chain.switches.shadowing and found is not None and not found.entry.metadata.is_stale(chain.clock()):
             await shadow.compare(chain, {key: found.entry}, {key: own})
+        if chain.recorder is not None and newer_than is None:
+            chain.recorder.read(key, *((None, "") if found is None else (found.entry, found.tier.label)))
         return found
     finally:
         if load is None:
