@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..eviction import EvictionPolicy
-from ..objectstore.classes import shown_bytes
 from ..pricing import GB, dollars
 from .costs import PACKED, ClassCost
 from .lifetimes import Lifetimes
@@ -51,10 +50,19 @@ class Size:
     next_gain: float
 
 
-def best_policy(curves: Sequence[Curve]) -> Curve:
-    """Return the curve with the highest hit ratio over all sizes; of those about as high, that of the plainer policy."""
-    best = max(map(_mean, curves))
-    near = [curve for curve in curves if _mean(curve) >= best - WORTH]
+def best_policy(curves: Sequence[Curve], place: int | None = None) -> Curve:
+    """Return the curve with the highest hit ratio; of those about as high, that of the plainer policy.
+
+    Args:
+        curves: to choose from.
+        place: the number of the size that counts; None: all do.
+    """
+
+    def height(curve: Curve) -> float:
+        return _mean(curve) if place is None else curve.hit_ratio[place]
+
+    best = max(map(height, curves))
+    near = [curve for curve in curves if height(curve) >= best - WORTH]
     return min(near, key=lambda curve: PREFERRED.index(curve.policy))
 
 
@@ -70,6 +78,7 @@ def best_size(curves: Sequence[Curve], *, memory_price: float, processes: int) -
     enough = next(place for place, ratio in enumerate(curve.hit_ratio) if ratio >= ALL * max(curve.hit_ratio))
     cheap = sum(price <= CHEAP for price in usd) - 1
     place = min(enough, max(_knee(curve), cheap))
+    curve = best_policy(curves, place)
     more = curve.hit_ratio[place + 1] - curve.hit_ratio[place] if place + 1 < len(curve.sizes) else 0.0
     return Size(curve.policy, curve.sizes[place], curve.hit_ratio[place], lru.hit_ratio[place], usd[place], more)
 
@@ -80,8 +89,8 @@ def memory_sentence(size: Size, curves: Sequence[Curve], price: float) -> str:
     better = (size.hit_ratio - size.lru) * 100
     other = f", {better:.1f} points more than lru" if size.policy is not EvictionPolicy.LRU else ""
     first = (
-        f"Memory: {shown_bytes(size.bytes)} with eviction={size.policy.value!r} answers {size.hit_ratio:.1%} of the reads"
-        f"{other}, for {dollars(size.usd)} a month of RAM (at {dollars(price)} a GiB and process)."
+        f"Memory: {shown_bytes(size.bytes)} with eviction={size.policy.value!r} answers {size.hit_ratio:.1%} of the "
+        f"reads{other}, for {dollars(size.usd)} a month of RAM (at {dollars(price)} a GiB and process)."
     )
     if size.hit_ratio < 0.02:
         return f"{first} Hardly anything is asked for twice while it could be in memory: a small memory does."
@@ -97,6 +106,11 @@ def redis_sentence(with_redis: Traffic, without: Traffic, redis_bytes: int, usd:
     """Return what a Redis between memory and store would do."""
     flow = with_redis.of(REDIS)
     share = flow.hits / flow.reads if flow.reads else 0.0
+    if share < WORTH:
+        return (
+            f"Redis: {shown_bytes(redis_bytes)} would answer {share:.1%} of what memory misses: nothing is asked for "
+            "twice that memory does not hold. It is worth having for several processes, or across restarts."
+        )
     verdict = "it pays for itself" if saved > usd else "it must be worth that as speed, or to share among processes"
     return (
         f"Redis: {shown_bytes(redis_bytes)} would answer {share:.1%} of what memory misses, so that "
@@ -130,8 +144,8 @@ def ttl_sentence(found: Lifetimes, span: float) -> str:
     )
     if found.chosen is None:
         return (
-            f"TTL: {gaps}. No TTL up to half of the log ({shown_seconds(span / 2)}) keeps 99 % of the hits: leave the TTL "
-            "to how long values stay true, or plan with a longer log."
+            f"TTL: {gaps}. No TTL up to half of the log ({shown_seconds(span / 2)}) keeps 99 % of the hits: leave the "
+            "TTL to how long values stay true, or plan with a longer log."
         )
     one = found.chosen
     return (
@@ -152,6 +166,14 @@ def computed_sentence(traffic: Traffic, seconds: float | None, cost: float | Non
 def chosen(costs: Sequence[ClassCost]) -> ClassCost:
     """Return the cheapest class and layout that has no catch."""
     return min((cost for cost in costs if cost.choosable), key=lambda cost: cost.total)
+
+
+def shown_bytes(size: float) -> str:
+    """Return a number of bytes for people: `256 MiB`, `1.5 GiB`."""
+    for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{size:.0f} bytes"
 
 
 def shown_seconds(seconds: float) -> str:

@@ -93,7 +93,7 @@ class Plan:
         assumptions: what it does not know.
         curves: the hit ratio by size, for each policy.
         memory: the memory that is recommended.
-        redis_bytes: the Redis that was planned with.
+        tiers_memory, redis_bytes: the memory and the Redis that were planned with.
         tiers, without_redis: the traffic with and without it.
         held: what the store holds and does without Redis.
         classes: what the store costs then, the cheapest first.
@@ -105,6 +105,7 @@ class Plan:
     assumptions: Assumptions
     curves: Sequence[Curve]
     memory: advice.Size
+    tiers_memory: int
     redis_bytes: int
     tiers: Traffic
     without_redis: Traffic
@@ -168,6 +169,7 @@ def plan(
         assumptions=assumed,
         curves=curves,
         memory=memory,
+        tiers_memory=room,
         redis_bytes=redis,
         tiers=tiers,
         without_redis=without,

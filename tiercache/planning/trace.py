@@ -166,8 +166,8 @@ class Builder:
         while len(self._trace) > self._most:
             self._below //= 2
             below, hashes, old = self._below, self._hashes, self._trace
-            part = old.only(lambda key: hashes[key] < below)
             kept = [number for number, hashed in enumerate(hashes) if hashed < below]
+            part = old.only(set(kept).__contains__)
             moved = {number: place for place, number in enumerate(kept)}
             part.keys = array("L", (moved[key] for key in part.keys))
             part.requests, part.accesses = old.requests, old.accesses

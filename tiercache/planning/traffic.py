@@ -1,4 +1,4 @@
-"""What reaches each tier: memory misses go to Redis, those of Redis to the store, which keeps all that has not expired."""
+"""What reaches each tier: what memory misses goes to Redis, what Redis misses to the store, which keeps all of it."""
 
 from __future__ import annotations
 
