@@ -177,7 +177,7 @@ def _label_curves(curves: Sequence[Curve], axes: Any) -> None:
         for at in range(1, max(2, count - 1)):
             for side in (1, -1):
                 place = own[at] + side * LABEL * top
-                near = [abs(place - other[at]) for other in others]
+                near = [min(abs(place - other[at]), 4 * abs(own[at] - other[at])) for other in others]
                 near += [max(abs(place - y), abs(at - x) * LABEL * top) for x, y in taken]
                 best = max(best, (min([1.0, *near]), at, side))
         _, at, side = best

@@ -116,7 +116,7 @@ class Curve:
         policy: the eviction policy.
         sizes: bytes of memory, or entries.
         hit_ratio: hits / reads, 0 to 1.
-        error: what twice the standard error of the sampling may be, in hit ratio; 0.0 where the whole log was used.
+        error: how far off the sample may be, about, in hit ratio (two standard errors); 0.0: the whole log was used.
     """
 
     policy: EvictionPolicy
@@ -151,14 +151,18 @@ def simulate(
     chosen = tuple(policies)
     if sizes is None:
         sizes = sizes_for(trace.entries if by_entries else trace.footprint)
-    plain, runs = trace.is_plain, 0
+    plain, runs, ends = trace.is_plain, 0, trace.has_lives
     errors = _errors(trace, sizes, by_entries) if trace.rate < 1 else (0.0,) * len(sizes)
     curves = []
+    known: dict[tuple[EvictionPolicy, int], float] = {}
     for policy in chosen:
         ratios = []
+        # Where nothing expires, `ttl` is `fifo`.
+        run = EvictionPolicy.FIFO if policy is EvictionPolicy.TTL and not ends else policy
         for size in sizes:
-            hits = _hits(trace, policy, size * trace.rate, by_entries, plain=plain)
-            ratios.append(hit_ratio(trace, hits))
+            if (run, size) not in known:
+                known[run, size] = hit_ratio(trace, _hits(trace, run, size * trace.rate, by_entries, plain=plain))
+            ratios.append(known[run, size])
             runs += 1
             if progress is not None:
                 progress(runs, len(chosen) * len(sizes))
@@ -169,13 +173,19 @@ def simulate(
 def hit_ratio(trace: Trace, hits: int) -> float:
     """Return hits / reads of the whole log.
 
-    A sample may hold a few very popular keys too many or too few. Those would hit in any memory, so that the reads
-    that it should have and does not are counted as hits (the correction of SHARDS).
+    A sample may hold a few popular keys too many or too few. If those hit in any memory, the reads that it should have
+    and does not are hits (the correction of SHARDS, which is too much where memory is small); if they are as others,
+    nothing is to be corrected. This is the middle.
     """
-    expected = trace.requests * trace.rate
-    if not expected:
+    reads = trace.reads
+    if not reads:
         return 0.0
-    return min(1.0, max(0.0, (hits + expected - trace.reads) / expected)) if trace.rate < 1 else hits / trace.reads
+    return (hits / reads + _corrected(trace, hits)) / 2 if trace.rate < 1 else hits / reads
+
+
+def _corrected(trace: Trace, hits: int) -> float:
+    expected = trace.requests * trace.rate
+    return min(1.0, max(0.0, (hits + expected - trace.reads) / expected))
 
 
 def _hits(trace: Trace, policy: EvictionPolicy, room: float, by_entries: bool, *, plain: bool) -> int:
@@ -230,19 +240,26 @@ def _replayed_hits(trace: Trace, policy: EvictionPolicy, room: float, by_entries
 
 
 def _errors(trace: Trace, sizes: Sequence[int], by_entries: bool) -> tuple[float, ...]:
-    """Return twice the standard error of `lru` at each size: how far eighths of the sample are apart."""
+    """Return what `lru` tells of the error at each size.
+
+    That is twice the standard error, by how far eighths of the sample are apart, or how far the two ways are apart
+    between which `hit_ratio` takes the middle.
+    """
     parts = []
     for part in range(PARTS):
         one = trace.only(lambda key, part=part: key % PARTS == part)  # type: ignore[misc]
         one.rate, one.requests = trace.rate / PARTS, trace.requests
         parts.append(one)
-    return tuple(
-        2 * _spread([hit_ratio(one, _replayed(one, size, by_entries)) for one in parts if len(one)]) / sqrt(PARTS)
-        for size in sizes
-    )
+    errors = []
+    for size in sizes:
+        apart = _spread([hit_ratio(one, _lru_hits(one, size, by_entries)) for one in parts if len(one)])
+        hits = _lru_hits(trace, size, by_entries)
+        half = abs(hits / max(1, trace.reads) - _corrected(trace, hits)) / 2
+        errors.append(max(2 * apart / sqrt(PARTS), half))
+    return tuple(errors)
 
 
-def _replayed(part: Trace, size: int, by_entries: bool) -> int:
+def _lru_hits(part: Trace, size: int, by_entries: bool) -> int:
     return _hits(part, EvictionPolicy.LRU, size * part.rate, by_entries, plain=part.is_plain)
 
 

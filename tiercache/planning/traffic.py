@@ -76,11 +76,11 @@ class _Count:
         self.writes += 1
         self.written_bytes += size
 
-    def told(self, factor: float, more: float) -> TierTraffic:
+    def told(self, factor: float) -> TierTraffic:
         return TierTraffic(
             self.tier,
-            (self.reads + more) * factor,
-            (self.hits + more) * factor,
+            self.reads * factor,
+            self.hits * factor,
             self.writes * factor,
             self.hit_bytes * factor,
             self.written_bytes * factor,
@@ -185,12 +185,11 @@ class _Run:
 
     def told(self, trace: Trace) -> Traffic:
         self.store.close(trace.times[-1])
-        factor = per_month(trace) / trace.rate
-        more = trace.requests * trace.rate - trace.reads if trace.rate < 1 else 0.0  # see `hit_ratio`
-        counts = [count.told(factor, more if count.tier == MEMORY else 0.0) for _, count in self.levels]
+        factor = per_month(trace) * trace.requests / trace.reads
+        counts = [count.told(factor) for _, count in self.levels]
         writes = self.below.writes
         return Traffic(
-            (*counts, self.below.told(factor, 0.0)),
+            (*counts, self.below.told(factor)),
             self.computed * factor,
             self.store.lived / trace.span / trace.rate if trace.span else float(len(set(trace.keys))),
             self.below.written_bytes / writes if writes else 0.0,
