@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from math import inf
 
@@ -146,5 +147,5 @@ def test_sizes_are_powers_of_two_up_to_the_first_that_holds_all():
     sizes = sizes_for(1_000_000)
     assert len(sizes) == 12
     assert sizes[-1] == 2**20
-    assert all(one * 2 == other for one, other in zip(sizes, sizes[1:], strict=False))
+    assert all(one * 2 == other for one, other in itertools.pairwise(sizes))
     assert sizes_for(1)[0] == 1

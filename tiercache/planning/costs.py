@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..config import find_backend
 from ..errors import ConfigurationError
 from ..pricing import DAY, MONTH, discovery_cost, monthly_cost
 from ..units import parse_size
+from .trace import FILL, GET, SET, Trace
 from .traffic import STORE, Traffic
 
 if TYPE_CHECKING:
     from ..objectstore.classes import ClassRules
-    from .trace import Trace
 
 ONE = "one object each"
 PACKED = "packed"
@@ -73,8 +74,7 @@ def stored(trace: Trace, traffic: Traffic) -> Stored:
     in the log's second half; counted is the average of the first month.
     """
     flow = traffic.of(STORE)
-    lives = [life for life in trace.lives if life != float("inf")]
-    lifetime = sum(lives) / len(lives) if lives and len(lives) * 2 > len(trace.lives) else None
+    lifetime = _lifetime(trace)
     entries = traffic.entries
     days = trace.span / DAY
     if lifetime is not None and 0 < trace.span < lifetime:
@@ -143,6 +143,14 @@ def _cost(rules: ClassRules, held: Stored, segment: int | None, processes: int) 
         base.is_estimate,
         not rules.exclusive and not rules.note,
     )
+
+
+def _lifetime(trace: Trace) -> float | None:
+    """Return how long most entries live from when they are stored: a hit that a cache recorded tells only the rest."""
+    stores = [life for life, kind in zip(trace.lives, trace.kinds, strict=True) if kind in (SET, FILL)]
+    told = stores or [life for life, kind in zip(trace.lives, trace.kinds, strict=True) if kind == GET]
+    lives = [life for life in told if life != inf]
+    return sum(lives) / len(lives) if len(lives) * 2 > len(told) else None
 
 
 def _pace(trace: Trace) -> float:

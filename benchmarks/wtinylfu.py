@@ -1,5 +1,6 @@
-"""`wtinylfu`: a newcomer stays if it was asked for more often, lately, than what would leave for it.
+"""W-TinyLFU, measured and not taken (docs/decisions/0025-eviction-policies.md).
 
+A newcomer stays if it was asked for more often, lately, than what would leave for it.
 After Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2015), with the segments of
 Caffeine. Hits are noted in a short line and looked at when something is stored, so that they need no lock.
 """
@@ -7,9 +8,9 @@ Caffeine. Hits are noted in a short line and looked at when something is stored,
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
-from .order import K, Order, S
+from tiercache.eviction.order import K, Order, S
 
 WINDOW = 0.01
 """The newcomers' share of the room."""
@@ -80,8 +81,8 @@ class Segment(OrderedDict[K, int]):
 class Admission(Order[K, S]):
     """A window, and two segments behind it: on probation, and protected."""
 
-    def __init__(self, table: dict[K, S]) -> None:
-        super().__init__(table)
+    def __init__(self, table: dict[K, S], weigh: Callable[[K, S], int]) -> None:
+        super().__init__(table, weigh)
         self._sketch = Sketch()
         self._window: Segment[K] = Segment()
         self._probation: Segment[K] = Segment()
@@ -89,20 +90,20 @@ class Admission(Order[K, S]):
         self._noted: deque[K] = deque(maxlen=NOTED)
         self.touch = self._noted.append
 
-    def add(self, key: K, entry: S, weight: int, old: S | None) -> None:
+    def add(self, key: K, entry: S, old: S | None) -> None:
         """Let the key into the window; while there is room, what the window cannot hold goes on probation."""
         self._look_at_hits()
         if len(self.table) > 2 * self._sketch.keys:
             self._sketch = Sketch(2 * len(self.table))
         self._sketch.add(key)
         window, probation = self._window, self._probation
-        window.push(key, weight)
+        window.push(key, self.weigh(key, entry))
         most = WINDOW * (window.weight + probation.weight + self._protected.weight)
         while window.weight > most and len(window) > 1:
             oldest = next(iter(window))
             probation.push(oldest, window.take(oldest))
 
-    def discard(self, key: K, entry: S, weight: int) -> None:
+    def discard(self, key: K, entry: S) -> None:
         """Forget the key."""
         for segment in (self._window, self._probation, self._protected):
             if key in segment:
