@@ -62,8 +62,8 @@ def check() -> None:
     """Raise MissingExtra unless plots can be drawn."""
     try:
         import matplotlib as _  # noqa: F401 - whether it is there is the question
-    except ImportError:
-        raise MissingExtra("drawing plots", "plan") from None
+    except ImportError as error:
+        raise MissingExtra("drawing plots", "plan") from error
 
 
 def drawn(plan: Plan) -> Iterator[tuple[str, Any]]:
