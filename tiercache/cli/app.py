@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, demo, doctor, lifecycle, sweep
+from . import bench, demo, doctor, lifecycle, plan, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("doctor", short_help="Check each tier, and say how to mend it.")(doc
 app.command("sweep", short_help="Delete what is expired in the buckets.")(sweep.sweep)
 app.add_typer(lifecycle.app, name="lifecycle", short_help="A bucket's rules: show, compare, set them.")
 app.command("bench", short_help="Measure this chain, tier by tier.")(bench.bench)
+app.command("plan", short_help="Size the tiers by an access log.")(plan.plan)
 app.command("demo", short_help="Show what a cache does, with no server.")(demo.demo)
 
 
