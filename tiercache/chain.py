@@ -30,6 +30,7 @@ from .journal.missed import Missed
 from .memory import MemoryBackend
 from .objectstore.classes import choices
 from .pool import DaemonPool
+from .reporting import Reporter
 from .sealing.keyring import KeyRing
 from .sealing.sealed import seal
 from .shutdown import Draining, watch
@@ -75,6 +76,8 @@ class TierChain:
         lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
             its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the
             chain: each computes.
+        report: tell other processes every 10 s what this one counted, through the first tier that they share, for
+            `tiercache stats` and `read_reports` (see docs/operating.md). No keys, no values.
 
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
@@ -90,8 +93,9 @@ class TierChain:
         keys: KeyRing | None = None,
         coherent: bool = True,
         lease: Duration | None = None,
+        report: bool = False,
     ) -> None:
-        for name, flag in (("strict", strict), ("coherent", coherent)):
+        for name, flag in (("strict", strict), ("coherent", coherent), ("report", report)):
             if not isinstance(flag, bool):
                 raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
         check_clock(clock)
@@ -128,6 +132,7 @@ class TierChain:
             self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs, self.news
         )
         self.coherence.watched[MISSED] = self.missed.doubt_all
+        self.reporter = Reporter(self.tiers, clock) if report else None
         watch(self)
 
     @classmethod
@@ -139,6 +144,7 @@ class TierChain:
         keys: KeyRing | None = None,
         coherent: bool = True,
         lease: Duration | None = None,
+        report: bool = False,
     ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
@@ -155,7 +161,15 @@ class TierChain:
         from .config import tier_from_url
 
         tiers = map(tier_from_url, urls)
-        return cls(*tiers, strict=strict, epoch_refresh=epoch_refresh, keys=keys, coherent=coherent, lease=lease)
+        return cls(
+            *tiers,
+            strict=strict,
+            epoch_refresh=epoch_refresh,
+            keys=keys,
+            coherent=coherent,
+            lease=lease,
+            report=report,
+        )
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
@@ -267,6 +281,8 @@ class TierChain:
         """The interpreter ends: give up what was not written (see `close`, which also waits for it)."""
         self.drainer.close()
         self.hearsay.close()
+        if self.reporter is not None:
+            self.reporter.close()
 
     async def adrain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -276,6 +292,8 @@ class TierChain:
         """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
+        if self.reporter is not None:
+            self.reporter.close()
         self.hearsay.close()
         self.refresher.close()
         self.teller.close()
@@ -293,6 +311,8 @@ class TierChain:
         """`close`, awaited."""
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
+        if self.reporter is not None:
+            await asyncio.to_thread(self.reporter.close)
         await asyncio.to_thread(self.hearsay.close)
         await asyncio.to_thread(self.refresher.close)
         await asyncio.to_thread(self.teller.close)
