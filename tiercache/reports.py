@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -176,7 +176,7 @@ def look(chain: TierChain) -> Look:
             continue
         try:
             found, failed = _told_in(tier)
-        except Exception as error:  # sorted by the tier, as for every other call
+        except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
             failure = tier.failed(error)
             if chain.strict or not isinstance(failure, FAILURES):
                 raise failure from failure.__cause__

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, demo, doctor, lifecycle, sweep
+from . import bench, demo, doctor, inspect, lifecycle, ls, rm, stats, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -38,6 +38,10 @@ def _options(
 
 
 app.command("doctor")(doctor.doctor)
+app.command("stats")(stats.stats)
+app.command("inspect")(inspect.inspect)
+app.command("ls")(ls.ls)
+app.command("rm")(rm.rm)
 app.command("sweep")(sweep.sweep)
 app.add_typer(lifecycle.app, name="lifecycle")
 app.command("bench")(bench.bench)
