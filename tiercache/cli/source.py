@@ -98,4 +98,7 @@ def _of_urls(urls: list[str], namespace: str | None) -> Cache:
 
 
 def _of_file(path: Path, namespace: str | None) -> Cache:
-    raise Mistake(f"{path}: configuration files are read from the next change on")
+    from ..cache import Cache
+
+    cache = Cache.from_toml(path)
+    return cache if namespace is None else Cache(cache.chain, namespace=namespace)
