@@ -66,7 +66,7 @@ def test_people_see_it_in_a_table_without_the_value(run: Run, files: list[str]) 
     ("value", "shown"),
     [
         ({"answer": [1, None]}, {"answer": [1, None]}),
-        ("text", "text"),
+        pytest.param("text", "text", marks=pytest.mark.slow),
         (b"\x00\xff", {"bytes": 2, "hex": "00ff"}),
         (numpy.ones((2, 3), "<f4"), {"shape": [2, 3], "dtype": "float32", "first": [1.0] * 6}),
     ],
@@ -123,7 +123,10 @@ def test_a_damaged_copy_is_shown_as_that(run: Run, files: list[str], tmp_path: P
     with cache_on(files) as cache:
         cache.set("k", "v")
     with sqlite3.connect(tmp_path / "one") as file:
-        file.execute("UPDATE entries SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB) WHERE key = ?", (b"n:k",))
+        file.execute(
+            "UPDATE entries SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB) WHERE key = ?",
+            (b"n:k",),
+        )
     file.close()
 
     seen = run("inspect", "k", *files, "-n", "n", "--json").json
@@ -190,6 +193,7 @@ def test_what_redis_deleted_is_told_from_what_never_was(run: Run, redis_url: str
     assert [tier["state"] for tier in seen["tiers"]] == ["deleted", "absent"]
 
 
+@pytest.mark.slow
 def test_a_bucket_tells_its_storage_class(run: Run, s3_server: S3Server, s3_bucket: str, s3_prefix: str) -> None:
     url = f"s3://{s3_bucket}/{s3_prefix}?endpoint_url={s3_server.endpoint_url}&region={s3_server.region}&timeout=20s"
     secrets = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}

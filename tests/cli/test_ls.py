@@ -120,6 +120,7 @@ def test_lines_of_json_come_one_an_entry(run: Run, files: list[str]) -> None:
     run("ls", *files, "--json", "--jsonl", expect=2)
 
 
+@pytest.mark.slow
 def test_more_than_are_sorted_are_listed_all_the_same(run: Run, files: list[str]) -> None:
     with cache_on(files[:1]) as cache:
         cache.set_many({f"{number:05}": 1 for number in range(2500)})
@@ -140,6 +141,7 @@ def test_redis_is_sorted_where_it_holds_few(run: Run, redis_url: str) -> None:
     assert long["entries"][0]["age"] is not None
 
 
+@pytest.mark.slow
 def test_a_bucket_is_listed(run: Run, s3_server: S3Server, s3_bucket: str, s3_prefix: str) -> None:
     url = f"s3://{s3_bucket}/{s3_prefix}?endpoint_url={s3_server.endpoint_url}&region={s3_server.region}&timeout=20s"
     secrets = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}

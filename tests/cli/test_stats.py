@@ -87,6 +87,7 @@ def test_it_sees_the_hits_of_two_workers(run: Run, redis: str, workers: list[Wor
     assert alone["total"]["hits"] == 9
 
 
+@pytest.mark.slow
 def test_people_get_a_table_for_processes_and_one_for_tiers(run: Run, redis: str, workers: list[Worker]) -> None:
     workers[0].hits(3)
     workers[1].hits(1)
@@ -110,6 +111,7 @@ def test_a_worker_that_ended_is_seen_for_a_while(run: Run, redis: str) -> None:
     assert process["stats"]["hits"] == 2
 
 
+@pytest.mark.slow
 def test_it_works_through_a_bucket(run: Run, tmp_path: Path, s3_server: object, s3_bucket: str, s3_prefix: str) -> None:
     from tiercache.testing.servers import S3Server
 
@@ -145,6 +147,7 @@ def test_watching_in_json_is_a_mistake(run: Run, tmp_path: Path) -> None:
     assert "--watch" in run("stats", f"disk://{tmp_path}/c", "--watch", "--json", expect=2).err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_watching_shows_it_again(redis: str, workers: list[Worker]) -> None:
     workers[0].hits(3)
