@@ -13,7 +13,7 @@ from tests.packed.objects import entry, packed
 from tiercache import keys
 from tiercache.errors import BackendUnavailable, ConfigurationError, PartialFailure
 from tiercache.objectstore.classes import ClassRules
-from tiercache.packed import lease, naming, rewriting, writer
+from tiercache.packed import lease, naming, rewriting, sending
 from tiercache.testing import FakeClock
 
 DAY = 86_400
@@ -317,7 +317,7 @@ def test_a_budget_that_allows_nothing_is_refused(objects, clock, options):
 
 
 def test_segments_that_are_billed_for_longer_are_left_alone_unless_told(objects, clock, monkeypatch):
-    for module in (writer, rewriting):  # ULIDs ascend in a process: those of other tests are in this clock's future
+    for module in (sending, rewriting):  # ULIDs ascend in a process: those of other tests are in this clock's future
         monkeypatch.setattr(module, "new_ulid", naming.Ulids().new)
     backend = filled(objects, clock)
     backend.inner.rules = {"COLD": ClassRules(store="S", name="COLD", min_days=30)}

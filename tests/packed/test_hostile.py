@@ -117,7 +117,7 @@ def test_what_a_clock_hours_behind_names_is_found_at_the_next_whole_listing(obje
     right.flush()
     reader.refresh()
     # Above every ULID of this process the next one ascends: another process has a sequence of its own.
-    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)
+    monkeypatch.setattr("tiercache.packed.sending.new_ulid", naming.Ulids().new)
     wrong.put("n:1", entry("n:1", now=behind()))
     wrong.flush()
     reader.refresh()
@@ -171,7 +171,7 @@ def test_a_tail_that_failed_is_read_with_the_next_look(objects, listing):
 def test_a_segment_of_a_clock_that_is_behind_stays_known_while_listings_lag(objects, monkeypatch):
     clock, behind = FakeClock(), FakeClock()
     clock.advance(5 * HOUR)
-    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)
+    monkeypatch.setattr("tiercache.packed.sending.new_ulid", naming.Ulids().new)
     writer = packed(objects, clock=behind)
     writer.put("n:1", entry("n:1", now=behind()))
     reader = packed(objects, clock=clock)
@@ -188,7 +188,7 @@ def test_a_segment_of_a_clock_that_is_behind_stays_known_while_listings_lag(obje
 
 
 def test_a_stamp_beyond_what_an_index_holds_is_the_highest_one(objects, monkeypatch):
-    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)  # that of all tests stays as it is
+    monkeypatch.setattr("tiercache.packed.sending.new_ulid", naming.Ulids().new)  # that of all tests stays as it is
     moment = FakeClock()
     moment.advance(2**48)
     backend = packed(objects, clock=moment)

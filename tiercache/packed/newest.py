@@ -37,20 +37,23 @@ class Newest:
 
     def stamp(self, digest: bytes) -> int:
         """Return the stamp of the newest record of a key, tombstones included; 0: there is none."""
+        return self.known(digest)[0]
+
+    def known(self, digest: bytes) -> tuple[int, Found | None]:
+        """Return the stamp of the newest record of a key (0: there is none), and where the stored one is."""
         held = self._pending.get(digest)
         found = self._discovery.catalogue.find(digest)
-        return max(0 if held is None else held.record.stamp, 0 if found is None else found.stamp)
+        return max(0 if held is None else held.record.stamp, 0 if found is None else found.stamp), found
 
-    def next_stamp(self, digest: bytes) -> int:
-        """Return a stamp above that of every record of the key that is known: the time in ms, where that is so."""
-        return min(max(int(self._clock() * 1000), self.stamp(digest) + 1), MOST_STAMP)
+    def next_stamp(self, stamp: int) -> int:
+        """Return a stamp above that of the newest record that is known: the time in ms, where that is so."""
+        return min(max(int(self._clock() * 1000), stamp + 1), MOST_STAMP)
 
-    def bucket(self, digest: bytes, bucket: str) -> str:
-        """Return the bucket of a record: one whose segments live as long as the record that it replaces, at least.
+    def bucket(self, found: Found | None, bucket: str) -> str:
+        """Return the bucket of a record: one whose segments live as long as the stored record of its key, at least.
 
         Otherwise that one would come back when the segment of the newer one is gone.
         """
-        found = self._discovery.catalogue.find(digest)
         if found is None:
             return bucket
         segment = self._discovery.segments.get(found.segment)

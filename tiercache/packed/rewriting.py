@@ -20,7 +20,7 @@ from .discovery import Segment
 from .naming import SegmentName, new_ulid, object_name, ulid_time
 from .round import Round
 from .segment import Located, Record, build, located, read_keys, read_tail
-from .writer import create
+from .sending import create
 
 ATTEMPTS, PAUSE = 3, 0.25
 OLDEST_VIEW = 1800.0

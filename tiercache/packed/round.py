@@ -19,7 +19,7 @@ from ..objectstore.listing import page_of
 from .discovery import Segment
 from .report import CompactionReport
 from .segment import ENTRY_BYTES
-from .writer import enough_for
+from .sending import enough_for
 
 if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
