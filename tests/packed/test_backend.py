@@ -430,5 +430,7 @@ def test_only_an_object_store_can_be_packed():
     from tiercache import MemoryBackend
     from tiercache.packed import PackedBackend
 
-    with pytest.raises(ConfigurationError, match="object store"):
+    with pytest.raises(ConfigurationError, match=r"as in PackedBackend\(S3Backend\('my-bucket'\)\), not of a Mem"):
         PackedBackend(MemoryBackend())
+    with pytest.raises(ConfigurationError, match="not of the class MemoryBackend"):
+        PackedBackend(MemoryBackend)
