@@ -91,7 +91,7 @@ def test_what_has_expired_is_no_request(objects):
     assert not calls
 
 
-def test_near_entries_come_with_one_request_and_far_ones_apart(objects):
+def test_near_entries_come_with_one_request(objects):
     backend = packed(objects, segment_bytes="64MiB", max_pending_bytes="64MiB")
     keys = [f"n:{number:04}" for number in range(40)]
     for number, key in enumerate(keys):
