@@ -28,7 +28,7 @@ MOST_REMEMBERED = 4096
 MOST_WAITING = 1000
 """News that waits to be looked at; more is left to a listing, which finds a thousand with one request."""
 
-_NEWS = re.compile(r"(\S{1,200}) ([0-9]{1,12})(?: ([0-9A-Za-z_-]{1,40}))?(?: .*)?")
+_NEWS = re.compile(r"(\S{1,200}) ([0-9]{1,12})(?: ([0-9A-Za-z_-]{1,40})(?: .*)?)?")
 
 
 class Told:
