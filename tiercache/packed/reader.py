@@ -11,7 +11,7 @@ from .. import keys
 from ..entry import Entry
 from ..errors import BackendError, CorruptEntry, PartialFailure
 from ..objectstore import ObjectStoreBackend
-from ..objectstore.parallel import for_each
+from ..objectstore.parallel import for_each, what_is_intact
 from ..pool import DaemonPool
 from .discovery import Discovery, Segment
 from .newest import Newest
@@ -91,10 +91,7 @@ class Reader:
         try:
             return self.get_many(wanted, deadline)
         except PartialFailure as failure:
-            if not all(isinstance(error, CorruptEntry) for error in failure.failed.values()):
-                raise
-            found: dict[str, Entry] = failure.results
-            return found
+            return what_is_intact(failure)
 
     def entry(self, data: bytes, key: str | None, storage_class: str | None) -> Entry | None:
         """Return the entry in an envelope; None: it is gone.
