@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 
 from .. import fork
@@ -119,6 +119,17 @@ class Discovery:
         began = time.monotonic()
         while self._names.whole_at < began:
             self._names.all_next = True
+            self.refresh(deadline)
+
+    def missed(self, segments: Sequence[Segment], deadline: float | None) -> None:
+        """These segments were not there when they were read: look for others in their place, and forget them.
+
+        In this order: where the bucket is missing each object is, for some stores, and the look fails.
+        """
+        self.refresh(deadline)
+        for segment in segments:
+            self.forget(segment)
+        if any(segment.parts.ulid in self.listed for segment in segments):  # as they are there again, or archived
             self.refresh(deadline)
 
     def look(self) -> Future[None]:

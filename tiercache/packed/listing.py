@@ -47,14 +47,13 @@ def _packed(
             seen.add(record.digest)
             yield from _read(backend, [record.key], deadline)
     for again in (False, True):
-        gone = False
+        gone: list[Segment] = []
         for segment in backend.discovery.known():
             if segment.number in done:
                 continue
             listed = contents_of(backend, segment, deadline)
             if listed is None:
-                backend.discovery.forget(segment)
-                gone = True
+                gone.append(segment)
                 continue
             done.add(segment.number)
             live = [
@@ -73,7 +72,7 @@ def _packed(
                 yield from ((key, _guessed(segment, key, place)) for key, place in live)
         if not gone or again:
             return
-        backend.discovery.refresh(backend.inner.due(deadline))
+        backend.discovery.missed(gone, backend.inner.due(deadline))
 
 
 def clear(backend: PackedBackend, prefix: str, *, deadline: float | None) -> int:
