@@ -181,7 +181,7 @@ def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects,
     backend.put("n:b", entry("n:b", now=clock()))
     backend.flush()
     reader = packed(objects, clock=clock)
-    begun, lock, tail_of = [], threading.Lock(), reader.discovery.tail_of
+    begun, lock, tail_of = [], threading.Lock(), reader.discovery._tails.of
 
     def late(name, *args):
         with lock:
@@ -190,7 +190,7 @@ def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects,
                 assert backend.compact().deleted == 2
         return tail_of(name, *args)
 
-    monkeypatch.setattr(reader.discovery, "tail_of", late)
+    monkeypatch.setattr(reader.discovery._tails, "of", late)
     assert reader.get("n:a").payload == b"new"
     assert begun
 

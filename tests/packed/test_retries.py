@@ -22,12 +22,6 @@ MINUTE, HOUR = 60.0, 3600.0
 DIGEST = digest_of("n:1")
 
 
-@pytest.fixture(autouse=True)
-def own_ulids(monkeypatch):
-    """ULIDs ascend in a process: those of other tests are in this clock's future."""
-    monkeypatch.setattr(sending, "new_ulid", naming.Ulids().new)
-
-
 @pytest.fixture
 def clock():
     return FakeClock()

@@ -20,7 +20,7 @@ from ..shutdown import watch
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
 from .changes import Changes
-from .discovery import Discovery, news_of
+from .discovery import Discovery
 from .lifecycle import apply_lifecycle
 from .listing import clear, scan
 from .naming import SegmentName
@@ -29,6 +29,7 @@ from .parts import Parts
 from .pending import Batch
 from .reader import Reader
 from .segment import Built, digest_of
+from .told import news_of
 from .upkeep import SegmentUpkeep
 from .writer import Writer
 
@@ -392,7 +393,7 @@ class PackedBackend(SegmentUpkeep):
     def adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
         """Take note of a segment that was stored, and tell others."""
         segment = self.discovery.adopt(name, storage_class, built)
-        self.on_sealed([news_of(segment, self.inner.prefix)])
+        self.on_sealed([news_of(segment, self.inner.prefix, self.inner.storage_class)])
 
     def _lost(self, batch: Batch) -> None:
         if not self._closed:

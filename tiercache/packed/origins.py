@@ -12,14 +12,14 @@ from typing import NamedTuple
 from .. import keys
 from ..backend import Backend
 from ..entry import Entry
-from ..errors import ConfigurationError, CorruptEntry, PartialFailure
+from ..errors import ConfigurationError, PartialFailure
 from ..objectstore import ObjectStoreBackend
 from ..objectstore.faults import Conflict, Refused
 from ..objectstore.listing import ours, page_of
+from ..objectstore.parallel import what_is_intact
 from .backend import PackedBackend, is_reserved
 from .discovery import Segment
 from .listing import contents_of
-from .pending import Held
 from .segment import Located, digest_of
 
 PAGE = 1000
@@ -190,7 +190,7 @@ class Segments(Origin):
                 continue
             if place.gone_at and place.gone_at <= now:
                 expired += 1
-            elif not isinstance(self.backend.newest.of(place.digest), Held):
+            elif self.backend.newest.of(place.digest) == found:  # it does not wait to be replaced, nor may be already
                 live.append((place.offset, Item(key, place.length, place.stamp / 1000, place.stamp)))
         return Page([item for _, item in sorted(live)], done, expired)
 
@@ -234,7 +234,4 @@ def read_intact(backend: Backend, wanted: Sequence[str]) -> tuple[dict[str, Entr
     try:
         return backend.get_many(wanted), set()
     except PartialFailure as failure:
-        for error in failure.failed.values():
-            if not isinstance(error, CorruptEntry):
-                raise error from failure
-        return failure.results or {}, set(failure.failed)
+        return what_is_intact(failure), set(failure.failed)
