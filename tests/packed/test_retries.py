@@ -12,7 +12,7 @@ import pytest
 from tests.packed.objects import entry, packed, payload, until
 from tiercache.errors import BackendTimeout, BackendUnavailable, CacheClosed
 from tiercache.packed import backend as module
-from tiercache.packed import discovery, naming, sending, writer
+from tiercache.packed import names, naming, sending, writer
 from tiercache.packed.age import Age
 from tiercache.packed.segment import digest_of
 from tiercache.testing import FakeClock
@@ -75,19 +75,19 @@ def test_what_is_stored_late_has_a_late_name_and_keeps_its_stamp(objects, store,
     [name] = objects.segments()
     parts = naming.parse("p/", name)
     assert parts is not None
-    assert naming.ulid_time(parts.ulid) >= clock() - MINUTE > clock() - discovery.MARGIN
+    assert naming.ulid_time(parts.ulid) >= clock() - MINUTE > clock() - names.MARGIN
     assert payload(reader) == b"payload"
     assert reader.newest.stamp(DIGEST) == stamp
 
 
 def test_others_find_it_with_their_next_look_among_the_last_names(objects, store, clock, monkeypatch):
-    whole = discovery.Discovery._whole
+    whole = names.Names._whole
 
     def many_pages(self):
         yield from whole(self)
         self._pages = 1000
 
-    monkeypatch.setattr(discovery.Discovery, "_whole", many_pages)
+    monkeypatch.setattr(names.Names, "_whole", many_pages)
     backend, reader, third = (packed(objects, clock=clock) for _ in range(3))
     reader.refresh()
     failed_once(backend, store, clock)

@@ -27,7 +27,7 @@ UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
 """Seconds that one attempt to store a segment may take, and one more for so many bytes."""
 RENAME_AFTER = 180.0
 """Seconds after which another attempt is made under a new name: with the time that it takes, and for a clock that is
-five minutes behind, less than the margin of listings (`discovery.MARGIN`)."""
+five minutes behind, less than the margin of listings (`names.MARGIN`)."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 
 _random = random.Random()  # noqa: S311 - no secret
