@@ -57,9 +57,9 @@ class Compaction:
             turn.count(busy=True, complete=False)
             return turn.report
         try:
-            turn.look()
-            turn.check_catalogue()
+            turn.look(least=LEAST_REQUESTS)
             segments = self._backend.discovery.known()
+            turn.check_catalogue()  # of all of these
             mature = [segment for segment in segments if self._early or not is_young(self._backend, segment)]
             turn.count(segments=len(segments), young=len(segments) - len(mature))
             turn.remove(turn.worthless(mature))
@@ -77,11 +77,14 @@ class Compaction:
         candidates = [each for each in segments if is_wasteful(each.size, holdings[each.number].alive_bytes, most)]
         shadows = {digest: each.number for each in candidates for digest in holdings[each.number].shadows}
         settled = turn.settled(shadows)
-        rewriter = Rewriter(turn, dead=self._dead, settled=settled)
+        rewriter = Rewriter(turn, self._holds_lease, dead=self._dead, settled=settled)
         failures = 0
         for whole_group in groups(candidates, holdings, settled, most, backend.inner.storage_class or ""):
             group = self._affordable(whole_group)
-            if not group or not self._may_go_on():
+            if not group:  # others may be smaller
+                turn.count(complete=False)
+                continue
+            if not self._may_go_on():
                 turn.count(complete=False)
                 return
             try:
@@ -101,15 +104,19 @@ class Compaction:
         turn = self._turn
         group = [each for each in group if self._is_known(each)]
         some = group[: max(0, turn.affordable(len(group) + _AFTER_READING) - _AFTER_READING)]
-        if not turn.affords(0, 2 * sum(each.size for each in some)) or len(some) < min(2, len(group)):
-            return []
-        return some
+        while some and not turn.affords(0, 2 * sum(each.size for each in some)):
+            some.pop()
+        return some if len(some) >= min(2, len(group)) else []
 
     def _may_go_on(self) -> bool:
         """Whether the lease is held still, and the segments are known as they were lately."""
         turn = self._turn
         if turn.looked_ago() > LOOK_AGAIN:
             turn.look()
+        return self._holds_lease()
+
+    def _holds_lease(self) -> bool:
+        turn = self._turn
         if not self._lease.is_old():
             return True
         turn.count(requests=KEEP_REQUESTS)

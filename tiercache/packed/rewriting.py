@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import BackendError, BackendUnavailable, CorruptEntry
@@ -44,6 +44,7 @@ class Rewriter:
 
     Args:
         turn: the round that this is a part of.
+        may_write: asked before each attempt to write: whether nobody else compacts.
         dead: what was invalidated, beside what is expired.
         settled: shadows that can be dropped.
         without: a digest whose entries are left out, whether they are the newest or not.
@@ -52,12 +53,14 @@ class Rewriter:
     def __init__(
         self,
         turn: Round,
+        may_write: Callable[[], bool],
         *,
         dead: Dead | None = None,
         settled: frozenset[bytes] = frozenset(),
         without: bytes | None = None,
     ) -> None:
         self._round = turn
+        self._may_write = may_write
         self._inner = turn.inner
         self._discovery = turn.discovery
         self._dead = dead
@@ -98,8 +101,7 @@ class Rewriter:
         """The records of a segment that are needed; None: it is not there, or cannot be read."""
         objects, size = self._inner.objects, segment.size
         data = objects.read_range(segment.name, 0, size, deadline=self._round.due_of(size))
-        if data is None:
-            self._discovery.forget(segment)
+        if data is None:  # it stays known until another one is listed that may stand for it
             return None
         if len(data) != size:
             raise BackendUnavailable("a segment came in part only; try again", tier_wide=False)
@@ -111,14 +113,14 @@ class Rewriter:
             return None
         now = self._inner.clock()
         records = (self._kept(segment, at, data, key, now) for at, key in zip(located(tail.index), keys, strict=True))
-        return [record for record in records if record is not None]
+        kept = [record for record in records if record is not None]
+        # Where it was forgotten meanwhile, its records did not count as the newest ones, though they may be.
+        return kept if segment.number in self._discovery.segments else None
 
     def _kept(self, segment: Segment, at: Located, data: bytes, key: str, now: float) -> Record | None:
         if at.digest == self._without and at.length:
             return None
-        catalogue = self._discovery.catalogue
-        # Where the newest record is unknown, as its segment went this moment, the stamp keeps a copy below it.
-        if not catalogue.is_winner(segment.number, at) and catalogue.find(at.digest) is not None:
+        if not self._discovery.catalogue.is_winner(segment.number, at):
             return None
         body = data[at.offset : at.offset + at.length]
         if at.length and not 0 < at.gone_at <= now and not self._was_invalidated(key, body):
@@ -135,7 +137,7 @@ class Rewriter:
         return self._dead.is_dead(metadata.loaded_at, metadata.tags)
 
     def _store(self, like: Segment, records: list[Record]) -> bool:
-        """Write a segment, and let it be known; False: it took too long to get here."""
+        """Write a segment, and let it be known; False: it took too long to get here, or another one compacts."""
         built = build(records)
         latest = max(ulid_time(each.parts.ulid) for each in self._discovery.known() or [like])
         ulid = new_ulid(max(self._inner.clock(), latest + 0.002, ulid_time(like.parts.ulid) + 0.002))
@@ -143,18 +145,19 @@ class Rewriter:
         storage_class = like.storage_class if like.storage_class != self._inner.storage_class else None
         # No `gone_at`: a store that deletes by it would delete the tombstones, too.
         upload = Upload(object_name(self._inner.prefix, name), built.body, {}, None, storage_class)
-        if self._round.looked_ago() > OLDEST_VIEW:
+        if not self._write(upload):
             self._round.count(complete=False)
             return False
-        self._write(upload)
         self._round.backend.adopt(name, storage_class, built)
         copied = sum(bool(record.data) for record in records)
         self._round.count(written=1, entries=copied, written_bytes=len(built.body))
         return True
 
-    def _write(self, upload: Upload) -> None:
+    def _write(self, upload: Upload) -> bool:
         """Create the object; a refusal means that an earlier attempt, whose answer was lost, has done it."""
         for attempt in range(ATTEMPTS):
+            if self._round.looked_ago() > OLDEST_VIEW or not self._may_write():
+                return False
             self._round.count(requests=1)
             due = self._round.due_of(len(upload.body))
             try:
@@ -164,4 +167,5 @@ class Rewriter:
                     raise
                 threading.Event().wait(PAUSE * 2**attempt)
             else:
-                return
+                return True
+        return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
 from ..objectstore.listing import page_of
 from .discovery import Segment
+from .naming import ulid_time
 from .report import CompactionReport
 from .segment import ENTRY_BYTES
 from .writer import enough_for
@@ -29,6 +30,11 @@ T = TypeVar("T")
 SETTLED_AFTER = 86_400.0
 """Seconds after which no record older than a tombstone is still on its way: twice the hour for which one may wait
 (`writer.MAX_HOLD`), and the rest for clocks that are off."""
+STORED_FOR = 3600.0
+"""Seconds for which a tombstone was in the store, however old its stamp: a compaction that did not see it has ended
+(`rewriting.OLDEST_VIEW`), which copies what it hides."""
+PAGE = 1000
+"""Names that a request lists."""
 DIGEST_BYTES = 16
 
 
@@ -61,6 +67,7 @@ class Round:
         self.deadline = deadline
         self.report = CompactionReport()
         self.errors: dict[str, BackendError] = {}
+        self._most = max_requests
         self._requests = None if max_requests is None else max_requests - spare
         self._bytes = max_bytes
         self._listed: set[str] = set()
@@ -106,14 +113,27 @@ class Round:
             raise PartialFailure(self.errors, self.report)
         return self.report
 
-    def look(self) -> None:
-        """List all segments; what is new is known afterwards."""
+    def look(self, *, least: int = 0) -> None:
+        """List all segments; what is new is known afterwards, and what is gone is not.
+
+        Args:
+            least: requests that the budget must have when the listing takes one.
+
+        Raises:
+            ConfigurationError: the listing takes so many that nothing else can be done, each time.
+        """
         counters = self.discovery.counters
         before = counters.listings + counters.tails
         self._looked, self._looked_monotonic = self.inner.clock(), time.monotonic()
         self.discovery.refresh_whole(self.deadline)
         self.count(requests=counters.listings + counters.tails - before)
         self._listed = set(self.discovery.listed)
+        least += len(self._listed) // PAGE
+        if self._most is not None and self._most < least:
+            raise ConfigurationError(
+                f"max_requests must be {least} at least here: listing {len(self._listed):,} segments takes its share"
+            )
+        self._forget_what_is_gone()
 
     def looked_ago(self) -> float:
         """Return the seconds since the last look began, also those for which the machine slept."""
@@ -152,39 +172,45 @@ class Round:
             shadows: the number of the segment of each, by its digest.
         """
         found = self.backend.discovery.catalogue.find
-        before = (self.inner.clock() - SETTLED_AFTER) * 1000
-        old = {digest for digest in shadows if (at := found(digest)) is not None and at.stamp < before}
+        now = self.inner.clock()
+        before = (now - SETTLED_AFTER) * 1000
+        ages = {each.number: now - ulid_time(each.parts.ulid) for each in self.discovery.known()}
+        lately = {number for number, age in ages.items() if 0 <= age < STORED_FOR}  # below 0 a clock is off: no telling
+        old = {
+            digest
+            for digest, number in shadows.items()
+            if number not in lately and (at := found(digest)) is not None and at.stamp < before
+        }
         if not old or self.discovery.unreadable:
             return frozenset()
         winners = self.discovery.catalogue.winners
         holders = [segment for segment in self.discovery.known() if winners(segment.number) < segment.parts.count]
-        if not self.affords(len(holders), sum(segment.parts.tail for segment in holders)):
+        # Twice: what is left must be enough to go on with, or no call would ever come further.
+        if not self.affords(2 * len(holders), 2 * sum(segment.parts.tail for segment in holders)):
             return frozenset()
-        held: set[bytes] = set()
-        for segment, index in self.indices(holders):
-            if index is None:
-                return frozenset()
-            digests = (index[start : start + DIGEST_BYTES] for start in range(0, len(index), ENTRY_BYTES))
-            held.update(digest for digest in digests if digest in old and shadows[digest] != segment.number)
-        return frozenset(old - held)
 
-    def indices(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, bytes | None]]:
-        """Yield the index of each segment; None: it is not there any more, or could not be read."""
+        def hidden(segment: Segment, index: bytes) -> set[bytes]:
+            digests = (index[start : start + DIGEST_BYTES] for start in range(0, len(index), ENTRY_BYTES))
+            return {digest for digest in digests if digest in old and shadows[digest] != segment.number}
+
+        held = self.in_indices(holders, hidden)
+        return frozenset(old.difference(*held.values())) if len(held) == len(holders) else frozenset()
+
+    def in_indices(self, segments: Sequence[Segment], examine: Callable[[Segment, bytes], T]) -> dict[str, T]:
+        """Return what is found in the index of each segment, by its name; not of those that went or are unreadable."""
         by_name = {segment.name: segment for segment in segments}
         self.count(requests=len(segments), read_bytes=sum(segment.parts.tail for segment in segments))
 
-        def one(segment: Segment) -> bytes | None:
+        def one(segment: Segment) -> T | None:
             try:
                 due = self.due_of(segment.parts.tail)
                 tail = self.discovery.tail_of(segment.name, segment.parts, segment.size, due)
             except CorruptEntry as error:
                 self.fail([error])
                 return None
-            return None if tail is None else tail.index
+            return None if tail is None else examine(segment, tail.index)
 
-        found = self.side_by_side(by_name, one)
-        for name, segment in by_name.items():
-            yield segment, found.get(name)
+        return self.side_by_side(by_name, one)
 
     def side_by_side(self, segments: Mapping[str, Segment], operation: Callable[[Segment], T | None]) -> dict[str, T]:
         """Do something for each segment; those for which it failed are counted and left out."""
@@ -231,9 +257,21 @@ class Round:
             self.count(requests=1)
             if any(info.name == segment.name for info in page):
                 self._listed.add(segment.parts.ulid)
-                continue
-            self.count(requests=1)
-            if self.inner.objects.stat(segment.name, deadline=due) is not None:
+            elif self._is_there(segment):
                 return False
-            self.discovery.forget(segment)
+            else:
+                self.discovery.forget(segment)
         return True
+
+    def _forget_what_is_gone(self) -> None:
+        """A listing that lags does not show what is new; so each segment that it does not show is asked for."""
+        unlisted = {each.name: each for each in self.discovery.known() if each.parts.ulid not in self._listed}
+        if self.affords(2 * len(unlisted)):
+            there = self.side_by_side(unlisted, self._is_there)
+            for name, segment in unlisted.items():
+                if there.get(name) is False:
+                    self.discovery.forget(segment)
+
+    def _is_there(self, segment: Segment) -> bool:
+        self.count(requests=1)
+        return self.inner.objects.stat(segment.name, deadline=self.inner.due(self.deadline)) is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import PartialFailure
 from ..objectstore import SweepReport
+from ..objectstore.sweep import LEAST_BUDGET
 from .census import census
 from .report import CompactionReport
 from .round import Round
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def sweep(backend: SegmentUpkeep, turn: Round, progress: Callable[[SweepReport], None] | None) -> SweepReport:
     """Delete what holds nothing; see `PackedBackend.sweep`."""
-    turn.look()
+    turn.look(least=LEAST_BUDGET)
     segments = backend.discovery.known()
     turn.count(segments=len(segments))
     if backend.discovery.catalogue.full:
