@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ..backend import Backend
 from ..envelope import envelope_of
@@ -118,27 +117,19 @@ def migrate(
     return Migration(source, target, prefix, max_entries, delete, progress).run(resume)
 
 
-async def amigrate(source: Backend, target: Backend, **options: Any) -> MigrationReport:
+async def amigrate(
+    source: Backend,
+    target: Backend,
+    *,
+    prefix: str = "",
+    resume: str | None = None,
+    max_entries: int | None = None,
+    delete: bool = False,
+    progress: Progress | None = None,
+) -> MigrationReport:
     """`migrate`, awaited; `progress` is called in a thread. Cancelled, it ends after the entries under way."""
     stop = threading.Event()
-    report = options.pop("progress", None)
-
-    def progress(so_far: MigrationReport) -> None:
-        if report is not None:
-            report(so_far)
-
-    move = Migration(
-        source,
-        target,
-        options.pop("prefix", ""),
-        options.pop("max_entries", None),
-        options.pop("delete", False),
-        progress,
-        stop,
-    )
-    resume = options.pop("resume", None)
-    if options:
-        raise TypeError(f"amigrate has no argument {next(iter(options))!r}")
+    move = Migration(source, target, prefix, max_entries, delete, progress, stop)
     try:
         return await asyncio.to_thread(move.run, resume)
     except asyncio.CancelledError:
@@ -175,6 +166,10 @@ class Migration:
     ) -> None:
         if max_entries is not None and (type(max_entries) is not int or max_entries < 1):
             raise ConfigurationError("max_entries must be a whole number from 1 on, or None for all")
+        if not isinstance(delete, bool):
+            raise ConfigurationError("delete must be True or False")
+        if not isinstance(prefix, str):
+            raise ConfigurationError("prefix must be text, such as 'search:'")
         _check_apart(source, target, delete)
         self._source, self._target = source, target
         self._origin, self._destination = origin_of(source, prefix), destination_of(target)
@@ -190,6 +185,8 @@ class Migration:
 
     def run(self, resume: str | None) -> MigrationReport:
         """Move until the end, or the budget."""
+        if resume is not None and not isinstance(resume, str):
+            raise ConfigurationError("resume must be the `resume` of an earlier report, or None")
         self._began = time.monotonic()
         safe = self._safe = MigrationReport(resume=resume or "")
         self._report = safe
