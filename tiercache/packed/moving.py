@@ -90,11 +90,12 @@ def migrate(
     """Copy entries from one backend to another, as they are: made for one object each -> `PackedBackend`, and back.
 
     Others may read and write meanwhile. Nothing that the target has is overwritten, and what it deleted after the
-    entry was written stays deleted. Into segments that holds whichever process writes; into objects a delete in the
-    very moment of the copy may be undone. Tags, attributes, times, expiry, the storage class and sealed bytes are kept.
-    What was invalidated (`clear`, `invalidate_tags`) in the source is so in the target, before any entry comes there
-    and again at the end. Both may have the same bucket and prefix. Changes that wait in another process' journal
-    because the source was away are not known here: begin when its tier is well.
+    entry was written stays deleted, as long as its tombstone is there: a day, or until it is compacted. Into segments
+    that holds whichever process writes; into objects a delete in the very moment of the copy may be undone. Tags,
+    attributes, times, expiry, the storage class and sealed bytes are kept. What was invalidated (`clear`,
+    `invalidate_tags`) in the source is so in the target, before any entry comes there and again at the end. Both may
+    have the same bucket and prefix. Changes that wait in another process' journal because the source was away are not
+    known here: begin when its tier is well.
 
     Memory is bounded by about 8 MiB of stored entries, decompressed, and what waits in the target. From objects it
     costs a listing, a GET and its share of a segment each; from segments two GETs each, and a PUT an entry.
@@ -103,7 +104,8 @@ def migrate(
         source: where the entries are.
         target: where they are to be.
         prefix: of the full keys, such as `"search:"` for one namespace.
-        resume: the `resume` of an earlier report; without one, what is in the target is skipped.
+        resume: the `resume` of an earlier report on the same source and prefix; without one, what is in the target is
+            skipped.
         max_entries: to be looked at, about; the report says where it stopped. Segments are moved whole.
         delete: remove from the source what is stored in the target, as new as it is here (where the target had it
             before, that is read at both). What was written again stays, where the store has conditional deletes.
@@ -112,7 +114,8 @@ def migrate(
 
     Raises:
         PartialFailure: source or target failed; `results` is the report, whose `resume` goes on from what is safe.
-        ConfigurationError: source and target are one, or the target would keep open what the source has sealed.
+        ConfigurationError: an option has no such value, source and target are one, or the target would keep open what
+            the source has sealed.
     """
     return Migration(source, target, prefix, max_entries, delete, progress).run(resume)
 
