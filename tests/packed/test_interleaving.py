@@ -78,8 +78,8 @@ def test_what_others_do_meanwhile_brings_nothing_back_and_loses_nothing(segment_
 
     first = history.processes[0]
     with (
-        mock.patch.object(lease.Lease, "take", lambda self, deadline: True),
-        mock.patch.object(lease.Lease, "is_old", lambda self: False),
+        mock.patch.object(lease.Lease, "take", return_value=True),
+        mock.patch.object(lease.Lease, "is_old", return_value=False),
     ):
         history.objects.before = meddle
         if what == "erase":
