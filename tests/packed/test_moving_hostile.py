@@ -97,3 +97,10 @@ def test_what_is_merged_while_it_moves_comes_over(objects, merged_below, told, m
         source = packed(objects)  # another process
     assert begun
     assert (copied, set(wires_of(target))) == (3, {"n:0000", "n:0001", "n:0009"})
+
+
+def test_a_source_whose_catalogue_is_full_is_refused(objects):
+    """What was left out would be passed over, and the report would say complete."""
+    filled(packed(objects), 5)
+    with pytest.raises(ConfigurationError, match="max_entries"):
+        migrate(packed(objects, max_entries=2), packed(MemoryObjects(), prefix="q"))

@@ -14,6 +14,7 @@ from .naming import DAY, ulid_time
 from .report import CompactionReport, Progress
 from .rewriting import ATTEMPTS, Dead, Rewriter
 from .round import Round
+from .shadows import Shadows
 
 if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
@@ -72,14 +73,14 @@ class Compaction:
 
     def _merge(self, segments: list[Segment], progress: Progress) -> None:
         turn, backend = self._turn, self._backend
-        holdings = census(backend.discovery.catalogue.digests(), backend.inner.clock())
-        most = backend.segment_bytes
+        now, digests, most = backend.inner.clock(), backend.discovery.catalogue.digests, backend.segment_bytes
+        holdings = census(digests(), now)
         candidates = [each for each in segments if is_wasteful(each.size, holdings[each.number].alive_bytes, most)]
-        shadows = {digest: each.number for each in candidates for digest in holdings[each.number].shadows}
-        settled = turn.settled(shadows)
-        rewriter = Rewriter(turn, self._holds_lease, dead=self._dead, settled=settled)
+        shadows = Shadows(turn, {each.number for each in candidates}, now)
+        holdings = census(digests(), now, shadows.must_stay)
+        rewriter = Rewriter(turn, self._holds_lease, dead=self._dead, shadows=shadows)
         failures = 0
-        for whole_group in groups(candidates, holdings, settled, most, backend.inner.storage_class or ""):
+        for whole_group in groups(candidates, holdings, most, backend.inner.storage_class or ""):
             group = self._affordable(whole_group)
             if not group:  # others may be smaller
                 turn.count(complete=False)
@@ -148,7 +149,6 @@ def is_wasteful(size: int, useful: int, segment_bytes: int) -> bool:
 def groups(
     candidates: Iterable[Segment],
     holdings: Mapping[int, Holding],
-    settled: frozenset[bytes],
     segment_bytes: int,
     own_class: str = "",
 ) -> Iterator[list[Segment]]:
@@ -158,7 +158,7 @@ def groups(
     """
     kinds: dict[tuple[str, str], list[tuple[Segment, int]]] = defaultdict(list)
     for each in candidates:  # by ULID
-        useful = holdings[each.number].useful_bytes(settled)
+        useful = holdings[each.number].useful_bytes
         if is_wasteful(each.size, useful, segment_bytes):
             kinds[each.parts.bucket, each.storage_class or own_class].append((each, useful))
     for sources in kinds.values():

@@ -180,6 +180,8 @@ class Segments(Origin):
             backend.flush()
             look = backend.discovery.refresh_whole if went else backend.discovery.refresh
             look(time.monotonic() + LOAD_SECONDS)
+            if backend.discovery.catalogue.full:
+                raise ConfigurationError("the source's catalogue is full; give it a larger max_entries")
             if not (segments := new()):
                 break
             went = False

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from ..errors import BackendError, BackendUnavailable, CorruptEntry
 from ..objectstore.objects import Upload
 from ..objectstore.sweep import IsDead
-from .census import Holding
+from .catalogue import Found
+from .census import Holding, is_shadow
 from .discovery import Segment
 from .naming import SegmentName, new_ulid, object_name, ulid_time
 from .round import Round
 from .segment import Located, Record, build, located, read_keys, read_tail
+from .shadows import Shadows
 from .writer import create
 
 ATTEMPTS, PAUSE = 3, 0.25
@@ -46,7 +48,7 @@ class Rewriter:
         turn: the round that this is a part of.
         may_write: asked before each attempt to write: whether nobody else compacts.
         dead: what was invalidated, beside what is expired.
-        settled: shadows that can be dropped.
+        shadows: tells which tombstones and expired records can be dropped; None: none.
         without: a digest whose entries are left out, whether they are the newest or not.
     """
 
@@ -56,7 +58,7 @@ class Rewriter:
         may_write: Callable[[], bool],
         *,
         dead: Dead | None = None,
-        settled: frozenset[bytes] = frozenset(),
+        shadows: Shadows | None = None,
         without: bytes | None = None,
     ) -> None:
         self._round = turn
@@ -64,7 +66,7 @@ class Rewriter:
         self._inner = turn.inner
         self._discovery = turn.discovery
         self._dead = dead
-        self._settled = settled
+        self._shadows = shadows
         self._without = without
 
     def rewrite(self, segments: Sequence[Segment], holdings: Mapping[int, Holding]) -> bool:
@@ -74,7 +76,7 @@ class Rewriter:
         """
         read = {each.name: each for each in segments if each.number not in holdings or holdings[each.number].alive}
         copied: dict[str, list[Record]] = {
-            each.name: list(self._shadows(each, holdings[each.number])) for each in segments if each.name not in read
+            each.name: list(self._shadows_of(each, holdings[each.number])) for each in segments if each.name not in read
         }
         self._round.count(requests=len(read), read_bytes=sum(each.size for each in read.values()))
         copied |= self._round.side_by_side(read, self._needed)
@@ -85,16 +87,15 @@ class Rewriter:
                 known = newest.get(record.digest)
                 if known is None or known.stamp <= record.stamp:
                     newest[record.digest] = record
-        if not sources or not (newest == {} or self._store(sources[0], list(newest.values()))):
+        if not sources or (newest and not self._store(sources[0], list(newest.values()))):
             return False
         self._round.count(merged=len(sources))
         return self._round.remove(sources) and len(sources) == len(segments)
 
-    def _shadows(self, segment: Segment, holding: Holding) -> Iterable[Record]:
-        for digest, stamp in holding.shadows.items():
+    def _shadows_of(self, segment: Segment, holding: Holding) -> Iterable[Record]:
+        for digest, stamp in holding.shadows():
             found = self._discovery.catalogue.find(digest)
-            is_newest = found is None or (found.segment == segment.number and found.stamp == stamp)
-            if is_newest and digest not in self._settled:
+            if found is None or (found.segment == segment.number and found.stamp == stamp):
                 yield Record(digest, stamp, 0, b"", "")
 
     def _needed(self, segment: Segment) -> list[Record] | None:
@@ -123,9 +124,11 @@ class Rewriter:
         if not self._discovery.catalogue.is_winner(segment.number, at):
             return None
         body = data[at.offset : at.offset + at.length]
-        if at.length and not 0 < at.gone_at <= now and not self._was_invalidated(key, body):
+        if not is_shadow(at.gone_at, at.length, now) and not self._was_invalidated(key, body):
             return Record(at.digest, at.stamp, at.gone_at, body, key)
-        return None if at.digest in self._settled else Record(at.digest, at.stamp, 0, b"", "")
+        found = Found(at.stamp, at.gone_at, at.offset, at.length, segment.number)
+        is_settled = self._shadows is not None and self._shadows.is_settled(at.digest, found)
+        return None if is_settled else Record(at.digest, at.stamp, 0, b"", "")
 
     def _was_invalidated(self, key: str, body: bytes) -> bool:
         if self._dead is None or not key.startswith(self._dead.prefix):

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
 from ..objectstore.listing import page_of
 from .discovery import Segment
-from .naming import ulid_time
 from .report import CompactionReport
-from .segment import ENTRY_BYTES
 from .writer import enough_for
 
 if TYPE_CHECKING:
@@ -27,15 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SETTLED_AFTER = 86_400.0
-"""Seconds after which no record older than a tombstone is still on its way: twice the hour for which one may wait
-(`writer.MAX_HOLD`), and the rest for clocks that are off."""
-STORED_FOR = 3600.0
-"""Seconds for which a tombstone was in the store, however old its stamp: a compaction that did not see it has ended
-(`rewriting.OLDEST_VIEW`), which copies what it hides."""
 PAGE = 1000
 """Names that a request lists."""
-DIGEST_BYTES = 16
 
 
 class Round:
@@ -161,40 +152,6 @@ class Round:
                     gone += 1
             self.fail(errors.values())
         return gone == len(segments)
-
-    def settled(self, shadows: Mapping[bytes, int]) -> frozenset[bytes]:
-        """Return the shadows that hide nothing, and nothing that may still come: they can be dropped.
-
-        The indices of segments with records that are not the newest of their key are read for it: only there can older
-        ones be. Where the budget does not allow that, none is settled.
-
-        Args:
-            shadows: the number of the segment of each, by its digest.
-        """
-        found = self.backend.discovery.catalogue.find
-        now = self.inner.clock()
-        before = (now - SETTLED_AFTER) * 1000
-        ages = {each.number: now - ulid_time(each.parts.ulid) for each in self.discovery.known()}
-        lately = {number for number, age in ages.items() if 0 <= age < STORED_FOR}  # below 0 a clock is off: no telling
-        old = {
-            digest
-            for digest, number in shadows.items()
-            if number not in lately and (at := found(digest)) is not None and at.stamp < before
-        }
-        if not old or self.discovery.unreadable:
-            return frozenset()
-        winners = self.discovery.catalogue.winners
-        holders = [segment for segment in self.discovery.known() if winners(segment.number) < segment.parts.count]
-        # Twice: what is left must be enough to go on with, or no call would ever come further.
-        if not self.affords(2 * len(holders), 2 * sum(segment.parts.tail for segment in holders)):
-            return frozenset()
-
-        def hidden(segment: Segment, index: bytes) -> set[bytes]:
-            digests = (index[start : start + DIGEST_BYTES] for start in range(0, len(index), ENTRY_BYTES))
-            return {digest for digest in digests if digest in old and shadows[digest] != segment.number}
-
-        held = self.in_indices(holders, hidden)
-        return frozenset(old.difference(*held.values())) if len(held) == len(holders) else frozenset()
 
     def in_indices(self, segments: Sequence[Segment], examine: Callable[[Segment, bytes], T]) -> dict[str, T]:
         """Return what is found in the index of each segment, by its name; not of those that went or are unreadable."""
