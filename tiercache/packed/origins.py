@@ -189,7 +189,6 @@ class Segments(Origin):
                 seen.add(segment.parts.ulid)
                 listed = contents_of(backend, segment, None)
                 if listed is None:  # it was merged into one that is not known yet, whose name may be an earlier one
-                    backend.discovery.forget(segment)
                     went = True
                     continue
                 if not went and not any(late.parts.ulid < segment.parts.ulid for late in new()):
