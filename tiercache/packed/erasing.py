@@ -45,8 +45,8 @@ def erase(backend: SegmentUpkeep, turn: Round, key: str) -> int:
     turn.finished()
     if backend.discovery.unreadable:
         raise CorruptEntry(
-            f"the key was erased, but {backend.discovery.unreadable} segments are damaged, archived or of a later"
-            " release, so that nobody here knows whether they hold it"
+            f"the key was erased, but {backend.discovery.unreadable} segments are damaged, archived, denied or of a"
+            " later release, so that nobody here knows whether they hold it"
         )
     return len(holders)
 
