@@ -56,7 +56,10 @@ def find_backend(scheme: str) -> type[Backend]:
     if scheme in EXTRAS:
         raise MissingExtra(f"{scheme}://", EXTRAS[scheme])
     known = ", ".join(sorted({*offered, *BUILT_IN, *EXTRAS}))
-    raise ConfigurationError(f"no backend for {scheme or 'an empty scheme'}://; known are {known}")
+    raise ConfigurationError(
+        f"no backend for {scheme or 'an empty scheme'}://; known are {known}, and object stores with {PACKED} behind "
+        f"them, as in s3{PACKED}://"
+    )
 
 
 def tier_from_url(url: str) -> Tier:
@@ -161,8 +164,12 @@ def _converted(target: type, options: Mapping[str, str], taken: Set[str] = froze
             converted[name] = _value(text, usable[name])
         except msgspec.ValidationError as error:
             choices = [part for hint in usable[name] if _is_literal(hint) for part in get_args(hint)]
+            if bool in usable[name] and not choices:
+                choices = ["true", "false"]
             if choices:
                 raise ConfigurationError(f"{name}={text!r} must be one of {', '.join(choices)}") from None
+            if int in usable[name] and float not in usable[name]:
+                raise ConfigurationError(f"{name}={text!r} of {target.__name__} must be a whole number") from None
             raise ConfigurationError(f"{name}={text!r} of {target.__name__}: {error}") from None
     return converted
 

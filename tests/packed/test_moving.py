@@ -404,6 +404,14 @@ def test_the_same_place_is_refused(objects):
             migrate(make(objects), make(objects))
 
 
+def test_what_is_no_backend_is_refused_and_named(objects):
+    target = packed(objects)
+    with pytest.raises(ConfigurationError, match=r"source must be a backend.*not a Tier"):
+        migrate(Tier(MemoryBackend()), target)
+    with pytest.raises(ConfigurationError, match=r"target must be a backend.*not a str"):
+        migrate(target, "s3+packed://bucket/")
+
+
 def test_readers_miss_nothing_during_the_move(objects):
     with contextlib.closing(Cache(TierChain(single(objects)), namespace="n", ttl=None)) as before:
         before.set_many({str(number): number for number in range(50)})

@@ -30,7 +30,8 @@ class Beneath(Backend):
     def __init__(self, inner: ObjectStoreBackend) -> None:
         if not isinstance(inner, ObjectStoreBackend):
             raise ConfigurationError(
-                f"a PackedBackend is made of an object store's backend, not of a {type(inner).__name__}"
+                "a PackedBackend is made of an object store's backend, as in PackedBackend(S3Backend('my-bucket')), "
+                f"not of {f'the class {inner.__name__}' if isinstance(inner, type) else f'a {type(inner).__name__}'}"
             )
         self.inner = inner
 

@@ -136,8 +136,8 @@ def check_budget(max_requests: int | None, max_bytes: int | None = None, segment
         raise ConfigurationError(f"max_requests must be {LEAST_REQUESTS} at least, or None for no bound")
     if max_bytes is not None and max_bytes < 2 * MOST_READ * segment_bytes:
         raise ConfigurationError(
-            f"max_bytes must be {2 * MOST_READ} times segment_bytes at least, which one new segment may take to read"
-            " and write, or None for no bound"
+            f"max_bytes must be {2 * MOST_READ * segment_bytes} at least ({2 * MOST_READ} times segment_bytes), which"
+            " one new segment may take to read and write, or None for no bound"
         )
 
 

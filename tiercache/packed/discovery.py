@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
@@ -165,6 +165,17 @@ class Discovery:
         began = time.monotonic()
         while self._whole_at < began:
             self._all_names = True
+            self.refresh(deadline)
+
+    def missed(self, segments: Sequence[Segment], deadline: float | None) -> None:
+        """These segments were not there when they were read: look for others in their place, and forget them.
+
+        In this order: where the bucket is missing each object is, for some stores, and the look fails.
+        """
+        self.refresh(deadline)
+        for segment in segments:
+            self.forget(segment)
+        if any(segment.parts.ulid in self.listed for segment in segments):  # as they are there again, or archived
             self.refresh(deadline)
 
     def look(self) -> Future[None]:

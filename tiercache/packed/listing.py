@@ -30,12 +30,11 @@ def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | N
             seen.add(record.digest)
             yield from _read(backend, [record.key], deadline)
     for again in (False, True):
-        gone = False
+        gone: list[Segment] = []
         for segment in backend.discovery.known():
             listed = contents_of(backend, segment, deadline)
             if listed is None:
-                backend.discovery.forget(segment)
-                gone = True
+                gone.append(segment)
                 continue
             live = [
                 (key, place)
@@ -53,7 +52,7 @@ def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | N
                 yield from ((key, _guessed(segment, key, place)) for key, place in live)
         if not gone or again:
             return
-        backend.discovery.refresh(backend.inner.due(deadline))
+        backend.discovery.missed(gone, backend.inner.due(deadline))
 
 
 def clear(backend: PackedBackend, prefix: str, *, deadline: float | None) -> int:

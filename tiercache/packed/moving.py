@@ -114,8 +114,8 @@ def migrate(
 
     Raises:
         PartialFailure: source or target failed; `results` is the report, whose `resume` goes on from what is safe.
-        ConfigurationError: an option has no such value, source and target are one, or the target would keep open what
-            the source has sealed.
+        ConfigurationError: one is no backend, an option has no such value, both are one, or the target would keep open
+            what the source has sealed.
     """
     return Migration(source, target, prefix, max_entries, delete, progress).run(resume)
 
@@ -278,6 +278,12 @@ def _chunks(items: list[Item]) -> Iterator[list[Item]]:
 
 
 def _check_apart(source: Backend, target: Backend, delete: bool) -> None:
+    for role, one in (("source", source), ("target", target)):
+        if isinstance(one, type) or not callable(getattr(one, "scan", None)):
+            raise ConfigurationError(
+                f"{role} must be a backend, as S3Backend(…) or PackedBackend(…) is (of a tier: its backend), "
+                f"not a {type(one).__name__}"
+            )
     if envelope_of(source).sealed and not envelope_of(target).sealed:
         raise ConfigurationError("the source is sealed, the target is not: give both the keys, TierChain(..., keys=…)")
     same = source is target
