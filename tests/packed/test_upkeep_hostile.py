@@ -280,3 +280,24 @@ def test_an_erase_that_cannot_store_its_tombstone_fails_in_time(objects, clock, 
         one.erase("n:1")
     live(objects)
     assert one.erase("n:1") == 1
+
+
+def test_what_replaces_an_entry_of_a_merged_segment_waits_where_that_lives(objects, clock):
+    """Also while the segment in its place is not found yet: else the older value would outlive the newer one."""
+    one, other = packed(objects, clock=clock), packed(objects, clock=clock)
+    store(one, clock, "n:1", value=b"old")
+    store(one, clock, "n:2", value=b"old")
+    other.refresh()
+    one.compact()
+
+    def fail(call, name):
+        if call == "list_page":
+            raise BackendUnavailable("down")
+
+    objects.before = fail
+    with pytest.raises(BackendUnavailable):
+        other.get("n:1")
+    other.put("n:1", entry("n:1", b"new", ttl=600, now=clock()))
+    live(objects)
+    other.flush()
+    assert {naming.parse("p/", name).bucket for name in objects.segments()} == {"keep"}
