@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.packed.histories import KEYS, Died, History, contents, die_at, live, records
 from tests.packed.objects import entry, packed
+from tests.properties.scale import SCALE
 from tiercache import keys
 from tiercache.errors import BackendUnavailable, ConfigurationError, PartialFailure
 from tiercache.objectstore.classes import ClassRules
@@ -310,9 +311,17 @@ def test_the_budget_of_bytes_holds(objects, clock):
     assert set(packed(objects, clock=clock).get_many(names)) == set(names)
 
 
-@pytest.mark.parametrize("options", [{"max_requests": 3}, {"max_bytes": 10}, {"max_requests": True}])
+@pytest.mark.parametrize(
+    "options", [{"max_requests": 3}, {"max_bytes": 10}, {"max_requests": True}, {"max_requests": -1}]
+)
 def test_a_budget_that_allows_nothing_is_refused(objects, clock, options):
     with pytest.raises(ConfigurationError, match="at least"):
+        packed(objects, clock=clock).compact(**options)
+
+
+@pytest.mark.parametrize("options", [{"early": "no"}, {"max_bytes": -1}, {"max_bytes": 1.5}, {"max_requests": "20"}])
+def test_an_option_that_has_no_such_value_is_refused(objects, clock, options):
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
         packed(objects, clock=clock).compact(**options)
 
 
@@ -441,7 +450,7 @@ changes = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * SCALE, deadline=None)
 @given(st.sampled_from([600, 1500, 8 * 2**20]), st.lists(changes, min_size=3, max_size=25))
 def test_whatever_happened_before_and_wherever_it_dies_a_fresh_process_finds_what_a_dict_has(segment_bytes, steps):
     history = History(segment_bytes)

@@ -43,8 +43,7 @@ class Beneath(Backend):
     @property
     def place(self) -> bytes:
         """What the backends of all processes have in common that keep their segments here: bucket and prefix."""
-        where = getattr(self.inner, "bucket", None) or getattr(self.inner, "container", "")
-        return blake3(f"{self.inner.scheme}://{where}/{self.inner.prefix}".encode()).digest(16)
+        return place_of(self.inner)
 
     @property
     def timeout(self) -> float | None:
@@ -92,3 +91,9 @@ class Beneath(Backend):
         """Close the store."""
         self.inner.close()
         super().close()
+
+
+def place_of(store: ObjectStoreBackend, *more: str) -> bytes:
+    """Return what names a bucket and prefix, and `more`, without telling it."""
+    where = getattr(store, "bucket", None) or getattr(store, "container", "")
+    return blake3("\n".join([f"{store.scheme}://{where}/{store.prefix}", *more]).encode()).digest(16)
