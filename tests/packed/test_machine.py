@@ -324,6 +324,8 @@ class Machine(RuleBasedStateMachine):
             return  # another one wrote later, or in the same millisecond
         if found is None and self.merged and self.lagged:
             return  # the merged segment was not listed yet, and the one of this process is gone
+        if found is None and stamp <= self.processes[number].discovery.aside.until:
+            return  # it was written before a segment that cannot be read, as far as that can be told
         assert (None if found is None else found.payload) == mine, (
             f"process {number}, {key}: {found and found.payload[:8]!r}, not {mine and mine[:8]!r}; stamp {stamp}, "
             f"known {self.processes[number].newest.stamp(digest_of(key))}"
