@@ -20,6 +20,7 @@ FOR_BACKENDS = {
     "entry",
     "envelope",
     "errors",
+    "findings",
     "guard",
     "keys",
     "notice",
@@ -30,7 +31,7 @@ FOR_BACKENDS = {
 STAIRS = {"coherence", "config", "computing", "epochs", "health", "journal", "sealing"}
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
-    {"errors", "units", "fork", "retries", "this_call", "spelling"},
+    {"errors", "findings", "units", "fork", "retries", "this_call", "spelling"},
     {"ticker", "pauses", "waits", "shutdown"},
     {"pricing"},
     {"entry", "keys", "arrays", "pool", "eviction", "breaker"},

@@ -14,7 +14,7 @@ from .errors import PartialFailure
 from .flow import drive
 from .flows.computed import ComputedFlows
 from .objectstore import SweepReport
-from .objectstore.sweep import check_budget, is_sweepable
+from .objectstore.sweep import can_only_count, check_budget, is_sweepable
 from .packed import CompactionReport, PackedBackend, compaction
 from .savings import Ledger
 from .stats import CacheCounters, Stats
@@ -105,6 +105,7 @@ class CacheUpkeep:
         max_requests: int | None = None,
         resume: Mapping[str, SweepReport] | None = None,
         progress: Callable[[str, SweepReport], None] | None = None,
+        dry_run: bool = False,
     ) -> dict[str, SweepReport]:
         """Delete this namespace's expired and invalidated objects from the object stores of the chain.
 
@@ -117,6 +118,8 @@ class CacheUpkeep:
             resume: what an earlier call returned: each tier goes on where its budget ended, or begins anew.
             progress: called with a tier's name and its report so far, after each page of its listing; what it raises
                 ends the sweep.
+            dry_run: delete nothing; the reports count as deleted what would be. Tiers that cannot tell (packed
+                segments) are left out.
 
         Returns:
             A report for each tier that was swept. A tier that fails is counted, logged and left out; one of which only
@@ -129,7 +132,7 @@ class CacheUpkeep:
 
         def of(tier: Tier, tell: _Told[SweepReport], dead: _Dead | None) -> SweepReport | None:
             backend, before = tier.backend, (resume or {}).get(tier.label)
-            if not is_sweepable(backend):
+            if not is_sweepable(backend) or (dry_run and not can_only_count(backend)):
                 return None
             return backend.sweep(
                 self._prefix,
@@ -137,6 +140,7 @@ class CacheUpkeep:
                 resume=before.resume if before else None,
                 progress=tell,
                 is_dead=dead,
+                **({"dry_run": True} if dry_run else {}),
             )
 
         return self._tend(of, progress)
@@ -147,9 +151,12 @@ class CacheUpkeep:
         max_requests: int | None = None,
         resume: Mapping[str, SweepReport] | None = None,
         progress: Callable[[str, SweepReport], None] | None = None,
+        dry_run: bool = False,
     ) -> dict[str, SweepReport]:
         """`sweep`, awaited; `progress` is called in another thread."""
-        return await asyncio.to_thread(self.sweep, max_requests=max_requests, resume=resume, progress=progress)
+        return await asyncio.to_thread(
+            self.sweep, max_requests=max_requests, resume=resume, progress=progress, dry_run=dry_run
+        )
 
     def compact(
         self,

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
+from tiercache.findings import Permission
 from tiercache.objectstore import LifecycleChange, ObjectStoreBackend, usable
 from tiercache.objectstore.address import checked_bucket, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
@@ -177,6 +178,18 @@ class AzureBlobBackend(ObjectStoreBackend):
             )
         with closing(rules):
             yield rules, due
+
+    def server_time(self, *, deadline: float | None = None) -> float | None:
+        """Return the store's clock in whole seconds, by a listing's date; None: it told none."""
+        return self._blobs.time(self.prefix, deadline=self.due(deadline))
+
+    def allow(self, permission: Permission) -> str:
+        """Return the command that grants a permission."""
+        role = "Storage Account Contributor" if permission == "lifecycle" else "Storage Blob Data Contributor"
+        scope = "/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.Storage/storageAccounts/<account>"
+        if permission != "lifecycle":
+            scope += f"/blobServices/default/containers/{self.container}"
+        return f"az role assignment create --assignee <principal> --role '{role}' --scope {scope}"
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

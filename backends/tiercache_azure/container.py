@@ -14,7 +14,7 @@ from azure.storage.blob import ContainerClient, ContentSettings, StandardBlobTie
 from tiercache.errors import BackendError, TiercacheError
 from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload
 from tiercache.objectstore.client import LazyClient
-from tiercache.objectstore.faults import Absent, BeyondEnd, Faults, Refused
+from tiercache.objectstore.faults import Absent, BeyondEnd, Faults, Refused, seconds_of
 from tiercache.objectstore.ranges import range_header
 from tiercache.objectstore.sdk import SdkStore
 
@@ -240,6 +240,19 @@ class AzureContainer(SdkStore[ContainerClient]):
         """List one name."""
         with self.calling("ListBlobs", deadline) as client:
             next(client.list_blob_names(name_starts_with=prefix, results_per_page=1).by_page())
+
+    def time(self, prefix: str, *, deadline: float | None) -> float | None:
+        """Return the store's clock by the date of an answer, Unix seconds; None: it told none."""
+        dates: list[str | None] = []
+
+        def take(answer: PipelineResponse[Any, Any]) -> None:
+            check_origin(answer)
+            dates.append(answer.http_response.headers.get("Date"))
+
+        with self.calling("ListBlobs", deadline) as client:
+            names = client.list_blob_names(name_starts_with=prefix, results_per_page=1, raw_response_hook=take)
+            next(names.by_page())
+        return seconds_of(dates[-1])
 
     def _make_container(self, deadline: float | None) -> None:
         """Create Container; another process may have been faster."""

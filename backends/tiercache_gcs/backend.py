@@ -11,6 +11,7 @@ from urllib.parse import SplitResult
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
+from tiercache.findings import Finding, Permission
 from tiercache.objectstore import ObjectStoreBackend
 from tiercache.objectstore.address import checked_bucket, checked_endpoint, in_url, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
@@ -114,8 +115,9 @@ class GCSBackend(ObjectStoreBackend):
             lambda link: link.client.close(),
             renewable=connection.credentials is None and not anonymous,
         )
+        self._calls = GCSBucket(bucket, client, self.storage_class.value)
         super().__init__(
-            GCSBucket(bucket, client, self.storage_class.value),
+            self._calls,
             prefix=prefix,
             timeout=timeout,
             max_concurrency=max_concurrency,
@@ -124,6 +126,22 @@ class GCSBackend(ObjectStoreBackend):
             clock=clock,
         )
         self.bucket = bucket
+
+    def examine(self, *, deadline: float | None = None) -> list[Finding]:
+        """Return what the bucket says of itself that its operator should know: soft delete, and versions."""
+        from . import examination
+
+        return examination.examine(self._calls, self.bucket, deadline=self.due(deadline))
+
+    def server_time(self, *, deadline: float | None = None) -> float | None:
+        """Return the store's clock in whole seconds, by a listing's date; None: it told none."""
+        return self._calls.time(self.prefix, deadline=self.due(deadline))
+
+    def allow(self, permission: Permission) -> str:
+        """Return the command that grants a permission."""
+        from . import examination
+
+        return examination.allow(permission, self.bucket)
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

@@ -19,7 +19,7 @@ import requests
 from tiercache.errors import BackendError, TiercacheError
 from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
 from tiercache.objectstore.client import LazyClient
-from tiercache.objectstore.faults import Absent, BeyondEnd, Faults
+from tiercache.objectstore.faults import Absent, BeyondEnd, Faults, seconds_of
 from tiercache.objectstore.ranges import bytes_of, range_header
 from tiercache.objectstore.sdk import SdkStore, took_place
 
@@ -174,6 +174,18 @@ class GCSBucket(SdkStore[Link]):
     def probe(self, prefix: str, *, deadline: float | None) -> None:
         """List one name: a permission for the prefix is enough."""
         self.list_page(prefix, None, limit=1, deadline=deadline)
+
+    def time(self, prefix: str, *, deadline: float | None) -> float | None:
+        """Return the store's clock by the date of an answer, Unix seconds; None: it told none."""
+        with self.calling("objects.list", deadline) as link:
+            url = f"{link.url}{_API}{self._path}/o?maxResults=1&fields=kind&prefix={quote(prefix, safe='')}"
+            with link.session.request("GET", url) as answer:
+                return seconds_of(answer.headers.get("Date"))
+
+    def about(self, fields: str, *, deadline: float | None) -> dict[str, Any]:
+        """Get the bucket's own description, these fields of it."""
+        with self.calling("buckets.get", deadline) as link:
+            return link.ask("GET", self._path, {"fields": fields})
 
     def translate(self, error: Exception, operation: str, deadline: float | None) -> TiercacheError | None:
         """Map what the libraries raise (`tiercache_gcs.errors`)."""

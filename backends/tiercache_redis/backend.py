@@ -11,10 +11,18 @@ from urllib.parse import SplitResult
 from tiercache.backend import Backend
 from tiercache.entry import Clock, Entry, Metadata
 from tiercache.envelope import Envelope
-from tiercache.errors import BackendTimeout, CacheClosed, ConfigurationError, MissingExtra, TiercacheError
+from tiercache.errors import (
+    BackendError,
+    BackendTimeout,
+    CacheClosed,
+    ConfigurationError,
+    MissingExtra,
+    TiercacheError,
+)
+from tiercache.findings import Finding, Permission
 from tiercache.units import Duration, parse_duration
 
-from . import listing, operations
+from . import examination, listing, operations
 from .layout import Layout, Steps
 from .leases import KeepsLeases
 from .tombstones import Tombstones
@@ -273,6 +281,22 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
     async def aping(self, *, deadline: float | None = None) -> None:
         """`ping`, awaited."""
         await self._arun(operations.ping(), deadline)
+
+    def examine(self, *, deadline: float | None = None) -> list[Finding]:
+        """Return what the server, or every primary of a cluster, says of itself that its operator should know: INFO."""
+        try:
+            servers = self._run(examination.info(), deadline)
+        except BackendError as error:
+            return [examination.unknown(error)]
+        return list(dict.fromkeys(finding for server in servers for finding in examination.judged(server)))
+
+    def server_time(self, *, deadline: float | None = None) -> float:
+        """Return the server's clock, Unix seconds: TIME."""
+        return self._run(examination.time(), deadline)
+
+    def allow(self, permission: Permission) -> str:
+        """Return the ACL command that grants a permission."""
+        return examination.allow(permission, self._layout.pattern("").decode())
 
     def announce(self, messages: Sequence[bytes], *, deadline: float | None = None) -> None:
         """Send notices to all processes that listen below this prefix: one PUBLISH each, in one round trip."""

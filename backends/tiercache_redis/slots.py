@@ -91,8 +91,8 @@ def split(command: Command, slots: SlotMap) -> tuple[list[Part], Join]:
         return [_of_key((b"GET", key), key, slots) for key in command[1:]], _list
     if name == b"UNLINK" and command[2:]:
         return [_of_key((b"UNLINK", key), key, slots) for key in command[1:]], _sum
-    if name == b"PING":
-        return [Part(command, None, node) for node in slots.primaries], _first
+    if name in _OF_ALL:
+        return [Part(command, None, node) for node in slots.primaries], _OF_ALL[name]
     if name == b"SCAN":
         node, cursor = _position(command[1], slots)
         return [Part((name, cursor, *command[2:]), None, node)], lambda replies: _page(replies[0], node, slots)
@@ -121,6 +121,9 @@ def _list(replies: list[Reply]) -> Reply:
     """Return a list that may hold errors; where GET complains of the type, MGET finds nothing."""
     return [None if isinstance(reply, CorruptEntry) else reply for reply in replies]
 
+
+_OF_ALL: dict[Any, Join] = {b"PING": _first, b"TIME": _first, b"INFO": list}
+"""What every primary is asked, and how their replies are put together."""
 
 # A listing goes from primary to primary: its cursor is the node's own cursor and the node.
 

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
+from tiercache.findings import Finding, Permission
 from tiercache.objectstore import ObjectStoreBackend
 from tiercache.objectstore.address import checked_bucket, in_url, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
@@ -110,8 +111,9 @@ class S3Backend(ObjectStoreBackend):
         client = LazyClient(
             lambda: build(connection, self.timeout), lambda client: client.close(), renewable=access_key_id is None
         )
+        self._calls = S3Bucket(bucket, client, put_options)
         super().__init__(
-            S3Bucket(bucket, client, put_options),
+            self._calls,
             prefix=prefix,
             timeout=timeout,
             max_concurrency=max_concurrency,
@@ -121,6 +123,22 @@ class S3Backend(ObjectStoreBackend):
         )
         self.bucket = bucket
         self.storage_class = S3StorageClass(storage_class)
+
+    def examine(self, *, deadline: float | None = None) -> list[Finding]:
+        """Return what the bucket says of itself that its operator should know: whether it keeps versions."""
+        from . import examination
+
+        return examination.examine(self._calls, self.bucket, deadline=self.due(deadline))
+
+    def server_time(self, *, deadline: float | None = None) -> float | None:
+        """Return the store's clock in whole seconds, by a listing's date; None: it told none."""
+        return self._calls.time(self.prefix, deadline=self.due(deadline))
+
+    def allow(self, permission: Permission) -> str:
+        """Return the statement of an IAM policy that grants a permission."""
+        from . import examination
+
+        return examination.allow(permission, self.bucket, self.prefix)
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

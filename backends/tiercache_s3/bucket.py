@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tiercache.errors import BackendError, TiercacheError
 from tiercache.objectstore import CONTENT_TYPE, ObjectInfo, Upload, check_size
 from tiercache.objectstore.client import LazyClient
-from tiercache.objectstore.faults import Absent, BeyondEnd, Faults
+from tiercache.objectstore.faults import Absent, BeyondEnd, Faults, seconds_of
 from tiercache.objectstore.ranges import bytes_of, range_header
 from tiercache.objectstore.sdk import SdkStore, took_place
 
@@ -174,6 +174,17 @@ class S3Bucket(SdkStore["S3Client"]):
         """List one name: unlike HeadBucket it says what is wrong, and a permission for the prefix is enough."""
         with self.calling("ListObjectsV2", deadline) as client:
             client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+
+    def time(self, prefix: str, *, deadline: float | None) -> float | None:
+        """Return the store's clock by the date of an answer, Unix seconds; None: it told none."""
+        with self.calling("ListObjectsV2", deadline) as client:
+            answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+        return seconds_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+
+    def versioning(self, *, deadline: float | None) -> str:
+        """GetBucketVersioning: `Enabled`, `Suspended`, or empty for a bucket that never had versions."""
+        with self.calling("GetBucketVersioning", deadline) as client:
+            return client.get_bucket_versioning(Bucket=self._bucket).get("Status", "")
 
     def translate(self, error: Exception, operation: str, deadline: float | None) -> TiercacheError | None:
         """Map what boto3 raises (`tiercache_s3.errors`)."""

@@ -37,6 +37,7 @@ WORDS = Words(
         "ListObjectsV2": "s3:ListBucket",
         "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
         "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+        "GetBucketVersioning": "s3:GetBucketVersioning",
     },
     listing="s3:ListBucket",
     readers=frozenset({"GetObject", "HeadObject"}),

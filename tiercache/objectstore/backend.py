@@ -106,6 +106,11 @@ class ObjectStoreBackend(BucketUpkeep):
         """Whether the `created_at` of a scan is when the object was written, by the store's clock in whole seconds."""
         return not self.objects.lists_metadata
 
+    @property
+    def entry_bytes(self) -> int:
+        """Stored bytes of an entry: the mean of those that were written, or `typical_entry_bytes`."""
+        return self._advisor.entry_bytes
+
     def seal_with(self, envelope: Envelope) -> None:
         """Keep entries sealed from now on (see `Sealable`).
 

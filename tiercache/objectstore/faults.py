@@ -42,8 +42,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     text = next((text for name, text in headers.items() if name.lower() == "retry-after"), "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])
+    until = seconds_of(text)
+    return None if until is None else max(0.0, until - time.time())
+
+
+def seconds_of(date: str | None) -> float | None:
+    """Return the Unix seconds of an HTTP date; None where it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        return parsedate_to_datetime(date or "").timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -84,6 +84,7 @@ class Sweepable(Protocol):
         resume: str | None = None,
         progress: Progress | None = None,
         is_dead: IsDead | None = None,
+        **options: bool,
     ) -> SweepReport:
         """Delete what is expired, or dead, of the keys with this prefix (see `ObjectStoreBackend.sweep`)."""
         ...
@@ -93,6 +94,11 @@ def is_sweepable(backend: object) -> TypeGuard[Sweepable]:
     """Whether `Cache.sweep` can ask this backend: by the options of its `sweep`, as others have one of that name."""
     sweep = getattr(backend, "sweep", None)
     return callable(sweep) and inspect.signature(sweep).parameters.keys() >= _OPTIONS
+
+
+def can_only_count(backend: Sweepable) -> bool:
+    """Whether its `sweep` takes `dry_run`, and then deletes nothing."""
+    return "dry_run" in inspect.signature(backend.sweep).parameters
 
 
 def check_budget(max_requests: int | None) -> None:
@@ -110,6 +116,7 @@ class Sweep:
         budget: requests at most; None: no bound.
         resume: where an earlier run stopped; None: at the beginning.
         is_dead: tells from its moment and its tags whether an entry was invalidated; None: none was.
+        dry_run: count what would be deleted, and delete nothing.
     """
 
     def __init__(
@@ -119,6 +126,8 @@ class Sweep:
         budget: int | None,
         resume: str | None,
         is_dead: IsDead | None = None,
+        *,
+        dry_run: bool = False,
     ) -> None:
         check_budget(budget)
         if not keys.is_listable(prefix):
@@ -127,6 +136,7 @@ class Sweep:
         self._prefix = prefix
         self._budget = budget
         self._is_dead = is_dead
+        self._dry_run = dry_run
         self._errors: dict[str, BackendError] = {}  # the first of each kind
         self.report = SweepReport(resume=resume)
 
@@ -194,6 +204,9 @@ class Sweep:
     def _delete(self, expired: list[ObjectInfo], deadline: float | None) -> None:
         waiting = iter(expired)
         while some := {info.name: info for info in islice(waiting, self._backend.objects.bulk_delete)}:
+            if self._dry_run:
+                self._count(deleted=len(some), freed=sum(info.size for info in some.values()))
+                continue
             versions = {name: info.etag for name, info in some.items()}
             due = self._backend.due_in_bulk(deadline, len(some))
             errors = self._backend.objects.remove_many(versions, deadline=due)

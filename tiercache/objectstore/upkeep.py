@@ -33,6 +33,7 @@ class BucketUpkeep(Backend):
         resume: str | None = None,
         progress: Callable[[SweepReport], None] | None = None,
         is_dead: IsDead | None = None,
+        dry_run: bool = False,
         deadline: float | None = None,
     ) -> SweepReport:
         """Delete the objects of expired entries whose keys start with `prefix`, in bulk.
@@ -46,6 +47,7 @@ class BucketUpkeep(Backend):
             resume: the `resume` of an earlier report.
             progress: called with the report so far, after each page of at most 1,000 objects.
             is_dead: tells from when an entry was made and from its tags whether it was invalidated: it goes, too.
+            dry_run: delete nothing; the report counts as deleted what would be.
             deadline: seconds of `time.monotonic`; None: each request has `timeout`, the whole has no bound.
 
         Raises:
@@ -53,7 +55,7 @@ class BucketUpkeep(Backend):
                 error of each kind.
             BackendError: a listing or a bulk delete failed; what was deleted before stays deleted.
         """
-        return Sweep(self, prefix, max_requests, resume, is_dead).run(progress, deadline)
+        return Sweep(self, prefix, max_requests, resume, is_dead, dry_run=dry_run).run(progress, deadline)
 
     async def asweep(self, prefix: str = "", **options: Any) -> SweepReport:
         """`sweep`, awaited; `progress` is called in a thread of the backend."""

@@ -1,0 +1,105 @@
+"""`tiercache doctor`: whether each tier can be used, what is wrong with it, what that costs, and what to do."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .failures import No
+from .output import AsJson, duration, say, show, show_json, show_table
+from .source import Config, Namespace, Urls, opened
+
+if TYPE_CHECKING:
+    from ..findings import Finding
+    from .examination import TierReport
+
+_COLOURS = {"fault": "red", "warning": "yellow", "note": "dim"}
+_STATES = {
+    "ok": "green",
+    "usable": "green",
+    "denied": "red",
+    "fails": "red",
+    "cannot be used": "red",
+    "unknown": "dim",
+    "not needed": "dim",
+}
+
+
+def doctor(
+    urls: Urls = None,
+    config: Config = None,
+    namespace: Namespace = None,
+    objects: Annotated[
+        int, typer.Option(min=0, help="Objects of a bucket to look at, to say what it costs. 0: none.")
+    ] = 2000,
+    as_json: AsJson = False,
+) -> None:
+    """Check each tier: what it lets you do, how quickly, what is wrong, what that costs, and the fix.
+
+    It writes, reads, lists, replaces and deletes an entry of its own in each tier (below _meta:doctor), and looks at
+    clocks, permissions, storage classes, lifecycle rules, eviction, free space.
+
+    Exits with 1 when a tier cannot be used; warnings alone exit with 0.
+    """
+    from .examination import examine, of_chain
+
+    logging.getLogger("tiercache").setLevel(logging.CRITICAL)  # it is said below, with what to do
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with opened(urls, config, namespace) as cache:
+            reports = []
+            for tier in cache.chain.tiers:
+                say(f"looking at {tier.label}", style="dim")
+                reports.append(examine(cache, tier, objects=objects))
+            together = of_chain(cache, reports)
+            cache.chain.strict = False  # a tier that cannot be closed has been told of
+    broken = [report.name for report in reports if not report.usable]
+    if as_json:
+        show_json({"ok": not broken, "tiers": reports, "findings": together})
+    else:
+        _show(reports, together)
+    if broken:
+        raise No(f"cannot be used: {', '.join(broken)}")
+
+
+def _show(reports: list[TierReport], together: list[Finding]) -> None:
+    operations = ["read", "write", "delete", "list", "condition"]
+    show_table(
+        ["tier", "state", *operations, "median", "worst", "clock"],
+        [
+            [
+                report.name,
+                "usable" if report.usable else "cannot be used",
+                *(report.operations.get(operation, "unknown") for operation in operations),
+                None if report.median is None else duration(report.median),
+                None if report.worst is None else duration(report.worst),
+                None if report.skew is None else f"{report.skew:+.1f} s",
+            ]
+            for report in reports
+        ],
+        numbers=["median", "worst", "clock"],
+        styles=_STATES,
+    )
+    for report in reports:
+        if report.contents is not None:
+            show(f"{report.name} holds {report.contents}")
+    told = [*((report.name, each) for report in reports for each in report.findings), *(("chain", e) for e in together)]
+    for name, finding in told:
+        for line, style in _lines(name, finding):
+            show(line, style=style)
+    if not told:
+        show("nothing to mend")
+
+
+def _lines(name: str, finding: Finding) -> Iterator[tuple[str, str | None]]:
+    yield f"{finding.level}: {name}: {finding.about}: {finding.text}", _COLOURS[finding.level]
+    if finding.monthly:
+        from ..pricing import dollars
+
+        yield f"    costs: {dollars(finding.monthly)} a month, by what is there now", None
+    if finding.fix:
+        yield f"    fix: {finding.fix}", None

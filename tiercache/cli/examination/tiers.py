@@ -1,0 +1,190 @@
+"""One tier, examined: whether it answers, what it lets this user do, how quickly, by which clock, and what it costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...backend import Backend
+from ...cache import Cache
+from ...entry import CLOCK_SKEW
+from ...errors import AccessDenied, TiercacheError
+from ...findings import Finding
+from ...objectstore import ObjectStoreBackend
+from ...packed import PackedBackend
+from ...tier import Tier
+from ..output import duration
+from .buckets import Contents, look_at
+from .local import of_machine
+from .trials import State, tried
+
+PINGS = 5
+PATIENCE = 5.0
+"""Seconds that an operation may take here, whatever the tier's own timeout: to tell slow from dead."""
+SKEW = 3.0
+"""Seconds that clocks may differ unmentioned: the stores tell theirs in whole seconds."""
+_NTP = "set this machine's clock by NTP: timedatectl set-ntp true (chrony, ntpd or systemd-timesyncd)"
+
+
+@dataclass(slots=True)
+class TierReport:
+    """What was found about one tier.
+
+    Attributes:
+        name: the tier's.
+        backend: its kind, as its URL's scheme says it.
+        usable: whether it can do what the chain asks of it.
+        operations: whether each is allowed and works.
+        median, worst: seconds of a ping; None: it did not answer.
+        skew: seconds that the store's clock is ahead of this machine's; None: unknown, or they are one.
+        contents: what is in a bucket, and what that costs; None: not looked at.
+        findings: what to know and to do, faults first.
+    """
+
+    name: str
+    backend: str
+    usable: bool = True
+    operations: dict[str, State] = field(default_factory=dict)
+    median: float | None = None
+    worst: float | None = None
+    skew: float | None = None
+    contents: Contents | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
+    """Examine a tier; the findings say what is wrong, nothing is raised for it.
+
+    Args:
+        cache: whose ttl the entries have.
+        tier: one of its chain.
+        objects: of a bucket that are looked at, to say what it costs; 0: none.
+    """
+    report = TierReport(tier.label, tier.backend.scheme)
+    store = tier.backend.inner if isinstance(tier.backend, PackedBackend) else tier.backend
+    before = store.timeout
+    store.timeout = max(PATIENCE, before or 0.0)
+    try:
+        if _answers(report, store):
+            _try_out(report, tier, store)
+            _measure(report, tier, store)
+            _compare_clocks(report, store)
+            _hear(report, store)
+            report.findings += of_machine(tier.backend)
+            if isinstance(store, ObjectStoreBackend):
+                report.contents, found = look_at(cache, tier, store, objects=objects)
+                report.findings += found
+    finally:
+        store.timeout = before
+    order = ("fault", "warning", "note")
+    report.findings.sort(key=lambda finding: order.index(finding.level))
+    report.usable = not any(finding.level == "fault" for finding in report.findings)
+    return report
+
+
+def _due() -> float:
+    return time.monotonic() + PATIENCE
+
+
+def _answers(report: TierReport, store: Backend) -> bool:
+    """Whether it can be reached at all: a listing that is denied is an answer, too."""
+    try:
+        store.ping(deadline=_due())
+    except AccessDenied as error:
+        if "credentials" not in str(error):
+            return True
+        report.findings.append(Finding(level="fault", about="credentials", text=str(error)))
+        return False
+    except TiercacheError as error:
+        report.findings.append(Finding(level="fault", about="reach", text=str(error), fix=_start(store)))
+        return False
+    except Exception as error:  # noqa: BLE001 - a backend of somebody else's; the chain takes it so, too
+        text = f"the backend raises {type(error).__name__}, which is none of tiercache.errors"
+        report.findings.append(Finding(level="fault", about="reach", text=text, fix="have its author map it"))
+        return False
+    return True
+
+
+def _start(store: Backend) -> str:
+    if store.scheme == "redis":
+        return "start the server, or correct host, port and database in the URL; a firewall may stand between"
+    return ""
+
+
+def _try_out(report: TierReport, tier: Tier, store: Backend) -> None:
+    trials = tried(tier, store, _due)
+    report.operations = trials.states
+    report.findings += trials.findings
+
+
+def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
+    took: list[float] = []
+    for _ in range(PINGS):
+        start = time.perf_counter()
+        try:
+            store.ping(deadline=_due())
+        except TiercacheError as error:
+            if not isinstance(error, AccessDenied):
+                report.findings.append(
+                    Finding(level="warning", about="latency", text=f"it answers only now and then: {error}")
+                )
+            return
+        took.append(time.perf_counter() - start)
+    report.median, report.worst = statistics.median(took), max(took)
+    limit = tier.timeout
+    if limit is not None and report.worst > limit / 2:
+        late = report.worst > limit
+        report.findings.append(
+            Finding(
+                level="warning",
+                about="latency",
+                text=f"a request took {duration(report.worst)}, where the tier's timeout is {duration(limit)}: "
+                f"{'operations are given up, and the tier is skipped' if late else 'there is little room'}",
+                fix=f"use a store nearer to this machine (the same region), or timeout={report.worst * 4:.2g}",
+            )
+        )
+
+
+def _compare_clocks(report: TierReport, store: Backend) -> None:
+    ask: Callable[..., float | None] | None = getattr(store, "server_time", None)
+    if ask is None:
+        return
+    start = time.time()
+    try:
+        theirs = ask(deadline=_due())
+    except TiercacheError:
+        return  # what keeps it from answering has been found by the trials
+    if theirs is None:
+        return
+    end = time.time()
+    theirs += 0.5 if theirs == int(theirs) else 0.0  # whole seconds are cut
+    report.skew = round(theirs - (start + end) / 2, 3)
+    if abs(report.skew) - (end - start) / 2 <= SKEW:
+        return
+    side = "behind" if report.skew > 0 else "ahead of"
+    unbelieved = abs(report.skew) > CLOCK_SKEW
+    report.findings.append(
+        Finding(
+            level="fault" if unbelieved else "warning",
+            about="clock",
+            text=f"this machine's clock is {duration(abs(report.skew))} {side} the store's: "
+            + (
+                "entries of other machines are not believed"
+                if unbelieved
+                else "entries expire that much early or late, and what is invalidated may be served for that long"
+            ),
+            fix=_NTP,
+        )
+    )
+
+
+def _hear(report: TierReport, store: Backend) -> None:
+    examine: Callable[..., list[Finding]] | None = getattr(store, "examine", None)
+    if examine is not None:
+        try:
+            report.findings += examine(deadline=_due())
+        except TiercacheError as error:
+            text = f"the store was not asked about itself: {error}"
+            report.findings.append(Finding(level="note", about="server", text=text))
