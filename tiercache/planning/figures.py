@@ -114,7 +114,8 @@ def _figure() -> Iterator[tuple[Any, Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(dict(STYLE)):
+    style: Any = dict(STYLE)
+    with mpl.rc_context(style):
         figure = Figure()
         FigureCanvasAgg(figure)
         yield figure, figure.add_subplot()
@@ -178,6 +179,7 @@ def _label_curves(curves: Sequence[Curve], axes: Any) -> None:
             for side in (1, -1):
                 place = own[at] + side * LABEL * top
                 near = [min(abs(place - other[at]), 4 * abs(own[at] - other[at])) for other in others]
+                near += [abs(place - (other[at] + other[at - side]) / 2) for other in others]  # beneath the name
                 near += [max(abs(place - y), abs(at - x) * LABEL * top) for x, y in taken]
                 best = max(best, (min([1.0, *near]), at, side))
         _, at, side = best
