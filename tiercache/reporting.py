@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import astuple
-from typing import Protocol
+from typing import Protocol, cast
 
 from . import fork
 from .entry import Clock
@@ -27,6 +27,7 @@ from .objectstore.sweep import LEAST_BUDGET
 from .pool import DaemonPool
 from .reports import (
     PREFIX,
+    Breaker,
     CacheCounts,
     Counts,
     Report,
@@ -290,7 +291,8 @@ def _tier_counts(tier: Tier) -> TierCounts:
 
 def _now(tier: Tier) -> TierNow:
     stats = tier.snapshot()
-    return TierNow(scope_of(tier), stats.breaker, stats.queued, stats.missed, stats.entries, stats.bytes)
+    breaker = cast(Breaker | None, stats.breaker)
+    return TierNow(scope_of(tier), breaker, stats.queued, stats.missed, stats.entries, stats.bytes)
 
 
 def _plus(one: float, other: float) -> float:

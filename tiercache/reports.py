@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -31,7 +31,8 @@ Scope = Literal["process", "host", "all"]
 """Who sees the same store: this process (memory), those of its machine (disk), or all."""
 _VERSION = 1
 _PAGE = 500
-_BREAKERS = ("closed", "half-open", "open")
+Breaker = Literal["closed", "half-open", "open"]
+_BREAKERS: tuple[str, ...] = get_args(Breaker)
 T = TypeVar("T")
 
 
@@ -85,7 +86,7 @@ class TierNow(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one tier stands at the moment, by the names of `TierStats`."""
 
     scope: Scope = "all"
-    breaker: str | None = None
+    breaker: Breaker | None = None
     queued: int = 0
     missed: int = 0
     entries: int | None = None

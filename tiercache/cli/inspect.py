@@ -128,7 +128,9 @@ def _text(value: Any) -> str:
 
 
 def _show(full: str, held: list[Copy], answering: Copy | None, differing: list[str]) -> None:
-    show(full)
+    from .contents import printable
+
+    show(printable(full))
     show_table(
         ["tier", "state", "age", "fresh for", "payload", "stored", "codec", "encoding", "class", "sealed with"],
         [_row(copy) for copy in held],
@@ -137,11 +139,11 @@ def _show(full: str, held: list[Copy], answering: Copy | None, differing: list[s
     )
     for copy in held:
         if copy.why:
-            show(f"{copy.tier}: {copy.why}")
+            show(printable(f"{copy.tier}: {copy.why}"))
     described = next((copy.metadata for copy in held if copy.metadata is not None), None)
     if described is not None:
         for line in _lines(described):
-            show(line)
+            show(printable(line))
     for text in differing:
         show(f"differs: {text}", style="yellow")
     if any(copy.is_there for copy in held):
