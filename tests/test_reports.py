@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,19 @@ from tiercache.backend import Backend
 from tiercache.errors import BackendUnavailable, ConfigurationError
 from tiercache.packed import PackedBackend
 from tiercache.reporting import EVERY_IN_BUCKETS, TTL, Reporter
-from tiercache.reports import PREFIX, Report, TierNow, look, read_reports, scope_of, to_entry, total
+from tiercache.reports import (
+    PREFIX,
+    CacheCounts,
+    Report,
+    TierCounts,
+    TierNow,
+    look,
+    read_reports,
+    scope_of,
+    to_entry,
+    total,
+)
+from tiercache.stats import Stats, TierStats
 from tiercache.testing import FakeClock
 from tiercache.ticker import ticker
 from tiercache_s3 import S3Backend
@@ -185,6 +198,25 @@ def test_the_worst_breaker_is_shown(clock: FakeClock) -> None:
     well.tiers[1].backend.put(PREFIX + report.id, to_entry(msgspec.structs.replace(report, now=now)))
 
     assert total(read_reports(well)).tiers["shared"].breaker == "open"
+
+
+def test_all_that_stats_tell_of_a_tier_and_a_cache_is_told(clock: FakeClock) -> None:
+    of_tiers = {*TierCounts.__struct_fields__, *TierNow.__struct_fields__} - {"scope"}
+
+    assert of_tiers == {field.name for field in fields(TierStats)}
+    assert {*CacheCounts.__struct_fields__, "tiers"} == {field.name for field in fields(Stats)}
+
+
+def test_it_tells_what_a_tier_is_used_for(clock: FakeClock) -> None:
+    store = RemoteBackend(clock)
+    one, other = (chain_on(store, clock=clock) for _ in range(2))
+    other.switches.set("memory", "off")
+    tell(one, other)
+
+    tiers = total(read_reports(one)).tiers
+
+    assert tiers["memory"].switch == "off | on"
+    assert tiers["remote"].switch == "on"
 
 
 def test_one_namespace_can_be_looked_at_alone(clock: FakeClock) -> None:

@@ -57,6 +57,7 @@ MOST_CACHES = 100
 MOST_MODELS = 100
 OTHERS = "*"
 """Stands for the namespaces, and the models, that are beyond those bounds; none can have that name."""
+_LONGEST = 200
 _CLEARING = 100 * LEAST_BUDGET  # requests for what processes left behind
 
 logger = logging.getLogger("tiercache")
@@ -282,6 +283,9 @@ def _tier_counts(tier: Tier) -> TierCounts:
         refused=own.refused,
         retries=own.retries,
         dropped=tier.journal.dropped,
+        shadow_equal=own.shadow_equal,
+        shadow_different=own.shadow_different,
+        shadow_absent=own.shadow_absent,
         errors=dict(own.errors),
         evictions=tier.evictions,
         read=own.read_latency.counts,
@@ -292,7 +296,8 @@ def _tier_counts(tier: Tier) -> TierCounts:
 def _now(tier: Tier) -> TierNow:
     stats = tier.snapshot()
     breaker = cast(Breaker | None, stats.breaker)
-    return TierNow(scope_of(tier), breaker, stats.queued, stats.missed, stats.entries, stats.bytes)
+    switch = stats.switch[:_LONGEST]
+    return TierNow(scope_of(tier), breaker, switch, stats.queued, stats.missed, stats.entries, stats.bytes)
 
 
 def _plus(one: float, other: float) -> float:

@@ -123,6 +123,7 @@ def _show(reports: list[Report]) -> None:
             "write p99",
             "errors",
             "breaker",
+            "switch",
             "entries",
             "bytes",
         ],
@@ -166,6 +167,7 @@ def _tier(name: str, tier: TierStats) -> list[object]:
         *(None if seconds is None else duration(seconds) for seconds in (tier.read.p50, tier.read.p99, tier.write.p99)),
         printable(errors) or "0",
         tier.breaker,
+        printable(tier.switch),
         None if tier.entries is None else f"{tier.entries:,}",
         None if tier.bytes is None else size(tier.bytes),
     ]
