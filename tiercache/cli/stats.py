@@ -102,6 +102,7 @@ def _document(found: Look) -> dict[str, Any]:
 
 def _show(reports: list[Report]) -> None:
     from ..reports import total
+    from .contents import printable
 
     together = total(reports)
     show_table(
@@ -132,6 +133,12 @@ def _show(reports: list[Report]) -> None:
         numbers=["hits", "misses", "rate", "puts", "read p50", "p99", "write p99", "errors", "entries", "bytes"],
         styles=_COLOURS,
     )
+    for name, tier in together.tiers.items():
+        if compared := tier.shadow_equal + tier.shadow_different + tier.shadow_absent:
+            show(
+                f"{printable(name)} in shadow: of {compared:,} compared {tier.shadow_equal:,} equal, "
+                f"{tier.shadow_different:,} different, {tier.shadow_absent:,} absent"
+            )
     show(f"in all: {together.hits:,} hits, {together.misses:,} misses, {together.hit_rate:.1%}{_saved(together)}")
 
 
