@@ -31,7 +31,7 @@ FOR_BACKENDS = {
 STAIRS = {"coherence", "config", "computing", "epochs", "health", "journal", "sealing"}
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
-    {"errors", "findings", "units", "fork", "retries", "this_call"},
+    {"errors", "findings", "logs", "noted", "units", "fork", "retries", "this_call"},
     {"ticker", "pauses", "waits", "shutdown"},
     {"pricing"},
     {"entry", "keys", "arrays", "pool", "eviction", "breaker"},

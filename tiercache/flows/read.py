@@ -17,6 +17,7 @@ from ..fence import Load
 from ..flow import Background, Gather
 from ..journal.hearsay import ask
 from ..memory import MemoryBackend
+from ..noted import Reason, answered, passed_over
 from ..tier import FAILURES, Tier
 from . import change
 
@@ -75,9 +76,15 @@ async def head(chain: TierChain, key: str, *, allow_stale: bool = False) -> tupl
         now = chain.clock()
         if metadata is not None and metadata.is_usable(now) and space.accepts(metadata, tier, now):
             if not metadata.is_stale(now):
+                answered(tier.label, "hit")
                 return metadata, tier
             stale = stale or (metadata, tier)
-    return stale if allow_stale else None
+        if metadata is not None:
+            passed_over(tier.label, why_not(metadata, now))
+    if allow_stale and stale is not None:
+        answered(stale[1].label, "stale")
+        return stale
+    return None
 
 
 def raise_if_strict(chain: TierChain, error: Exception) -> None:
@@ -100,6 +107,7 @@ async def _read(
                 # What it holds is old, and no copy may be put there before it is deleted; or what waits is, by now.
                 if pending.entry is None or is_barred(load, pending.entry.metadata):
                     tier.counters.misses += 1
+                    passed_over(tier.label, "pending")
                     continue
                 entry: Entry | None = pending.entry
             elif tier.local:  # memory never waits and has no deadline: an operation would cost more than the look
@@ -111,6 +119,7 @@ async def _read(
                 doubtful = entry is not None and tier in chain.missed.doubtful
                 if doubtful and not await is_believed(chain, tier, key, failed):
                     tier.counters.misses += 1
+                    passed_over(tier.label, "distrusted")
                     continue
         except FAILURES as error:
             if tier.local:
@@ -130,6 +139,9 @@ async def _read(
                         await _promote(chain, upper, entry, load, now)
                 return Found(entry, tier)
             stale = stale or Found(entry, tier)
+            passed_over(tier.label, "stale")
+        elif entry is not None:
+            passed_over(tier.label, why_not(entry.metadata, now))
         tier.counters.misses += 1
         lacking.append(tier)
     if allow_stale and stale is not None:
@@ -137,6 +149,13 @@ async def _read(
         stale.tier.counters.misses -= 1
         return stale
     return None
+
+
+def why_not(metadata: Metadata, now: float) -> Reason:
+    """Return why an entry that a tier gave back is not taken."""
+    if not metadata.is_usable(now):
+        return "expired"
+    return "stale" if metadata.is_stale(now) else "invalidated"
 
 
 def outlives(metadata: Metadata, moment: float | None) -> bool:
@@ -169,7 +188,10 @@ async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | No
         entry = seen.entry
     else:
         entry = await tier.get(key)
-    return None if entry is not None and refused(tier, load, entry.metadata) else entry
+    if entry is not None and refused(tier, load, entry.metadata):
+        passed_over(tier.label, "deleted")
+        return None
+    return entry
 
 
 async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None:
