@@ -23,6 +23,7 @@ FOR_BACKENDS = {
     "findings",
     "guard",
     "keys",
+    "logs",
     "notice",
     "pool",
     "units",

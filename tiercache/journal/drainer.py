@@ -12,6 +12,7 @@ from .. import fork
 from ..coherence.guard import STANDS
 from ..errors import BackendError, BackendUnavailable, CacheClosed, EntryTooLarge, PartialFailure
 from ..flow import Flow, drive
+from ..logs import fields
 from ..pool import DaemonPool
 from ..ticker import ticker
 from ..tier import FAILURES, Tier
@@ -116,7 +117,8 @@ class Drainer:
             lost = tier.journal.abandon()
             if lost:
                 losing.append(tier)
-                logger.warning("tier %s: %d entries were not written before the end (see stats)", tier.label, lost)
+                text = "tier %s: %d entries were not written before the end (see stats)"
+                logger.warning(text, tier.label, lost, extra=fields("entries.lost", tier=tier.label, entries=lost))
         ends = time.monotonic() + LAST_DELETES
         with self._changed:
             for tier in losing:

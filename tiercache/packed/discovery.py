@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from .. import fork
 from ..entry import Clock
 from ..errors import BackendError, BackendTimeout, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure
+from ..logs import fields
 from ..objectstore import ObjectStoreBackend
 from ..objectstore.listing import page_of
 from ..objectstore.parallel import for_each
@@ -295,7 +296,8 @@ class Discovery:
             tail = self.tail_of(name, parts, size, None)
         except (BackendError, CacheClosed, ConfigurationError) as error:  # the next listing finds it
             # Nor is it unreadable if it seems damaged: whoever told may have told a wrong size.
-            logger.debug("a segment that was told of could not be read: %s", type(error).__name__)
+            kind, text = type(error).__name__, "a segment that was told of could not be read: %s"
+            logger.debug(text, kind, extra=fields("segment.news_unread", kind=kind))
         else:
             if tail is not None:
                 self._add(name, parts, size, None, tail)
@@ -359,7 +361,8 @@ class Discovery:
             self.counters.unreadable += 1
             first = self.counters.unreadable == 1
         if first:
-            logger.warning("a segment cannot be read and is left out: %s: %s", type(error).__name__, error)
+            kind, text = type(error).__name__, "a segment cannot be read and is left out: %s: %s"
+            logger.warning(text, kind, error, extra=fields("segment.unreadable", kind=kind))
 
 
 def news_of(segment: Segment, prefix: str) -> bytes:
