@@ -10,10 +10,28 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Literal, Protocol
 
+from .errors import BackendTimeout, CircuitOpen, CorruptEntry
+
 Outcome = Literal["hit", "stale", "computed", "shared"]
 """How a value was had: fresh from a tier, past its ttl, made by this caller, or made for another one."""
-Reason = Literal["pending", "deleted", "distrusted", "expired", "stale", "invalidated", "undecodable"]
+Reason = Literal[
+    "not_asked",
+    "timeout",
+    "damaged",
+    "failed",
+    "pending",
+    "deleted",
+    "distrusted",
+    "expired",
+    "stale",
+    "invalidated",
+    "undecodable",
+]
 REASONS: Mapping[Reason, str] = {
+    "not_asked": "its breaker is open, or it had failed earlier in the same call",
+    "timeout": "its deadline passed",
+    "damaged": "what it holds is no intact entry of the key, or of a format or secret that is not known here",
+    "failed": "it could not do what was asked, for entries or for marks of what was invalidated",
     "pending": "a newer change waits to be written there",
     "deleted": "the entry is older than a delete or a write of its key",
     "distrusted": "another process knows of changes that the tier missed",
@@ -22,7 +40,7 @@ REASONS: Mapping[Reason, str] = {
     "invalidated": "its namespace or one of its tags was invalidated",
     "undecodable": "the entry is no value of the type that was asked for",
 }
-"""Why a tier that held an entry, or might have, did not answer."""
+"""Why a tier that held an entry, or might have held one, did not answer."""
 
 
 class Watcher(Protocol):
@@ -32,11 +50,20 @@ class Watcher(Protocol):
         """So many keys were had in this way, from that tier; None: from a factory."""
 
     def passed_over(self, tier: str, reason: Reason, keys: int = 1) -> None:
-        """A tier did not answer for so many keys, though it was not without an entry."""
+        """A tier did not answer for so many keys, and not because it had nothing."""
 
 
 watching: ContextVar[Watcher | None] = ContextVar("tiercache_watching", default=None)
 """Who watches the call under way."""
+
+
+def why_failed(error: Exception) -> Reason:
+    """Return why a tier that failed did not answer."""
+    if isinstance(error, CircuitOpen):
+        return "not_asked"
+    if isinstance(error, BackendTimeout):
+        return "timeout"
+    return "damaged" if isinstance(error, CorruptEntry) else "failed"
 
 
 def answered(tier: str | None, outcome: Outcome) -> None:

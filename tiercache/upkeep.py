@@ -42,7 +42,7 @@ class CacheUpkeep:
     def own_stats(self) -> Stats:
         """Return the counters of this cache alone; those of its tiers are left out."""
         savings = self.savings.snapshot(self._prefix[:-1])
-        return Stats(savings=savings, **self._counters.as_dict())
+        return Stats(tiers={}, savings=savings, **self._counters.as_dict())
 
     async def astats(self) -> Stats:
         """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""

@@ -14,7 +14,7 @@ from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather, running_loop
 from ..memory import MemoryBackend
-from ..noted import Reason, passed_over
+from ..noted import Reason, passed_over, why_failed
 from ..tier import FAILURES, Tier
 from . import change, guarded
 from .announce import announce
@@ -76,6 +76,7 @@ async def _read_many(
             raise_if_strict(chain, error)
             closed[tier] = set(missing)
             tier.counters.add(misses=len(missing))
+            passed_over(tier.label, why_failed(error), len(missing))
             continue
         entries, closed[tier] = await _ask(chain, tier, missing, loads, warming, failed)
         now = chain.clock()
@@ -149,10 +150,13 @@ async def _ask_store(
             for key, error in partial.failed.items()
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat)
         }
+        for reason, count in Counter[Reason](why_failed(error) for error in partial.failed.values()).items():
+            passed_over(tier.label, reason, count)
         results = partial.results or {}
         return _saw(results, loads) if tier is chain.guard else results, set(partial.failed) - healed_by_a_copy
     except FAILURES as error:
         raise_if_strict(chain, error)
+        passed_over(tier.label, why_failed(error), len(keys))
         return {}, set(keys)
 
 

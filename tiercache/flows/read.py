@@ -17,7 +17,7 @@ from ..fence import Load
 from ..flow import Background, Gather
 from ..journal.hearsay import ask
 from ..memory import MemoryBackend
-from ..noted import Reason, answered, passed_over
+from ..noted import Reason, answered, passed_over, why_failed
 from ..tier import FAILURES, Tier
 from . import change
 
@@ -72,6 +72,7 @@ async def head(chain: TierChain, key: str, *, allow_stale: bool = False) -> tupl
             metadata = await _ask_head(chain, tier, load)
         except FAILURES as error:
             raise_if_strict(chain, error)
+            passed_over(tier.label, why_failed(error))
             continue
         now = chain.clock()
         if metadata is not None and metadata.is_usable(now) and space.accepts(metadata, tier, now):
@@ -126,6 +127,7 @@ async def _read(
                 tier.failed(error)
             raise_if_strict(chain, error)
             tier.counters.misses += 1
+            passed_over(tier.label, why_failed(error))
             failed.append(tier)
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat):
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call

@@ -98,6 +98,8 @@ class FlowSpan:
     def passed_over(self, tier: str, reason: Reason, keys: int = 1) -> None:
         """Note why a tier did not answer."""
         self._unsaid.append({names.TIER: tier, names.REASON: reason, names.KEYS: keys})
+        if reason == "pending":  # a slower tier would have been asked
+            self.start()
         self._say()
 
     def finish(self, error: BaseException | None) -> None:
