@@ -32,11 +32,11 @@ class Telemetry:
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
         self.begun: list[str] = []
-        self.tracers = TracerProvider()
+        self.tracers = TracerProvider(shutdown_on_exit=False)
         self.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.tracers.add_span_processor(_Begun(self.begun))
         self._reader = InMemoryMetricReader()
-        self.meters = MeterProvider([self._reader])
+        self.meters = MeterProvider([self._reader], shutdown_on_exit=False)
         self.tracer = self.tracers.get_tracer("tests")
 
     def instrument(self, subject: Cache | TierChain) -> Any:
