@@ -16,6 +16,7 @@ Outcome = Literal["hit", "stale", "computed", "shared"]
 """How a value was had: fresh from a tier, past its ttl, made by this caller, or made for another one."""
 Reason = Literal[
     "not_asked",
+    "switched_off",
     "timeout",
     "damaged",
     "failed",
@@ -29,6 +30,7 @@ Reason = Literal[
 ]
 REASONS: Mapping[Reason, str] = {
     "not_asked": "its breaker is open, or it had failed earlier in the same call",
+    "switched_off": "`chain.switches` says that it is not read",
     "timeout": "its deadline passed",
     "damaged": "what it holds is no intact entry of the key, or of a format or secret that is not known here",
     "failed": "it could not do what was asked, for entries or for marks of what was invalidated",

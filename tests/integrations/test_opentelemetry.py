@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from typing import Any
@@ -357,6 +358,20 @@ async def test_a_promotion_that_finds_no_thread_is_no_more_than_that(clock, tele
     assert telemetry.named("tiercache.promote") == []
 
 
+@FACES
+async def test_a_look_into_a_tier_in_shadow_is_a_trace_of_its_own_linked_to_the_read(clock, telemetry, face):
+    upper, lower = Tier(RemoteBackend(clock), name="upper"), Tier(RemoteBackend(clock), name="lower")
+    with Cache(TierChain(upper, lower, clock=clock)) as cache:
+        cache.set("key", "value")
+        cache.chain.switches.set("upper", "shadow")
+        telemetry.instrument(cache)
+        assert await call(face, cache, "get", "key") == "value"
+        assert cache.drain(30)
+    span, shadow = telemetry.one("tiercache.get"), telemetry.one("tiercache.shadow")
+    assert passed_over(telemetry) == [("upper", "switched_off", 1)]
+    assert [link.context.span_id for link in shadow.links] == [span.context.span_id]
+
+
 def test_what_is_written_behind_has_spans(clock, remote, telemetry):
     with Cache(TierChain(MemoryBackend(clock=clock), Tier(remote, write="behind"), clock=clock)) as cache:
         telemetry.instrument(cache)
@@ -430,10 +445,23 @@ async def test_a_call_that_is_cancelled_ends_its_span(clock, telemetry):
 
 
 def test_a_flow_that_nobody_finishes_ends_its_span(cache, telemetry):
+    begun(cache).close()
+    assert [span.name for span in telemetry.spans] == ["tiercache.get", "tiercache.tier.get"]
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def test_a_flow_that_is_closed_elsewhere_leaves_alone_what_is_current_there(cache, telemetry):
+    flow = contextvars.copy_context().run(begun, cache)
+    with telemetry.tracer.start_as_current_span("other") as other:
+        flow.close()
+        assert trace.get_current_span() is other
+    assert [span.name for span in telemetry.spans] == ["tiercache.get", "tiercache.tier.get", "other"]
+
+
+def begun(cache: Cache) -> Any:
     flow = cache._flows.get("key", None, None)
     flow.send(None)
-    flow.close()
-    assert [span.name for span in telemetry.spans] == ["tiercache.get", "tiercache.tier.get"]
+    return flow
 
 
 # Beginning and ending

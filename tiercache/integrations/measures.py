@@ -80,6 +80,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("tiercache.tier.refused", "counter", "{operation}", _TIER, "operations not sent: the breaker was open"),
     Measure("tiercache.tier.retries", "counter", "{operation}", _TIER, "operations tried once more"),
     Measure("tiercache.tier.dropped", "counter", "{entry}", _TIER, "entries never written behind"),
+    Measure("tiercache.tier.shadowed", "counter", "{read}", (*_TIER, "outcome"), "answers compared in shadow"),
     Measure("tiercache.tier.queued", "gauge", "{entry}", _TIER, "entries that wait to be written behind"),
     Measure("tiercache.tier.missed", "gauge", "{key}", _TIER, "keys whose change the store has yet to take"),
     Measure(
@@ -191,6 +192,8 @@ def _of_tier(stats: TierStats) -> Iterator[_Sample]:
     yield from ((f"tiercache.tier.{name}", (), getattr(stats, name)) for name in _OF_A_TIER)
     yield from (("tiercache.tier.evictions", (cause,), count) for cause, count in stats.evictions.items())
     yield from (("tiercache.tier.errors", (kind,), count) for kind, count in stats.errors.items())
+    for outcome in ("equal", "different", "absent"):
+        yield "tiercache.tier.shadowed", (outcome,), getattr(stats, f"shadow_{outcome}")
     if stats.breaker is not None:
         yield from (("tiercache.tier.breakers", (state,), stats.breaker == state) for state in STATES)
     if stats.entries is not None:

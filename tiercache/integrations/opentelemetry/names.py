@@ -23,6 +23,7 @@ SPANS: Mapping[str, str] = {
     "tiercache.wait": "waiting for a computation that somebody else began",
     "tiercache.refresh": "a computation in the background; a trace of its own, linked to the call that found it due",
     "tiercache.promote": "a copy into a faster store; a trace of its own, linked to the call that found the entry",
+    "tiercache.shadow": "a look into a tier in shadow, to compare; a trace of its own, linked to the read",
     "tiercache.write_behind": "what was queued is written; a trace of its own",
     "tiercache.tier.{operation}": "one operation on one tier: `get`, `put` …; spans of the store's client are below it",
 }

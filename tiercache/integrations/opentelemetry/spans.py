@@ -116,11 +116,14 @@ class FlowSpan:
             about |= {} if outcome is None else {names.OUTCOME: outcome}
             self._watch.instruments.operations.record((time.time_ns() - self._began) / 1e9, about)
         context.detach(self._token)
-        self.abandon()
+        self._span.end()
+        self._span = None
 
     def abandon(self) -> None:
-        """Nobody finishes the flow; what is current here may not be its own."""
+        """Nobody finishes the flow; this may be another thread or task, where something else is current."""
         if self._span is not None:
+            if trace.get_current_span() is self._span:
+                context.attach(self._cause)
             self._span.end()
             self._span = None
 
@@ -167,6 +170,7 @@ class AskedSpan:
     def __init__(self, operation: Call[Any] | Factory | Follow, watch: Watch) -> None:
         self._operation = operation
         self._instruments = watch.instruments
+        self._before = context.get_current()
         self._span = watch.tracer.start_span(_name(operation), attributes=_about(operation))
         self._token = context.attach(trace.set_span_in_context(self._span))
         self._began = time.perf_counter_ns()
@@ -186,7 +190,9 @@ class AskedSpan:
         self._span.end()
 
     def abandon(self) -> None:
-        """Nobody waits for the operation any more."""
+        """Nobody waits for the operation any more; as for a flow."""
+        if trace.get_current_span() is self._span:
+            context.attach(self._before)
         self._span.end()
 
     def _time(self, call: Call[Any], error: BaseException | None) -> None:

@@ -17,6 +17,8 @@ from ...noted import watching
 from .spans import AskedSpan, FlowSpan, Watch
 
 T = TypeVar("T")
+_BEHIND = {"_promote_remote": "promote", "_compare": "shadow"}
+"""What flows in the background are called."""
 
 
 class Watched(Coroutine[Any, Any, T]):
@@ -60,9 +62,12 @@ class Watched(Coroutine[Any, Any, T]):
     def close(self) -> None:
         """Nobody finishes it."""
         self._flow.close()
-        for span in (self._asked, self._span):
-            if span is not None:
-                span.abandon()
+        if self._asked is not None:
+            self._asked.abandon()
+        if self._span is not None:
+            self._span.abandon()
+            if watching.get() is self._span:
+                watching.set(self._before)
 
     def __await__(self) -> Generator[Any, Any, T]:
         raise TypeError("a watched flow is run by a driver, not awaited by another flow")
@@ -83,7 +88,7 @@ class Watched(Coroutine[Any, Any, T]):
         if isinstance(operation, Gather):
             operation.flows = [Watched(flow, self._watch) for flow in operation.flows]
         elif isinstance(operation, Background):
-            operation.flow = self._inner(operation.flow, "promote", apart=True)
+            operation.flow = self._inner(operation.flow, _BEHIND.get(operation.flow.__name__, "background"), apart=True)
         elif isinstance(operation, Lead):
             operation.body = self._inner(operation.body, "flight")
         elif isinstance(operation, Spawn):
