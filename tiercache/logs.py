@@ -43,12 +43,18 @@ EVENTS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
         "a storage class does not suit what is stored",
     ),
     "environment.unknown": ("WARNING", ("variables",), "variables that begin with TIERCACHE_ and mean nothing"),
-    "segment.unreadable": ("WARNING", ("kind",), "a packed segment is damaged and left out"),
+    "segment.unreadable": ("WARNING", ("kind",), "a packed segment cannot be read; `kind` says in what way"),
     "segment.news_unread": ("DEBUG", ("kind",), "a segment that another process told of could not be read yet"),
     "segment.not_stored": (
         "DEBUG",
         ("backend", "kind"),
         "what waits to be packed was not stored, and is tried again",
+    ),
+    "recording.ended": ("WARNING", ("kind",), "accesses are no longer recorded: the file could not be written"),
+    "reports.not_cleared": (
+        "DEBUG",
+        ("kind",),
+        "reports of ended processes were not deleted",
     ),
     "catalogue.full": ("WARNING", ("max_entries",), "packed entries beyond `max_entries` are not found"),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,19 @@ class Histogram:
     def seconds(self) -> float:
         """All durations together."""
         return self._nanoseconds / 1e9
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Histogram:
+        """Return a histogram that counted these (see `counts`); its `seconds` are those of the middle of each bucket."""
+        made = cls()
+        made._counts.update(counts)
+        made._nanoseconds = round(sum(2.0 ** ((bucket + 0.5) / _STEPS) * count for bucket, count in counts.items()))
+        return made
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many durations lie in each bucket, by its number: sums of them are those of what was counted together."""
+        return dict(self._counts)
 
     @property
     def count(self) -> int:
