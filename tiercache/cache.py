@@ -21,7 +21,6 @@ from .entry import AttributeValue, Clock, Metadata, check_clock
 from .errors import CorruptEntry
 from .factories import CacheOfFactories
 from .flow import adrive, drive
-from .flows import read
 from .flows.computed import ComputedFlows
 from .keys import check_key, check_namespace
 from .memory import MemoryBackend, Slot
@@ -112,6 +111,7 @@ class Cache(CacheOfFactories):
         if chain.reporter is not None:
             chain.reporter.watch(self)
         self._advise()
+        chain.serves(self)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
@@ -260,20 +260,20 @@ class Cache(CacheOfFactories):
 
     def contains(self, key: str, *, allow_stale: bool = False) -> bool:
         """Return whether a tier has a fresh entry (or a stale one), without reading its payload where the store can."""
-        return drive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
+        return drive(self._flows.head(self._flows.full(key), allow_stale=allow_stale)) is not None
 
     async def acontains(self, key: str, *, allow_stale: bool = False) -> bool:
         """`contains`, awaited."""
-        return await adrive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
+        return await adrive(self._flows.head(self._flows.full(key), allow_stale=allow_stale)) is not None
 
     def metadata(self, key: str) -> Metadata | None:
         """Return what is known of a fresh entry, without its payload where the store can; None on a miss."""
-        found = drive(read.head(self.chain, self._flows.full(key)))
+        found = drive(self._flows.head(self._flows.full(key)))
         return found and found[0]
 
     async def ametadata(self, key: str) -> Metadata | None:
         """`metadata`, awaited."""
-        found = await adrive(read.head(self.chain, self._flows.full(key)))
+        found = await adrive(self._flows.head(self._flows.full(key)))
         return found and found[0]
 
     def touch(self, key: str, ttl: Duration | None = OWN) -> bool:
