@@ -1,0 +1,67 @@
+"""The tutorial, the how-tos and the explanations: what they tell a reader to do is done, and what they show appears."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.fences import Block, blocks
+from tests.docs.reading import Reader
+from tests.test_readme import SERVER, close_clients
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PAGES = sorted(page for room in ("tutorial", "how-to", "explanation") for page in DOCS.glob(f"{room}/*.md"))
+FIXTURES: dict[str, list[str]] = {}
+"""What else a page's blocks find in their environment."""
+
+NOT_RUN: dict[tuple[str, str], str] = {}
+"""(page, first line of a block) -> why nobody runs it."""
+
+RUN = {"python", "console", "toml", "yaml"}
+NOT_CODE = {"text", "json"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_what_a_page_says_is_so(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    free_port: int,
+) -> None:
+    name = page.relative_to(DOCS).as_posix()
+    found = blocks(page)
+    replace = {":5555": f":{free_port}", "-p 5555": f"-p {free_port}"}
+    if any(SERVER in block.text for block in found):
+        replace[SERVER] = request.getfixturevalue("redis_url")
+    for fixture in FIXTURES.get(name, []):
+        request.getfixturevalue(fixture)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    reader = Reader(tmp_path, replace)
+    sys.modules["docs_page"] = reader.module
+    try:
+        for block in found:
+            if not_run(name, block) is None:
+                reader.follow(block)
+    finally:
+        close_clients(reader.module)
+        reader.close()
+        del sys.modules["docs_page"]
+
+
+def not_run(name: str, block: Block) -> str | None:
+    """Why a block is not run; None: it is."""
+    return NOT_RUN.get((name, block.first_line))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_every_block_is_run_or_is_no_code(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= RUN | NOT_CODE
+
+
+def test_what_is_not_run_is_there() -> None:
+    for name, first_line in NOT_RUN:
+        assert first_line in [block.first_line for block in blocks(DOCS / name)]
