@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from tests.docs.fences import Block, answers, commands
 
@@ -116,7 +115,3 @@ class Reader:
             "NO_COLOR": "1",
         }
 
-
-def names(module: ModuleType) -> dict[str, Any]:
-    """What a page's program has defined."""
-    return vars(module)
