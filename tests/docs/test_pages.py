@@ -16,6 +16,7 @@ PAGES = sorted(page for room in ("tutorial", "how-to", "explanation") for page i
 FIXTURES = {
     "how-to/choose-tiers.md": ["bucket"],
     "how-to/migrate.md": ["bucket", "langchain_db"],
+    "how-to/secure-bucket.md": ["bucket"],
 }
 """What else a page's blocks find in their environment."""
 
