@@ -49,7 +49,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     where = origin(page.file.src_uri)
     parts = FENCE.split(markdown)
     for number in range(0, len(parts), 2):
-        parts[number] = LINK.sub(lambda link: link[1] + resolved(link[2], where, page.file.src_uri) + link[3], parts[number])
+        parts[number] = LINK.sub(
+            lambda link: link[1] + resolved(link[2], where, page.file.src_uri) + link[3], parts[number]
+        )
     return "".join(parts)
 
 

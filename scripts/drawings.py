@@ -28,8 +28,12 @@ class Palette:
     on_tier: str
 
 
-LIGHT = Palette("#f7f8fc", "#1f2430", "#566073", "#8a4b08", "#1b6e3c", ("#c5cdf5", "#b9e0ee", "#c9e7cf", "#f4dcc0"), "#1f2430")
-DARK = Palette("#1b1f2a", "#e6e9f2", "#a3acc0", "#f0b26b", "#7fd6a0", ("#3d4a8f", "#27637a", "#2f6b45", "#7a5226"), "#f4f6fb")
+LIGHT = Palette(
+    "#f7f8fc", "#1f2430", "#566073", "#8a4b08", "#1b6e3c", ("#c5cdf5", "#b9e0ee", "#c9e7cf", "#f4dcc0"), "#1f2430"
+)
+DARK = Palette(
+    "#1b1f2a", "#e6e9f2", "#a3acc0", "#f0b26b", "#7fd6a0", ("#3d4a8f", "#27637a", "#2f6b45", "#7a5226"), "#f4f6fb"
+)
 
 
 @dataclass

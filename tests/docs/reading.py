@@ -17,7 +17,14 @@ from tests.docs.fences import Block, answers, commands
 
 ROOT = Path(__file__).parent.parent.parent
 SERVERS = ("moto_server", "uvicorn", "celery")  # they go on in a terminal of their own until the page is read
-INSTALLED = ("pip install", "python -m venv", "source ", "python3 -m venv", "git clone", "mkdir ")  # the tests' environment has it
+INSTALLED = (
+    "pip install",
+    "python -m venv",
+    "source ",
+    "python3 -m venv",
+    "git clone",
+    "mkdir ",
+)  # the tests' environment has it
 
 
 class Reader:
@@ -69,7 +76,9 @@ class Reader:
             timeout=100,
             text=True,
         )
-        assert answers(shown, ran.stdout), f"$ {typed}\n(exit {ran.returncode}) answers\n{ran.stdout}\nthe page shows\n{shown}"
+        assert answers(shown, ran.stdout), (
+            f"$ {typed}\n(exit {ran.returncode}) answers\n{ran.stdout}\nthe page shows\n{shown}"
+        )
 
     def _start(self, typed: str) -> None:
         log = self.directory / f"server-{uuid.uuid4().hex}.log"
@@ -114,4 +123,3 @@ class Reader:
             "COLUMNS": "140",
             "NO_COLOR": "1",
         }
-
