@@ -1,4 +1,4 @@
-"""A griffe extension: in our docstrings `first, second: text` says the same of several parameters; the site wants one each."""
+"""A griffe extension: what docstrings say of several parameters at once (`first, second: text`) becomes an entry each."""
 
 from __future__ import annotations
 

@@ -94,7 +94,8 @@ class Reader:
         self._servers.append(server)
         until = time.monotonic() + 100
         while not any(word in log.read_bytes() for word in (b"Running on", b"Uvicorn running", b" ready.")):
-            assert server.poll() is None and time.monotonic() < until, log.read_text(encoding="utf-8")
+            assert server.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < until, log.read_text(encoding="utf-8")
             time.sleep(0.02)
 
     def _stop(self, server: subprocess.Popen[bytes]) -> None:
