@@ -1,4 +1,4 @@
-"""A griffe extension: what docstrings say of several parameters at once (`first, second: text`) becomes an entry each."""
+"""A griffe extension: what a docstring says of several parameters (`one, two: text`) becomes an entry each."""
 
 from __future__ import annotations
 
