@@ -104,6 +104,8 @@ class Cache(CacheOfFactories):
         chain.switches.follow(self)
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
+        if chain.reporter is not None:
+            chain.reporter.watch(self)
         self._advise()
 
     @classmethod

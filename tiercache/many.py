@@ -99,8 +99,8 @@ class CacheOfMany(CacheUpkeep):
             if not self._lists(tier):
                 continue
             try:
-                for key, metadata in tier.backend.scan(self._prefix + prefix, full=_in_full(space, tier)):
-                    if key not in seen and tier.reads(key) and not _is_known_dead(space, tier, metadata):
+                for key, metadata in tier.backend.scan(self._prefix + prefix, full=in_full(space, tier)):
+                    if key not in seen and tier.reads(key) and not is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -114,8 +114,8 @@ class CacheOfMany(CacheUpkeep):
             if not self._lists(tier):
                 continue
             try:
-                async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=_in_full(space, tier)):
-                    if key not in seen and tier.reads(key) and not _is_known_dead(space, tier, metadata):
+                async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=in_full(space, tier)):
+                    if key not in seen and tier.reads(key) and not is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -192,12 +192,12 @@ class CacheOfMany(CacheUpkeep):
         return await asyncio.shield(task)
 
 
-def _in_full(space: Space, tier: Tier) -> bool:
+def in_full(space: Space, tier: Tier) -> bool:
     """Whether a listing has to read the entries: where it costs no request each, and there is something to compare."""
     return bool(space.version or space.floors) and not getattr(tier.backend, "scan_is_dear_in_full", False)
 
 
-def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
+def is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
     """Whether a listing tells that an entry was invalidated."""
     moment = metadata.loaded_at
     if getattr(tier.backend, "scan_tells_writing", False):

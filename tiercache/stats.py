@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,18 @@ class Histogram:
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = defaultdict(int)
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Histogram:
+        """Return a histogram that counted these (see `counts`)."""
+        made = cls()
+        made._counts.update(counts)
+        return made
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many durations lie in each bucket, by its number: sums of them are those of what was counted together."""
+        return dict(self._counts)
 
     @property
     def count(self) -> int:

@@ -394,6 +394,11 @@ class Tier:
         with self._lock:
             self._logged[kind] = max(time.monotonic(), self._logged.get(kind, -math.inf))
 
+    @property
+    def evictions(self) -> dict[str, int]:
+        """Entries that left, by cause, where the store tells."""
+        return dict(Counter(self._removals()) - Counter(self._removals_before))
+
     def snapshot(self) -> TierStats:
         """Return the counters of the moment."""
         counters = self.counters
@@ -411,7 +416,7 @@ class Tier:
             deletes=counters.deletes,
             promotions=counters.promotions,
             skipped=counters.skipped,
-            evictions=dict(Counter(self._removals()) - Counter(self._removals_before)),
+            evictions=self.evictions,
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, demo, doctor, lifecycle, plan, sweep
+from . import bench, demo, doctor, inspect, lifecycle, ls, plan, rm, stats, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -39,6 +39,10 @@ def _options(
 
 
 app.command("doctor", short_help="Check each tier, and say how to mend it.")(doctor.doctor)
+app.command("stats", short_help="What other processes report, summed.")(stats.stats)
+app.command("inspect", short_help="One key: each tier's copy of it.")(inspect.inspect)
+app.command("ls", short_help="List entries.")(ls.ls)
+app.command("rm", short_help="Delete entries; shows first which.")(rm.rm)
 app.command("sweep", short_help="Delete what is expired in the buckets.")(sweep.sweep)
 app.add_typer(lifecycle.app, name="lifecycle", short_help="A bucket's rules: show, compare, set them.")
 app.command("bench", short_help="Measure this chain, tier by tier.")(bench.bench)

@@ -55,6 +55,8 @@ def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | Non
     """
     cache = _cache(list(urls or ()), config, namespace)
     cache.chain.strict = True
+    if cache.chain.reporter is not None:
+        cache.chain.reporter.abandon()  # a command is none of the processes that use the cache
     try:
         yield cache
     except BaseException:

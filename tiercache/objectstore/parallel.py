@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ..errors import BackendError, BackendTimeout, BackendUnavailable, PartialFailure
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, CorruptEntry, PartialFailure
 from ..pool import DaemonPool
 
 T = TypeVar("T")
@@ -46,6 +46,18 @@ def for_each(
     if batch.failed:
         raise PartialFailure(batch.failed, batch.results)
     return {key: batch.results[key] for key in wanted if key in batch.results}
+
+
+def what_is_intact(failure: PartialFailure) -> dict[str, Any]:
+    """Return the results of a batch, for a scan, which leaves out what is damaged.
+
+    Raises:
+        BackendError: something failed for another reason: this one.
+    """
+    for error in failure.failed.values():
+        if not isinstance(error, CorruptEntry):
+            raise error from failure
+    return failure.results or {}
 
 
 class _Batch(Generic[T]):

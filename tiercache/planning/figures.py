@@ -114,7 +114,8 @@ def _figure() -> Iterator[tuple[Any, Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(dict(STYLE)):
+    style: Any = dict(STYLE)  # its keys are literals to type checkers
+    with mpl.rc_context(style):
         figure = Figure()
         FigureCanvasAgg(figure)
         yield figure, figure.add_subplot()
