@@ -33,6 +33,7 @@ RUN = {"python", "console", "toml", "yaml"}
 NOT_CODE = {"text", "json"}
 
 
+@pytest.mark.timeout(600)  # a page starts up to twenty programs
 # LangChain's own way to read what its caches wrote, which it calls a beta.
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
