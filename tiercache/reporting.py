@@ -16,17 +16,19 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import astuple
-from typing import Protocol
+from typing import Protocol, cast
 
 from . import fork
 from .entry import Clock
 from .epochs.agreement import class_for_marks
 from .errors import BackendUnavailable, CacheClosed, TiercacheError
+from .logs import fields
 from .objectstore import ObjectStoreBackend
 from .objectstore.sweep import LEAST_BUDGET
 from .pool import DaemonPool
 from .reports import (
     PREFIX,
+    Breaker,
     CacheCounts,
     Counts,
     Report,
@@ -56,6 +58,7 @@ MOST_CACHES = 100
 MOST_MODELS = 100
 OTHERS = "*"
 """Stands for the namespaces, and the models, that are beyond those bounds; none can have that name."""
+_LONGEST = 200
 _CLEARING = 100 * LEAST_BUDGET  # requests for what processes left behind
 
 logger = logging.getLogger("tiercache")
@@ -210,7 +213,10 @@ class Reporter:
             try:
                 store.sweep(PREFIX, max_requests=_CLEARING)
             except TiercacheError as error:  # not for this process to mend: a lifecycle rule does the same
-                logger.debug("old reports could not be deleted: %s", type(error).__name__)
+                kind = type(error).__name__
+                logger.debug(
+                    "old reports could not be deleted: %s", kind, extra=fields("reports.not_cleared", kind=kind)
+                )
 
     def _counts(self) -> Counts:
         with self._lock:
@@ -281,6 +287,9 @@ def _tier_counts(tier: Tier) -> TierCounts:
         refused=own.refused,
         retries=own.retries,
         dropped=tier.journal.dropped,
+        shadow_equal=own.shadow_equal,
+        shadow_different=own.shadow_different,
+        shadow_absent=own.shadow_absent,
         errors=dict(own.errors),
         evictions=tier.evictions,
         read=own.read_latency.counts,
@@ -290,7 +299,9 @@ def _tier_counts(tier: Tier) -> TierCounts:
 
 def _now(tier: Tier) -> TierNow:
     stats = tier.snapshot()
-    return TierNow(scope_of(tier), stats.breaker, stats.queued, stats.missed, stats.entries, stats.bytes)
+    breaker = cast(Breaker | None, stats.breaker)
+    switch = stats.switch[:_LONGEST]
+    return TierNow(scope_of(tier), breaker, switch, stats.queued, stats.missed, stats.entries, stats.bytes)
 
 
 def _plus(one: float, other: float) -> float:
