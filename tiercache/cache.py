@@ -21,7 +21,6 @@ from .entry import AttributeValue, Clock, Metadata, check_clock
 from .errors import CorruptEntry
 from .factories import CacheOfFactories
 from .flow import adrive, drive
-from .flows import read
 from .flows.computed import ComputedFlows
 from .keys import check_key, check_namespace
 from .memory import MemoryBackend, Slot
@@ -109,7 +108,10 @@ class Cache(CacheOfFactories):
         chain.switches.follow(self)
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
+        if chain.reporter is not None:
+            chain.reporter.watch(self)
         self._advise()
+        chain.serves(self)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
@@ -258,20 +260,20 @@ class Cache(CacheOfFactories):
 
     def contains(self, key: str, *, allow_stale: bool = False) -> bool:
         """Return whether a tier has a fresh entry (or a stale one), without reading its payload where the store can."""
-        return drive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
+        return drive(self._flows.head(self._flows.full(key), allow_stale=allow_stale)) is not None
 
     async def acontains(self, key: str, *, allow_stale: bool = False) -> bool:
         """`contains`, awaited."""
-        return await adrive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
+        return await adrive(self._flows.head(self._flows.full(key), allow_stale=allow_stale)) is not None
 
     def metadata(self, key: str) -> Metadata | None:
         """Return what is known of a fresh entry, without its payload where the store can; None on a miss."""
-        found = drive(read.head(self.chain, self._flows.full(key)))
+        found = drive(self._flows.head(self._flows.full(key)))
         return found and found[0]
 
     async def ametadata(self, key: str) -> Metadata | None:
         """`metadata`, awaited."""
-        found = await adrive(read.head(self.chain, self._flows.full(key)))
+        found = await adrive(self._flows.head(self._flows.full(key)))
         return found and found[0]
 
     def touch(self, key: str, ttl: Duration | None = OWN) -> bool:
@@ -316,8 +318,10 @@ class Cache(CacheOfFactories):
         self._l1.hits -= 1
 
     def _time_hit(self, key: str) -> None:
+        recorded = self.chain.recorder is not None
+        fresh = self.chain.reader(self.namespace, recorded=False) if recorded else self._fresh
         start = perf_counter_ns()
-        self._fresh(self._prefix + key)
+        fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
         self.chain.epochs.waken()  # a forked child that is only read from memory has to hear of others, too
         if self._memory is not None:

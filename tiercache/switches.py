@@ -205,7 +205,7 @@ class Switches:
                 found.switch = _shortest(Switch(setting, before.namespaces))
             else:
                 found.switch = _shortest(Switch(before.setting, before.namespaces | {namespace: setting}))
-            self._changed()
+            self.changed()
 
     def get(self, tier: str, namespace: str | None = None) -> Setting:
         """Return what a tier is used for in a namespace; None: in those that have no setting of their own."""
@@ -229,7 +229,7 @@ class Switches:
                 own = {namespace: one for (label, namespace), one in settings.items() if label == each.label}
                 usual = own.pop(None, USUAL)
                 each.switch = _shortest(Switch(usual, {str(name): one for name, one in own.items()}))
-            self._changed()
+            self.changed()
 
     def reset(self) -> None:
         """Switch everything on."""
@@ -272,7 +272,8 @@ class Switches:
         hint = did_you_mean(name, labels) if isinstance(name, str) else ""
         raise ConfigurationError(f"no tier is named {str(name)!r}{hint}; there are {', '.join(labels) or 'none'}")
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Tell those who follow; also when hits in memory are to be read in another way (`TierChain.record`)."""
         self.shadowing = tuple(tier for tier in self._tiers if tier.switch is not None and tier.switch.has_shadow)
         for listener in list(self._listeners):
             listener.switched()
