@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from .backend import Backend
 from .coherence.lease import Leases
@@ -91,6 +92,9 @@ class TierChain:
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
             backend stands in it twice, or one cannot seal its entries and there are keys.
+
+    Attributes:
+        on_cache: functions that are called with each cache that is made on this chain from then on.
     """
 
     def __init__(
@@ -145,6 +149,8 @@ class TierChain:
             self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs, self.news
         )
         self.coherence.watched[MISSED] = self.missed.doubt_all
+        self.on_cache: list[Callable[[Any], object]] = []
+        self._caches: WeakValueDictionary[int, Any] = WeakValueDictionary()
         if record is not None:
             self.record(record, sample=record_sample)
         self.reporter = Reporter(self.tiers, clock) if report else None
@@ -224,6 +230,17 @@ class TierChain:
         from .config.loading import chain_from_env
 
         return chain_from_env(environ, cls)
+
+    def serves(self, cache: Any) -> None:
+        """A cache on this chain tells of itself; those who wait for one (`on_cache`) hear of it."""
+        self._caches[id(cache)] = cache
+        for hear in list(self.on_cache):
+            hear(cache)
+
+    @property
+    def caches(self) -> list[Any]:
+        """The caches on this chain that are in use."""
+        return [cache for reference in self._caches.valuerefs() if (cache := reference()) is not None]
 
     @property
     def memory(self) -> MemoryBackend | None:

@@ -10,7 +10,6 @@ from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
 from .epochs.agreement import judged
 from .epochs.table import Space
 from .flow import Flow, adrive, drive
-from .flows import invalidate
 from .options import OWN, checked_tags
 from .result import Result
 from .tier import Tier
@@ -151,11 +150,11 @@ class CacheOfMany(CacheUpkeep):
             purge: delete the bytes too, at the price of a listing; otherwise they stay until they expire, are evicted,
                 or `sweep` finds them.
         """
-        drive(invalidate.clear(self.chain, self.namespace, purge=purge))
+        drive(self._flows.clear(self.namespace, purge=purge))
 
     async def aclear(self, *, purge: bool = False) -> None:
         """`clear`, awaited."""
-        await self._detached(invalidate.clear(self.chain, self.namespace, purge=purge))
+        await self._detached(self._flows.clear(self.namespace, purge=purge))
 
     def invalidate_tags(self, tags: Iterable[str]) -> None:
         """Make every entry of this namespace that carries one of the tags a miss, in all tiers (as `clear` does).
@@ -163,11 +162,11 @@ class CacheOfMany(CacheUpkeep):
         Of a namespace 10,000 tags are remembered. Beyond, the oldest are forgotten, and with them go all entries that
         are older than their invalidation: misses, never a wrong value.
         """
-        drive(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
+        drive(self._flows.invalidate_tags(self.namespace, checked_tags(tags)))
 
     async def ainvalidate_tags(self, tags: Iterable[str]) -> None:
         """`invalidate_tags`, awaited."""
-        await self._detached(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
+        await self._detached(self._flows.invalidate_tags(self.namespace, checked_tags(tags)))
 
     def _entries(
         self,

@@ -22,6 +22,7 @@ from . import fork
 from .entry import Clock
 from .epochs.agreement import class_for_marks
 from .errors import BackendUnavailable, CacheClosed, TiercacheError
+from .logs import fields
 from .objectstore import ObjectStoreBackend
 from .objectstore.sweep import LEAST_BUDGET
 from .pool import DaemonPool
@@ -212,7 +213,10 @@ class Reporter:
             try:
                 store.sweep(PREFIX, max_requests=_CLEARING)
             except TiercacheError as error:  # not for this process to mend: a lifecycle rule does the same
-                logger.debug("old reports could not be deleted: %s", type(error).__name__)
+                kind = type(error).__name__
+                logger.debug(
+                    "old reports could not be deleted: %s", kind, extra=fields("reports.not_cleared", kind=kind)
+                )
 
     def _counts(self) -> Counts:
         with self._lock:

@@ -31,6 +31,7 @@ from .health.bounded import Bound
 from .health.breaker import BreakerPolicy, Probe
 from .health.healing import Healer
 from .journal.journal import Journal
+from .logs import fields
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
@@ -460,7 +461,8 @@ class Tier:
             fatal = isinstance(error, ConfigurationError)
             self._logged[kind] = math.inf if fatal else now
         level = logging.ERROR if fatal else logging.WARNING
-        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
+        extra = fields("tier.failed", tier=self.label, kind=kind)
+        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error, extra=extra)
 
 
 def _nobody(what: object) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 from ..errors import BackendError, BackendTimeout, BackendUnavailable, CorruptEntry, PartialFailure
@@ -87,7 +88,7 @@ class _Batch(Generic[T]):
     def _start_more(self) -> None:
         while self.waiting and len(self.running) < self.pool.size:
             key = self.waiting[0]
-            future = self.pool.submit(self.operation, key)
+            future = self.pool.submit(copy_context().run, self.operation, key)
             self.running[self.waiting.popleft()] = future
             future.add_done_callback(lambda _, key=key: self.answers.put(key))  # type: ignore[misc]
 

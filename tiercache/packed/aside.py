@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from ..errors import AccessDenied, BackendError, CorruptEntry, UnknownFormat
+from ..logs import fields
 from .names import DiscoveryCounters, Shown
 from .naming import FOLDER, longer, ulid_time
 
@@ -116,7 +117,8 @@ class Aside:
         self._warned.add(kind)
         _, _, name = shown.name.rpartition(FOLDER)
         error = "" if why is None else f" ({type(why).__name__}: {why})"
-        logger.warning("the segment %s%s is %s%s", FOLDER, name, advice, error)
+        extra = fields("segment.unreadable", kind=kind)
+        logger.warning("the segment %s%s is %s%s", FOLDER, name, advice, error, extra=extra)
 
 
 def _kind(why: BackendError | None) -> str:

@@ -15,6 +15,7 @@ from .. import fork
 from ..entry import Entry, Metadata
 from ..errors import CacheClosed, ConfigurationError, CorruptEntry, UnknownFormat
 from ..keys import RESERVED, check_key
+from ..logs import fields
 from ..objectstore import LifecycleChange, ObjectStoreBackend
 from ..shutdown import watch
 from ..ticker import ticker
@@ -327,7 +328,8 @@ class PackedBackend(SegmentUpkeep):
         try:
             self.writer.flush(time.monotonic() + timeout)
         except Exception as error:  # noqa: BLE001 - why an attempt failed; who drains cannot do more about it
-            logger.debug("what waits in %s could not be stored: %s", self.scheme, type(error).__name__)
+            kind, text = type(error).__name__, "what waits in %s could not be stored: %s"
+            logger.debug(text, self.scheme, kind, extra=fields("segment.not_stored", backend=self.scheme, kind=kind))
             return False
         return True
 
@@ -353,7 +355,8 @@ class PackedBackend(SegmentUpkeep):
         lost = self.writer.close(seconds)
         ticker.stop(self._tick)
         if lost:
-            logger.warning("%d entries were not stored when their backend was closed: they are lost", lost)
+            text = "%d entries were not stored when their backend was closed: they are lost"
+            logger.warning(text, lost, extra=fields("entries.lost", backend=self.scheme, entries=lost))
 
     def begin(self, deadline: float | None, *, fresh: bool = True) -> float | None:
         """Return when an operation that begins now must end, when the catalogue can be believed.

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..logs import fields
 from .segment import ENTRY_BYTES, Located, entry_of
 from .shards import DIGEST, NUMBER, RECORD_BYTES, STAMP, Shards
 
@@ -110,6 +111,7 @@ class Catalogue:
                 "will be computed again; raise max_entries (about 40 bytes of memory each), or keep entries for "
                 "a shorter time",
                 self.max_entries,
+                extra=fields("catalogue.full", max_entries=self.max_entries),
             )
         return number
 

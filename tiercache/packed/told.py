@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import AccessDenied, BackendError, BackendUnavailable, CacheClosed, ConfigurationError, UnknownFormat
+from ..logs import fields
 from ..pool import DaemonPool
 from .names import DiscoveryCounters, Shown
 from .naming import SegmentName, parse
@@ -108,7 +109,8 @@ class Told:
             self._look()  # it is there: until it is set aside, older values may be read
         except (BackendError, CacheClosed, ConfigurationError) as error:  # the next listing finds it
             # Nor is it unreadable if it seems damaged: whoever told may have told a wrong size.
-            logger.debug("a segment that was told of could not be read: %s", type(error).__name__)
+            kind, text = type(error).__name__, "a segment that was told of could not be read: %s"
+            logger.debug(text, kind, extra=fields("segment.news_unread", kind=kind))
             again = not isinstance(error, BackendError) or isinstance(error, BackendUnavailable)
         else:
             if tail is not None:
