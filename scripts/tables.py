@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from command_reference import reference  # noqa: E402 - beside this file
 
 from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
 from tiercache.config import EXTRAS  # noqa: E402
+from tiercache.config.described import Option, Section, sections  # noqa: E402
+from tiercache.config.environment import OTHERS  # noqa: E402
 from tiercache.integrations import measures, prometheus  # noqa: E402
 from tiercache.integrations.opentelemetry import instruments, names  # noqa: E402
 from tiercache.logs import EVENTS, FIELDS  # noqa: E402
@@ -258,6 +261,36 @@ def metadata() -> str:
     """What the mirror holds, by the names that each cloud shows."""
     rows = [(f"`x-amz-meta-{item}`", f"`{item}`", f"`{identifier(item)}`", meaning) for item, meaning in ITEMS.items()]
     return markdown(["S3", "GCS `metadata`", "Azure metadata", "what it says"], [*NATIVE, *rows])
+
+
+# Options.
+
+
+def option_table(section: Section) -> str:
+    """The options of one class, in TOML, URLs and the environment."""
+    columns: dict[str, Callable[[Option], str]] = {
+        "option": lambda option: f"`{option.name}`",
+        "takes": lambda option: option.type,
+        "default": lambda option: f"`{option.default}`" if option.default else "to be given",
+        "in a URL": lambda option: f"`{option.url}`" if option.url.startswith("?") else option.url or "-",
+        "variable": lambda option: f"`{option.variable}`",
+        "meaning": lambda option: option.meaning.replace("|", "\\|"),
+    }
+    if not any(option.url for option in section.options):
+        del columns["in a URL"]
+    if not any(option.variable for option in section.options):
+        del columns["variable"]
+    return markdown(columns, ([cell(option) for cell in columns.values()] for option in section.options))
+
+
+for each in sections():
+    table(f"options-{each.name}")(partial(option_table, each))
+
+
+@table("other-variables")
+def other_variables() -> str:
+    """Variables that are no options of `Cache` and `TierChain`."""
+    return markdown(["variable", "read by"], ([f"`{name}`", what] for name, what in OTHERS.items()))
 
 
 # What is shown of a running cache.

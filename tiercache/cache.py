@@ -43,8 +43,13 @@ class Cache(CacheOfFactories):
             needs no server and survives a restart. A single backend is a chain of one tier.
         namespace: separates the keys of several caches on one store: letters, digits, `_`, `.`, `-`.
         ttl: seconds for which values stay fresh, a `timedelta` or text such as `"12h"`; None: for ever.
-        stale_for, stale_if_error, soft_timeout, timeout, refresh_ahead, negative_ttl: what holds for calls that do not
-            say it themselves: see `get_or_set`.
+        stale_for: how long after its ttl a value is kept, and served by `get_or_set` while a newer one is made; None:
+            not at all. This and the next five hold for calls that do not say it themselves: see `get_or_set`.
+        stale_if_error: how long after its ttl a value is served when its factory fails; True: as long as it is kept.
+        soft_timeout: how long a factory may take where there is an older value to serve; None: as long as it wants.
+        timeout: how long a factory may take where there is none; None: as long as it wants.
+        refresh_ahead: the last part of a ttl, 0 to 1, in which a value is made anew before it expires; None: it is not.
+        negative_ttl: how long a None is kept; None: as any value.
         jitter: 0 to 1; each ttl is shortened by a random part of it, this much at most, so that what was stored
             together does not expire together. It is never lengthened.
         clock: returns Unix seconds; left out, the chain's. What is made here of a backend, or of nothing, takes it too.

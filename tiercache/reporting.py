@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import astuple
-from typing import Protocol
+from typing import Protocol, cast
 
 from . import fork
 from .entry import Clock
@@ -28,6 +28,7 @@ from .objectstore.sweep import LEAST_BUDGET
 from .pool import DaemonPool
 from .reports import (
     PREFIX,
+    Breaker,
     CacheCounts,
     Counts,
     Report,
@@ -57,6 +58,7 @@ MOST_CACHES = 100
 MOST_MODELS = 100
 OTHERS = "*"
 """Stands for the namespaces, and the models, that are beyond those bounds; none can have that name."""
+_LONGEST = 200
 _CLEARING = 100 * LEAST_BUDGET  # requests for what processes left behind
 
 logger = logging.getLogger("tiercache")
@@ -285,6 +287,9 @@ def _tier_counts(tier: Tier) -> TierCounts:
         refused=own.refused,
         retries=own.retries,
         dropped=tier.journal.dropped,
+        shadow_equal=own.shadow_equal,
+        shadow_different=own.shadow_different,
+        shadow_absent=own.shadow_absent,
         errors=dict(own.errors),
         evictions=tier.evictions,
         read=own.read_latency.counts,
@@ -294,7 +299,9 @@ def _tier_counts(tier: Tier) -> TierCounts:
 
 def _now(tier: Tier) -> TierNow:
     stats = tier.snapshot()
-    return TierNow(scope_of(tier), stats.breaker, stats.queued, stats.missed, stats.entries, stats.bytes)
+    breaker = cast(Breaker | None, stats.breaker)
+    switch = stats.switch[:_LONGEST]
+    return TierNow(scope_of(tier), breaker, switch, stats.queued, stats.missed, stats.entries, stats.bytes)
 
 
 def _plus(one: float, other: float) -> float:

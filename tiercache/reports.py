@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -31,7 +31,8 @@ Scope = Literal["process", "host", "all"]
 """Who sees the same store: this process (memory), those of its machine (disk), or all."""
 _VERSION = 1
 _PAGE = 500
-_BREAKERS = ("closed", "half-open", "open")
+Breaker = Literal["closed", "half-open", "open"]
+_BREAKERS: tuple[str, ...] = get_args(Breaker)
 T = TypeVar("T")
 
 
@@ -75,6 +76,9 @@ class TierCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: int = 0
     retries: int = 0
     dropped: int = 0
+    shadow_equal: int = 0
+    shadow_different: int = 0
+    shadow_absent: int = 0
     errors: dict[str, int] = {}
     evictions: dict[str, int] = {}
     read: dict[int, int] = {}
@@ -85,7 +89,8 @@ class TierNow(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one tier stands at the moment, by the names of `TierStats`."""
 
     scope: Scope = "all"
-    breaker: str | None = None
+    breaker: Breaker | None = None
+    switch: str = "on"
     queued: int = 0
     missed: int = 0
     entries: int | None = None
@@ -213,7 +218,7 @@ def total(reports: Iterable[Report]) -> Stats:
     """Return the sum of what processes counted: percentiles are those of all their calls together.
 
     What a tier holds is counted once where several processes see the same store. A breaker is `open` where that of any
-    process is; None where none has one.
+    process is; None where none has one. Where processes use a tier differently, `switch` has it all, with `|` between.
     """
     every = list(reports)
     caches = _sum(CacheCounts(), [cache for report in every for cache in report.counts.caches.values()])
@@ -240,6 +245,7 @@ def _tier(name: str, reports: Sequence[Report]) -> TierStats:
     return TierStats(
         **plain,
         breaker=max((now.breaker for _, now in living if now.breaker), key=_BREAKERS.index, default=None),
+        switch=" | ".join(sorted({now.switch for _, now in living})) or "on",
         queued=sum(now.queued for _, now in living),
         missed=sum(now.missed for _, now in living),
         entries=_held(living, lambda now: now.entries),

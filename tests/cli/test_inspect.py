@@ -219,5 +219,15 @@ def test_a_tier_that_fails_is_shown_and_is_exit_code_3(run: Run, files: list[str
     assert [tier["state"] for tier in ran.json["tiers"]] == ["fresh", "fails"]
 
 
+def test_a_tier_that_is_switched_off_answers_no_read(run: Run, files: list[str]) -> None:
+    with cache_on(files) as cache:
+        cache.set("k", 1)
+
+    seen = run("inspect", "k", *files, "-n", "n", "--json", env={"TIERCACHE_SWITCHES": "disk=off"}).json
+
+    assert [tier["asked"] for tier in seen["tiers"]] == [False, True]
+    assert seen["answers"] == "disk-2"
+
+
 def test_memory_cannot_be_looked_into(run: Run) -> None:
     assert "memory is each process's own" in run("inspect", "k", "memory://", expect=2).err

@@ -33,6 +33,7 @@ class Copy:
         age: seconds since it was made.
         fresh_for: seconds that it stays fresh; None: for ever, or it is not.
         metadata: what is known of it.
+        asked: whether reads of the key go to this tier, by its switch.
         entry: all of it.
         error: what kept it from being read.
     """
@@ -45,6 +46,7 @@ class Copy:
     metadata: Metadata | None = None
     entry: Entry | None = field(default=None, repr=False)
     error: TiercacheError | None = None
+    asked: bool = True
 
     @property
     def is_there(self) -> bool:
@@ -68,7 +70,7 @@ def copies(cache: Cache, full: str) -> list[Copy]:
 
 
 def _copy(cache: Cache, tier: Tier, full: str, space: Space, believed: bool) -> Copy:
-    copy = Copy(tier.label)
+    copy = Copy(tier.label, asked=tier.reads(full))
     try:
         seen = _seen(tier, full)
     except Exception as error:  # noqa: BLE001 - sorted here

@@ -49,7 +49,7 @@ def inspect(
                 held, full = elsewhere, key
         found = any(copy.is_there for copy in held)
         hints = [] if found else near(cache, key)
-    answering = next((copy for copy in held if copy.state == "fresh"), None)
+    answering = next((copy for copy in held if copy.state == "fresh" and copy.asked), None)
     differing = differences(held)
     if as_json:
         document: dict[str, Any] = {
@@ -99,6 +99,7 @@ def _plain(copy: Copy) -> dict[str, Any]:
         "tier": copy.tier,
         "state": copy.state,
         "why": copy.why,
+        "asked": copy.asked,
         "age": copy.age,
         "fresh_for": copy.fresh_for,
         "metadata": described or None,
@@ -128,7 +129,9 @@ def _text(value: Any) -> str:
 
 
 def _show(full: str, held: list[Copy], answering: Copy | None, differing: list[str]) -> None:
-    show(full)
+    from .contents import printable
+
+    show(printable(full))
     show_table(
         ["tier", "state", "age", "fresh for", "payload", "stored", "codec", "encoding", "class", "sealed with"],
         [_row(copy) for copy in held],
@@ -137,11 +140,13 @@ def _show(full: str, held: list[Copy], answering: Copy | None, differing: list[s
     )
     for copy in held:
         if copy.why:
-            show(f"{copy.tier}: {copy.why}")
+            show(printable(f"{copy.tier}: {copy.why}"))
+        if not copy.asked:
+            show(f"{copy.tier}: its switch keeps reads of this key away")
     described = next((copy.metadata for copy in held if copy.metadata is not None), None)
     if described is not None:
         for line in _lines(described):
-            show(line)
+            show(printable(line))
     for text in differing:
         show(f"differs: {text}", style="yellow")
     if any(copy.is_there for copy in held):

@@ -55,8 +55,6 @@ def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | Non
     """
     cache = _cache(list(urls or ()), config, namespace)
     cache.chain.strict = True
-    if cache.chain.reporter is not None:
-        cache.chain.reporter.abandon()  # a command is none of the processes that use the cache
     try:
         yield cache
     except BaseException:
@@ -79,6 +77,8 @@ def _cache(urls: list[str], config: Path | None, namespace: str | None) -> Cache
     if urls and config is not None:
         raise Mistake("give URLs or --config FILE, not both")
     cache = _made(urls, config)
+    if cache.chain.reporter is not None:
+        cache.chain.reporter.abandon()  # a command is none of the processes that use the cache
     if namespace is None or namespace == cache.namespace:
         return cache
     from ..cache import Cache

@@ -102,6 +102,7 @@ def _document(found: Look) -> dict[str, Any]:
 
 def _show(reports: list[Report]) -> None:
     from ..reports import total
+    from .contents import printable
 
     together = total(reports)
     show_table(
@@ -123,6 +124,7 @@ def _show(reports: list[Report]) -> None:
             "write p99",
             "errors",
             "breaker",
+            "switch",
             "entries",
             "bytes",
         ],
@@ -131,37 +133,48 @@ def _show(reports: list[Report]) -> None:
         numbers=["hits", "misses", "rate", "puts", "read p50", "p99", "write p99", "errors", "entries", "bytes"],
         styles=_COLOURS,
     )
+    for name, tier in together.tiers.items():
+        if compared := tier.shadow_equal + tier.shadow_different + tier.shadow_absent:
+            show(
+                f"{printable(name)} in shadow: of {compared:,} compared {tier.shadow_equal:,} equal, "
+                f"{tier.shadow_different:,} different, {tier.shadow_absent:,} absent"
+            )
     show(f"in all: {together.hits:,} hits, {together.misses:,} misses, {together.hit_rate:.1%}{_saved(together)}")
 
 
 def _process(report: Report) -> list[object]:
+    from .contents import printable
+
     stats = report.stats
     away = [name for name, now in report.now.items() if now.breaker not in (None, "closed")]
     return [
-        report.host,
+        printable(report.host),
         report.pid,
-        " ".join(report.namespaces),
+        printable(" ".join(report.namespaces)),
         f"{stats.hits:,}",
         f"{stats.misses:,}",
         f"{stats.hit_rate:.1%}",
         f"{sum(stats.errors.values()):,}",
-        " ".join(f"{name} open" for name in away),
+        printable(" ".join(f"{name} open" for name in away)),
         duration(report.written_at - report.started_at),
         "ended" if report.ended else f"{duration(max(0.0, time.time() - report.written_at))} ago",
     ]
 
 
 def _tier(name: str, tier: TierStats) -> list[object]:
+    from .contents import printable
+
     errors = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tier.errors.items()))
     return [
-        name,
+        printable(name),
         f"{tier.hits:,}",
         f"{tier.misses:,}",
         f"{tier.hit_rate:.1%}",
         f"{tier.puts:,}",
         *(None if seconds is None else duration(seconds) for seconds in (tier.read.p50, tier.read.p99, tier.write.p99)),
-        errors or "0",
+        printable(errors) or "0",
         tier.breaker,
+        printable(tier.switch),
         None if tier.entries is None else f"{tier.entries:,}",
         None if tier.bytes is None else size(tier.bytes),
     ]

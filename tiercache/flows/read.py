@@ -172,7 +172,11 @@ def why_not(metadata: Metadata, now: float) -> Reason:
 
 
 async def pass_over(chain: TierChain, tier: Tier, loads: Mapping[str, Load]) -> None:
-    """Go on without a tier that is switched off for these keys; the guard is asked all the same what was deleted."""
+    """Go on without a tier that is switched off for these keys; the guard is asked all the same what was changed.
+
+    What slower tiers hold is refused if it is older than a delete, or than an entry in the guard: that may still wait
+    to be written behind in another process.
+    """
     passed_over(tier.label, "switched_off", len(loads))
     keys = [key for key in loads if key not in tier.journal.pending]
     if tier is not chain.guard or not keys:
@@ -185,6 +189,8 @@ async def pass_over(chain: TierChain, tier: Tier, loads: Mapping[str, Load]) -> 
             raise_if_strict(chain, error)
     for key, seen in found.items():
         loads[key].saw(seen.token, seen.deleted_at)
+        if seen.entry is not None:
+            loads[key].barred = math.nextafter(seen.entry.metadata.loaded_at, -math.inf)
 
 
 def outlives(metadata: Metadata, moment: float | None) -> bool:
