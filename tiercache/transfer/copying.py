@@ -1,0 +1,186 @@
+"""`Copying`: a run of `copy`, `export_entries` or `import_entries`: the engine of `migrate`, with filters and fates."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from ..entry import Entry
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, UnknownKey
+from ..packed.destinations import Destination, Taken
+from ..packed.moves import Move
+from ..packed.origins import Item, Page
+from ..pool import DaemonPool
+from .destinations import Fate
+from .judging import Judge
+from .opaque import is_opaque
+from .origins import PAUSES, Source
+from .placing import Above
+from .report import CopyReport
+from .selection import Selection
+
+Progress = Callable[[CopyReport], object]
+Failed = Callable[[str, BackendError], object]
+
+
+class Copying(Move):
+    """A run.
+
+    Args:
+        source: what is read.
+        destination: what is written.
+        selection: which entries are meant.
+        judge: knows what was invalidated.
+        above: the tiers above the destination; None: there are none.
+        carries: whether the destination takes sealed entries unopened.
+        most, progress, stop: see `Move`.
+        on_failure: told of each entry that should have been copied and was not.
+        total: entries that the source has, if that is known.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        destination: Destination,
+        *,
+        selection: Selection,
+        judge: Judge,
+        above: Above | None = None,
+        carries: bool = False,
+        most: int | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+        on_failure: Failed | None = None,
+        total: int | None = None,
+    ) -> None:
+        super().__init__(source.origin, destination, most, progress, stop, CopyReport(total=total))
+        self._source, self._selection, self._judge, self._above = source, selection, judge, above
+        self._carries = carries
+        self._on_failure = on_failure
+        self._pool = DaemonPool(1, "tiercache-copy")
+        self._unread: dict[str, BackendError] = {}
+        self._carried: set[str] = set()  # namespaces whose marks were carried for sealed entries
+
+    def go(self, resume: str | None) -> CopyReport:
+        """Copy until the end, or the budget.
+
+        Raises:
+            PartialFailure: source or destination failed; `results` is the report.
+        """
+        try:
+            return cast(CopyReport, self.run(resume or None))
+        finally:
+            self._pool.close()
+
+    def _taken(self) -> Taken:
+        return Fate()
+
+    def _chosen(self, items: list[Item], taken: Taken) -> list[Item]:
+        self._unread = {}
+        self._judge.look(item.key for item in items)
+        return items
+
+    def _reads(self, chunks: Iterator[list[Item]]) -> Iterator[tuple[list[Item], dict[str, Entry], set[str]]]:
+        """Read a chunk ahead of the one that is being written."""
+        under_way: tuple[list[Item], Any] | None = None
+        for chunk in chunks:
+            ahead = chunk, self._pool.submit(self._source.read, chunk)
+            if under_way is not None:
+                yield self._read(*under_way)
+            under_way = ahead
+        if under_way is not None:
+            yield self._read(*under_way)
+
+    def _read(self, chunk: list[Item], reading: Any) -> tuple[list[Item], dict[str, Entry], set[str]]:
+        entries, errors = reading.result()
+        self._unread |= errors
+        return chunk, entries, set(errors)
+
+    def _take(self, entries: dict[str, Entry], lacks: Mapping[str, int | None], taken: Taken) -> None:
+        fate = cast(Fate, taken)
+        meant = {key: entry for key, entry in entries.items() if self._is_meant(key, entry, fate)}
+        if not meant:
+            return
+        self._carry(meant)
+        newer, older = self._above.newer(meant) if self._above is not None else (set[str](), {})
+        fate.newer |= newer
+        meant = {key: entry for key, entry in meant.items() if key not in newer}
+        self._write(meant, lacks, fate)
+        fate.carried |= {key for key in meant if key in fate.copied and is_opaque(meant[key])}
+        if self._above is not None:
+            self._above.replaced(meant, older, fate)
+
+    def _is_meant(self, key: str, entry: Entry, fate: Fate) -> bool:
+        if not self._selection.takes(entry):
+            fate.other.add(key)
+        elif self._judge.is_dead(entry):
+            fate.dead.add(key)
+        elif is_opaque(entry) and not self._carries:
+            fate.sealed.add(key)
+        else:
+            return True
+        return False
+
+    def _carry(self, entries: Mapping[str, Entry]) -> None:
+        """Before sealed entries of a namespace come, what was invalidated there: only their readers can judge them."""
+        for name in {key.partition(":")[0] for key, entry in entries.items() if is_opaque(entry)} - self._carried:
+            self._judge.carry(name)
+            self._carried.add(name)
+
+    def _write(self, entries: dict[str, Entry], lacks: Mapping[str, int | None], fate: Fate) -> None:
+        """Write, and try again what failed; where nothing can be written, the run ends."""
+        left = entries
+        for pause in (*PAUSES, None):
+            before = len(fate.copied) + len(fate.present) + len(fate.newer)
+            failed: dict[str, BackendError] = {}
+            try:
+                self._destination.take(left, lacks, fate)
+            except (BackendUnavailable, BackendTimeout) as error:
+                if pause is None:
+                    raise
+                failed = {key: error for key in left if not _is_told(key, fate)}
+            failed |= {key: fate.failed.pop(key) for key in list(fate.failed) if key in left}
+            if not failed:
+                return
+            if pause is None or not any(isinstance(e, (BackendUnavailable, BackendTimeout)) for e in failed.values()):
+                if len(failed) == len(entries) and before == len(fate.copied) + len(fate.present) + len(fate.newer):
+                    raise next(iter(failed.values()))
+                fate.failed |= failed
+                return
+            left = {key: left[key] for key in failed}
+            time.sleep(pause)
+
+    def _counted(self, page: Page, taken: Taken, gone: int, damaged: int, size: int) -> CopyReport:
+        fate, before = cast(Fate, taken), cast(CopyReport, self._report)
+        report = cast(CopyReport, super()._counted(page, taken, gone, damaged, size))
+        sealed = {key for key, error in self._unread.items() if isinstance(error, UnknownKey)} | fate.sealed
+        away = {key for key, error in self._unread.items() if isinstance(error, (BackendUnavailable, BackendTimeout))}
+        errors = Counter(before.errors)
+        errors.update(type(error).__name__ for error in [*self._unread.values(), *fate.failed.values()])
+        errors.update(
+            {"UnknownKey": len(fate.sealed), "EntryTooLarge": len(fate.refused), "CorruptEntry": page.damaged}
+        )
+        if self._on_failure is not None:
+            for key, error in {**self._unread, **fate.failed}.items():
+                self._on_failure(key, error)
+        return replace(
+            report,
+            damaged=report.damaged - len(sealed - fate.sealed) - len(away),
+            skipped_present=before.skipped_present + len(fate.present),
+            skipped_newer=before.skipped_newer + len(fate.newer) + len(fate.buried),
+            skipped_dead=before.skipped_dead + len(fate.dead),
+            skipped_other=before.skipped_other + len(fate.other),
+            replaced=before.replaced + len(fate.replaced),
+            carried=before.carried + len(fate.carried),
+            sealed=before.sealed + len(sealed),
+            failed=before.failed + len(away) + len(fate.failed),
+            errors={kind: count for kind, count in errors.items() if count},
+        )
+
+
+def _is_told(key: str, fate: Fate) -> bool:
+    return any(key in told for told in (fate.copied, fate.present, fate.newer, fate.buried, fate.refused, fate.failed))

@@ -1,0 +1,297 @@
+"""Where entries are copied to: the newer one wins, whatever others write meanwhile."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..backend import Backend
+from ..coherence.guard import Guard
+from ..entry import Entry
+from ..errors import BackendError, CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
+from ..keys import object_name
+from ..objectstore import ObjectStoreBackend
+from ..packed import PackedBackend
+from ..packed.destinations import Destination, IntoSegments, Taken
+from ..packed.origins import Item, read_intact
+from ..packed.pending import Batch
+from ..packed.segment import digest_of
+from .opaque import is_opaque
+
+Overwrite = Literal["older", "never", "always"]
+"""What is overwritten: what is older, nothing, or whatever is there."""
+PUT_SECONDS = 120.0
+"""Seconds that a batch may take."""
+
+Placed = Callable[[Entry], Entry | None]
+"""Returns an entry as the destination keeps it; None: it is too large for it."""
+
+
+@dataclass(slots=True)
+class Fate(Taken):
+    """What became of some entries (see `CopyReport`): keys, and why those failed that did."""
+
+    replaced: set[str] = field(default_factory=set)
+    newer: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+    other: set[str] = field(default_factory=set)
+    sealed: set[str] = field(default_factory=set)
+    carried: set[str] = field(default_factory=set)
+    failed: dict[str, BackendError] = field(default_factory=dict)
+
+    def failing(self, errors: Mapping[str, BackendError]) -> None:
+        """Sort errors: what the store does not take is no failure."""
+        for key, error in errors.items():
+            if isinstance(error, EntryTooLarge):
+                self.refused.add(key)
+            else:
+                self.failed[key] = error
+
+
+class Newest(Destination):
+    """A store in which each entry is created, or takes the place of an older one, under its condition.
+
+    Args:
+        backend: the store.
+        overwrite: what is overwritten.
+        placed: see `Placed`.
+    """
+
+    def __init__(self, backend: Backend, overwrite: Overwrite, placed: Placed) -> None:
+        super().__init__(backend)
+        self.overwrite = overwrite
+        self.placed = placed
+
+    def take(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Taken) -> None:
+        """Write those that the store lacks, or has an older one of."""
+        assert isinstance(taken, Fate)  # noqa: S101 - for the type checker: the engine of a copy makes no others
+        ready = self.ready(entries, taken)
+        if ready:
+            self.write(ready, lacks, taken)
+
+    def ready(self, entries: Mapping[str, Entry], taken: Fate) -> dict[str, Entry]:
+        """Return the entries as the store keeps them, without those that it does not take."""
+        ready = {key: placed for key, entry in entries.items() if (placed := self.placed(entry)) is not None}
+        taken.refused |= entries.keys() - ready.keys()
+        return ready
+
+    @abstractmethod
+    def write(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Fate) -> None:
+        """Write entries that are as the store keeps them."""
+
+    def wins(self, key: str, mine: Entry, held: Entry | None, taken: Fate) -> bool:
+        """Whether an entry may take the place of what is held; if not, its fate is told."""
+        if held is None:
+            return True
+        if self.overwrite == "always" and (held.wire is None or held.wire != mine.wire):
+            return True
+        if self.overwrite == "never" or is_opaque(mine) or is_opaque(held):
+            taken.present.add(key)  # a sealed one does not tell its time
+            return False
+        here, there = mine.metadata.loaded_at, held.metadata.loaded_at
+        if there >= here:
+            (taken.newer if there > here else taken.present).add(key)
+        return there < here
+
+
+class IntoAny(Newest):
+    """A store without batches of conditional writes: one after the other."""
+
+    def write(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Fate) -> None:
+        """Create them; where something is, compare."""
+        failed: dict[str, BackendError] = {}
+        for key, entry in entries.items():
+            due = time.monotonic() + PUT_SECONDS
+            try:
+                if self.backend.put(key, entry, if_absent=True, deadline=due):
+                    taken.copied.add(key)
+                else:
+                    self._compared(key, entry, taken, due)
+            except BackendError as error:
+                failed[key] = error
+        taken.failing(failed)
+
+    def _compared(self, key: str, entry: Entry, taken: Fate, due: float) -> None:
+        try:
+            held = self.backend.get(key, deadline=due)
+        except CorruptEntry:  # of a later release, or sealed: it is somebody's
+            taken.present.add(key)
+            return
+        if not self.wins(key, entry, held, taken):
+            return
+        etag = None if held is None else held.metadata.etag
+        if self.backend.put(key, entry, if_absent=held is None, if_match=etag, deadline=due):
+            taken.copied.add(key)
+            if held is not None:
+                taken.replaced.add(key)
+        else:
+            taken.newer.add(key)  # somebody wrote meanwhile
+
+
+class IntoObjects(Newest):
+    """One object an entry, side by side; where most are there already, they are looked at before they are sent."""
+
+    backend: ObjectStoreBackend
+
+    def __init__(self, backend: Backend, overwrite: Overwrite, placed: Placed) -> None:
+        super().__init__(backend, overwrite, placed)
+        self._look_first = False
+
+    def write(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Fate) -> None:
+        """Create the objects; where one is, compare."""
+        there = self._there(entries, taken) if self._look_first else set[str]()
+        absent = [key for key in entries if key not in there and key not in taken.failed]
+        created = self._side_by_side(absent, lambda key, due: self._put(key, entries[key], due), taken)
+        taken.copied |= {key for key, written in created.items() if written}
+        present = [*there, *(key for key, written in created.items() if not written)]
+        self._look_first = 2 * len(present) > len(entries)
+        if present:
+            self._compare(present, entries, taken)
+
+    def _there(self, entries: Mapping[str, Entry], taken: Fate) -> set[str]:
+        def look(key: str, due: float | None) -> bool:
+            return self.backend.objects.stat(self.backend.prefix + object_name(key), deadline=due) is not None
+
+        return {key for key, found in self._side_by_side(list(entries), look, taken).items() if found}
+
+    def _compare(self, keys: Sequence[str], entries: Mapping[str, Entry], taken: Fate) -> None:
+        held, unreadable = read_intact(self.backend, keys)
+        taken.present |= unreadable
+        mine = [key for key in keys if key not in unreadable and self.wins(key, entries[key], held.get(key), taken)]
+
+        def replace(key: str, due: float | None) -> bool:
+            there = held.get(key)
+            if there is None:  # it went, or had expired
+                return self._put(key, entries[key], due)
+            return self.backend.put(key, entries[key], if_match=there.metadata.etag, deadline=due)
+
+        for key, written in self._side_by_side(mine, replace, taken).items():
+            (taken.copied if written else taken.newer).add(key)
+            if written and key in held:
+                taken.replaced.add(key)
+
+    def _put(self, key: str, entry: Entry, due: float | None) -> bool:
+        return self.backend.put(key, entry, if_absent=True, deadline=due)
+
+    def _side_by_side(
+        self, keys: Sequence[str], operation: Callable[[str, float | None], bool], taken: Fate
+    ) -> dict[str, bool]:
+        try:
+            return self.backend.side_by_side(keys, operation, None)
+        except PartialFailure as failure:
+            taken.failing(failure.failed)
+            results: dict[str, bool] = failure.results or {}
+            return results
+
+
+class IntoGuard(Newest):
+    """A store that compares what was seen in the batch that writes (Redis); its tombstones are respected."""
+
+    def write(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Fate) -> None:
+        """Look, compare, and write what is still as it was seen."""
+        guard = self.backend
+        assert isinstance(guard, Guard)  # noqa: S101 - for the type checker
+        due = time.monotonic() + PUT_SECONDS
+        try:
+            seen, unseen = guard.get_many_seen(list(entries), deadline=due), dict[str, BackendError]()
+        except PartialFailure as failure:
+            seen, unseen = failure.results or {}, failure.failed
+        damaged = [key for key, error in unseen.items() if isinstance(error, CorruptEntry)]
+        taken.failing({key: error for key, error in unseen.items() if key not in damaged})
+        tokens: dict[str, str] = {}
+        replacing: set[str] = set()
+        for key, one in seen.items():
+            mine = entries[key]
+            if one.deleted_at is not None and self.overwrite != "always" and not self._is_later(mine, one.deleted_at):
+                taken.buried.add(key)
+            elif self.wins(key, mine, one.entry, taken):
+                tokens[key] = one.token
+                if one.entry is not None:
+                    replacing.add(key)
+        written = self._stored(guard, {key: entries[key] for key in tokens}, tokens, due, taken)
+        taken.copied |= written
+        taken.replaced |= written & replacing
+        taken.newer |= {key for key in tokens if key not in written and key not in taken.failed}
+        for key in damaged:
+            if isinstance(unseen[key], UnknownFormat):
+                taken.present.add(key)
+            else:
+                written_anew = self.backend.put(key, entries[key], if_absent=True, deadline=due)
+                (taken.copied if written_anew else taken.newer).add(key)
+
+    def _is_later(self, mine: Entry, moment: float) -> bool:
+        return not is_opaque(mine) and mine.metadata.loaded_at > moment
+
+    def _stored(
+        self, guard: Guard, entries: Mapping[str, Entry], tokens: Mapping[str, str], due: float, taken: Fate
+    ) -> set[str]:
+        if not entries:
+            return set()
+        try:
+            return guard.put_many_seen(entries, tokens, deadline=due)
+        except PartialFailure as failure:
+            taken.failing(failure.failed)
+            return set(failure.results or ())
+
+
+class _AsPlaced(IntoSegments):
+    def classed(self, entry: Entry) -> Entry:
+        return entry
+
+
+class IntoPacked(Newest):
+    """Segments: what is there is known from the catalogue; only those entries are read that are there."""
+
+    backend: PackedBackend
+
+    def __init__(self, backend: PackedBackend, overwrite: Overwrite, placed: Placed) -> None:
+        super().__init__(backend, overwrite, placed)
+        self._segments = _AsPlaced(backend)
+        self._there: set[str] = set()
+
+    def look(self, items: Sequence[Item], taken: Taken) -> dict[str, int | None]:
+        """Ask the catalogue, which takes no request; what is there is compared when it is read."""
+        found = Taken()
+        lacks = self._segments.look(items, found)
+        taken.batches |= found.batches
+        if self.overwrite == "never":
+            taken.present |= found.present
+            taken.buried |= found.buried
+            return lacks
+        self._there = found.present | (found.buried if self.overwrite == "always" else set())
+        taken.buried |= found.buried - self._there
+        return lacks | {key: self.backend.newest.stamp(digest_of(key)) for key in self._there}
+
+    def write(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Fate) -> None:
+        """Let them wait for segments."""
+        there = [key for key in entries if key in self._there]
+        held, unreadable = read_intact(self.backend, there) if there else ({}, set[str]())
+        taken.present |= unreadable
+        mine = {
+            key: entry
+            for key, entry in entries.items()
+            if key not in unreadable and self.wins(key, entry, held.get(key), taken)
+        }
+        before = set(taken.copied)
+        self._segments.take(mine, lacks, taken)
+        taken.replaced |= (taken.copied - before) & held.keys()
+
+    def settled(self, batches: set[Batch]) -> bool:
+        """Ask the batches."""
+        return self._segments.settled(batches)
+
+    def settle(self, batches: set[Batch]) -> None:
+        """Seal them, and wait."""
+        self._segments.settle(batches)
+
+
+def newest_into(backend: Backend, overwrite: Overwrite, placed: Placed) -> Newest:
+    """Return how entries are written to a store."""
+    if isinstance(backend, PackedBackend):
+        return IntoPacked(backend, overwrite, placed)
+    if isinstance(backend, ObjectStoreBackend):
+        return IntoObjects(backend, overwrite, placed)
+    return (IntoGuard if isinstance(backend, Guard) else IntoAny)(backend, overwrite, placed)

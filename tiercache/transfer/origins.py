@@ -1,0 +1,147 @@
+"""Where entries are copied from: the pages of any store, each entry read, and what cannot be read sorted by why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from ..backend import Backend
+from ..disk import DiskBackend
+from ..entry import Entry, Metadata
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, ConfigurationError, PartialFailure
+from ..keys import object_name
+from ..objectstore import ObjectStoreBackend
+from ..objectstore.mirror import from_user_metadata
+from ..objectstore.objects import ObjectInfo
+from ..packed import PackedBackend
+from ..packed.backend import is_reserved
+from ..packed.origins import AFTER, PAGE, Item, Objects, Origin, Page, Segments
+from ..packed.segment import digest_of
+from .opaque import is_opaque, known_as
+
+AGAIN = "again"
+"""The token of a store that can only be listed from the beginning; what is copied is skipped then."""
+READ_SECONDS = 120.0
+"""Seconds that a batch may take."""
+PAUSES = (0.2, 1.0, 4.0)
+"""Seconds before a batch, or what failed of it, is tried once more."""
+
+
+class Listed(Origin):
+    """A store that is neither of objects nor packed. Its tokens are keys where it lists in their order."""
+
+    def __init__(self, backend: Backend, prefix: str) -> None:
+        super().__init__(backend, prefix)
+        self.said: dict[str, Metadata] = {}  # of the page under way: what the listing says beside sealed bytes
+        self._ordered = isinstance(backend, DiskBackend)
+
+    def pages(self, resume: str | None, limit: Callable[[], int]) -> Iterator[Page]:
+        """Yield what a scan does, from the token on."""
+        after = b""
+        if resume and resume != AGAIN:
+            if not (self._ordered and resume.startswith(AFTER)):
+                raise ConfigurationError("this token is of another source; begin without it, what is there is skipped")
+            after = resume.removeprefix(AFTER).encode()
+        found = (
+            (key, metadata)
+            for key, metadata in self.backend.scan(self.prefix)
+            if not is_reserved(key) and not (after and key.encode() <= after)
+        )
+        while page := list(islice(found, max(1, min(PAGE, limit())))):
+            self.said = dict(page)
+            last = page[-1][0]
+            items = [
+                Item(key, metadata.stored_size or metadata.size, metadata.created_at, metadata.etag)
+                for key, metadata in page
+            ]
+            yield Page(items, AFTER + last if self._ordered else AGAIN)
+        yield Page([], None)
+
+    def remove(self, items: Sequence[Item]) -> int:
+        """Delete the keys."""
+        return self.backend.delete_many([item.key for item in items])
+
+
+class Source:
+    """Reads the entries of an origin.
+
+    Args:
+        origin: the store's.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.backend = origin.backend
+
+    def read(self, items: Sequence[Item]) -> tuple[dict[str, Entry], dict[str, BackendError]]:
+        """Return the entries that are there, and why others could not be read.
+
+        Raises:
+            BackendError: none could, several times.
+        """
+        entries: dict[str, Entry] = {}
+        failed: dict[str, BackendError] = {}
+        left = [item.key for item in items]
+        for pause in (*PAUSES, None):
+            try:
+                found, errors = self._attempt(left)
+            except (BackendUnavailable, BackendTimeout) as error:
+                if pause is None:
+                    raise
+                time.sleep(error.retry_after or pause if isinstance(error, BackendUnavailable) else pause)
+                continue
+            entries |= found
+            again = {key for key, error in errors.items() if isinstance(error, (BackendUnavailable, BackendTimeout))}
+            failed |= {key: error for key, error in errors.items() if key not in again}
+            if not again:
+                break
+            if pause is None:
+                failed |= {key: errors[key] for key in again}
+                if len(again) == len(items):
+                    raise errors[next(iter(again))]
+                break
+            left = [key for key in left if key in again]
+            time.sleep(pause)
+        return {key: self._said(entry) if is_opaque(entry) else entry for key, entry in entries.items()}, failed
+
+    def _attempt(self, wanted: Sequence[str]) -> tuple[dict[str, Entry], dict[str, BackendError]]:
+        try:
+            return self.backend.get_many(wanted, deadline=time.monotonic() + READ_SECONDS), {}
+        except PartialFailure as failure:
+            return failure.results or {}, failure.failed
+
+    def _said(self, entry: Entry) -> Entry:
+        """An opaque entry with the times that the store says beside it; for an object that takes a HEAD."""
+        said, key = None, entry.metadata.key
+        if isinstance(self.origin, Listed):
+            said = self.origin.said.get(key)
+        elif isinstance(self.backend, PackedBackend):
+            found = self.backend.discovery.catalogue.find(digest_of(key))
+            if found is not None:
+                said = Metadata(key=key, created_at=found.stamp / 1000, expires_at=found.gone_at or None)
+        elif isinstance(self.backend, ObjectStoreBackend):
+            said = _mirrored(self.backend, key)
+        return entry if said is None else known_as(entry, said)
+
+
+def source_from(backend: Backend, prefix: str) -> Source:
+    """Return how the entries of a store are read."""
+    if isinstance(backend, PackedBackend):
+        return Source(Segments(backend, prefix))
+    return Source((Objects if isinstance(backend, ObjectStoreBackend) else Listed)(backend, prefix))
+
+
+def total_of(backend: Backend, prefix: str) -> int | None:
+    """Return how many entries a store has, where it counts them; None: only a listing would tell."""
+    usage = getattr(backend, "usage", None)
+    if prefix or usage is None or isinstance(backend, ObjectStoreBackend):
+        return None
+    entries: int = usage()[0]
+    return entries
+
+
+def _mirrored(backend: ObjectStoreBackend, key: str) -> Metadata | None:
+    info: ObjectInfo | None = backend.objects.stat(backend.prefix + object_name(key), deadline=backend.due(None))
+    mirrored = None if info is None else from_user_metadata(info.user_metadata or {}, key)
+    return None if mirrored is None else mirrored.metadata
