@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..backend import Backend
 from ..entry import Entry
@@ -24,11 +24,18 @@ class Judge:
     Args:
         source: where entries come from; None: from a file, in which nothing dead is.
         destination: where they go; None: into a file.
+        keep: takes the marks of a namespace, as the source has them, into a file.
     """
 
-    def __init__(self, source: Place | None, destination: Place | None) -> None:
+    def __init__(
+        self,
+        source: Place | None,
+        destination: Place | None,
+        *,
+        keep: Callable[[str, Entry], object] | None = None,
+    ) -> None:
         self._ends = [end for end in (source, destination) if end is not None]
-        self._source, self._destination = source, destination
+        self._source, self._destination, self._keep = source, destination, keep
         self._marks: dict[str, tuple[float, Written]] = {}
 
     def look(self, keys: Iterable[str]) -> None:
@@ -60,17 +67,25 @@ class Judge:
         Raises:
             ConfigurationError: both have marks, which are sealed: they cannot be merged without the key.
         """
-        if self._source is None or self._destination is None:
-            return
-        for there in self._source.all:
+        for there in [] if self._source is None else self._source.all:
             told = there.get(key_of(namespace))
-            if told is None:
-                continue
-            for here in self._destination.all:
-                if is_opaque(told):
-                    _place(here, told)
-                else:
-                    merge(here, namespace, from_bytes(told.payload))
+            if told is not None and self._keep is not None:
+                self._keep(key_of(namespace), told)
+            elif told is not None:
+                self.told(told)
+
+    def told(self, marks: Entry) -> None:
+        """Let the destination know these marks.
+
+        Raises:
+            CorruptEntry: they are none.
+            ConfigurationError: as for `carry`.
+        """
+        for here in [] if self._destination is None else self._destination.all:
+            if is_opaque(marks):
+                _place(here, marks)
+            else:
+                merge(here, marks.metadata.key.removeprefix(key_of("")), from_bytes(marks.payload))
 
     def _read(self, name: str) -> Written:
         marks, floor = Marks(), NEVER
