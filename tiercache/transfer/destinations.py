@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..backend import Backend
 from ..coherence.guard import Guard
+from ..disk import DiskBackend
 from ..entry import Entry
 from ..errors import BackendError, CorruptEntry, EntryTooLarge, PartialFailure, UnknownFormat
 from ..keys import object_name
@@ -129,6 +130,29 @@ class IntoAny(Newest):
                 taken.replaced.add(key)
         else:
             taken.newer.add(key)  # somebody wrote meanwhile
+
+
+class IntoDisk(Newest):
+    """A file: what is there is looked at in a batch, and written in one transaction, where nothing has changed."""
+
+    backend: DiskBackend
+
+    def write(self, entries: Mapping[str, Entry], lacks: Mapping[str, int | None], taken: Fate) -> None:
+        """Look, compare, and write what is still as it was seen."""
+        held, unreadable = read_intact(self.backend, list(entries))
+        mine = {key: entry for key, entry in entries.items() if self.wins(key, entry, held.get(key), taken)}
+        etags = {key: held[key].metadata.etag if key in held else None for key in mine}
+        due = time.monotonic() + PUT_SECONDS
+        try:
+            stored = self.backend.put_many_where(mine, etags, deadline=due)
+        except PartialFailure as failure:
+            taken.failing(failure.failed)
+            stored = failure.results
+        taken.copied |= stored
+        taken.replaced |= stored & held.keys()
+        left = mine.keys() - stored - taken.refused - taken.failed.keys()
+        taken.present |= left & unreadable  # of a later release, or sealed: it is somebody's
+        taken.newer |= left - unreadable
 
 
 class IntoObjects(Newest):
@@ -294,4 +318,6 @@ def newest_into(backend: Backend, overwrite: Overwrite, placed: Placed) -> Newes
         return IntoPacked(backend, overwrite, placed)
     if isinstance(backend, ObjectStoreBackend):
         return IntoObjects(backend, overwrite, placed)
+    if isinstance(backend, DiskBackend):
+        return IntoDisk(backend, overwrite, placed)
     return (IntoGuard if isinstance(backend, Guard) else IntoAny)(backend, overwrite, placed)

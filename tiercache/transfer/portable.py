@@ -8,7 +8,7 @@
     record  key length u32 | about length u32 | envelope length u64 | key | about the entry, a msgpack map | envelope
 
 Numbers are big-endian. A tag is BLAKE3, 32 bytes, over the tag before it (of the start: 32 zeros) and all of its part
-before it: no block can be changed, left out or put elsewhere unseen. Tags rule accidents out, not somebody who means it.
+before it: no block can be changed, left out or put elsewhere unseen. Tags rule accidents out, not ill will.
 """
 
 from __future__ import annotations
