@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, demo, doctor, lifecycle, sweep
+from . import bench, copy, demo, doctor, export, import_, lifecycle, sweep, warm
 from .failures import reported
 
 app = typer.Typer(
@@ -38,6 +38,10 @@ def _options(
 
 
 app.command("doctor")(doctor.doctor)
+app.command("warm")(warm.warm)
+app.command("copy")(copy.copy)
+app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.command("sweep")(sweep.sweep)
 app.add_typer(lifecycle.app, name="lifecycle")
 app.command("bench")(bench.bench)
