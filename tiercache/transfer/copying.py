@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from ..entry import Entry
-from ..errors import BackendError, BackendTimeout, BackendUnavailable, UnknownKey
+from ..errors import BackendError, UnknownKey
 from ..packed.destinations import Destination, Taken
 from ..packed.moves import Move
 from ..packed.origins import Item, Page
@@ -18,7 +17,8 @@ from ..pool import DaemonPool
 from .destinations import Fate
 from .judging import Judge
 from .opaque import is_opaque
-from .origins import PAUSES, Source
+from .origins import Source
+from .patience import PASSING, PAUSES, Patient, check_up, patiently, wait
 from .placing import Above
 from .report import CopyReport
 from .selection import Selection
@@ -57,7 +57,7 @@ class Copying(Move):
         on_failure: Failed | None = None,
         total: int | None = None,
     ) -> None:
-        super().__init__(source.origin, destination, most, progress, stop, CopyReport(total=total))
+        super().__init__(Patient(source.origin), destination, most, progress, stop, CopyReport(total=total))
         self._source, self._selection, self._judge, self._above = source, selection, judge, above
         self._carries = carries
         self._on_failure = on_failure
@@ -81,7 +81,7 @@ class Copying(Move):
 
     def _chosen(self, items: list[Item], taken: Taken) -> list[Item]:
         self._unread = {}
-        self._judge.look(item.key for item in items)
+        patiently(lambda: self._judge.look([item.key for item in items]))
         return items
 
     def _reads(self, chunks: Iterator[list[Item]]) -> Iterator[tuple[list[Item], dict[str, Entry], set[str]]]:
@@ -135,30 +135,28 @@ class Copying(Move):
         """Write, and try again what failed; where nothing can be written, the run ends."""
         left = entries
         for pause in (*PAUSES, None):
-            before = len(fate.copied) + len(fate.present) + len(fate.newer)
             failed: dict[str, BackendError] = {}
             try:
                 self._destination.take(left, lacks, fate)
-            except (BackendUnavailable, BackendTimeout) as error:
-                if pause is None:
-                    raise
+            except PASSING as error:
                 failed = {key: error for key in left if not _is_told(key, fate)}
             failed |= {key: fate.failed.pop(key) for key in list(fate.failed) if key in left}
-            if not failed:
-                return
-            if pause is None or not any(isinstance(e, (BackendUnavailable, BackendTimeout)) for e in failed.values()):
-                if len(failed) == len(entries) and before == len(fate.copied) + len(fate.present) + len(fate.newer):
-                    raise next(iter(failed.values()))
-                fate.failed |= failed
-                return
+            passing = next((error for error in failed.values() if isinstance(error, PASSING)), None)
+            if passing is None or pause is None:
+                break
             left = {key: left[key] for key in failed}
-            time.sleep(pause)
+            wait(pause, passing)
+        if failed:
+            check_up(self._destination.backend, next(iter(failed.values())))
+            if len(failed) == len(entries):
+                raise next(iter(failed.values()))
+        fate.failed |= failed
 
     def _counted(self, page: Page, taken: Taken, gone: int, damaged: int, size: int) -> CopyReport:
         fate, before = cast(Fate, taken), cast(CopyReport, self._report)
         report = cast(CopyReport, super()._counted(page, taken, gone, damaged, size))
         sealed = {key for key, error in self._unread.items() if isinstance(error, UnknownKey)} | fate.sealed
-        away = {key for key, error in self._unread.items() if isinstance(error, (BackendUnavailable, BackendTimeout))}
+        away = {key for key, error in self._unread.items() if isinstance(error, PASSING)}
         errors = Counter(before.errors)
         errors.update(type(error).__name__ for error in [*self._unread.values(), *fate.failed.values()])
         errors.update(

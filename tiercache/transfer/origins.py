@@ -9,7 +9,7 @@ from itertools import islice
 from ..backend import Backend
 from ..disk import DiskBackend
 from ..entry import Entry, Metadata
-from ..errors import BackendError, BackendTimeout, BackendUnavailable, ConfigurationError, PartialFailure
+from ..errors import BackendError, ConfigurationError, PartialFailure
 from ..keys import object_name
 from ..objectstore import ObjectStoreBackend
 from ..objectstore.mirror import from_user_metadata
@@ -19,13 +19,10 @@ from ..packed.backend import is_reserved
 from ..packed.origins import AFTER, PAGE, Item, Objects, Origin, Page, Segments
 from ..packed.segment import digest_of
 from .opaque import is_opaque, known_as
+from .patience import AGAIN, PASSING, PAUSES, check_up, wait
 
-AGAIN = "again"
-"""The token of a store that can only be listed from the beginning; what is copied is skipped then."""
 READ_SECONDS = 120.0
 """Seconds that a batch may take."""
-PAUSES = (0.2, 1.0, 4.0)
-"""Seconds before a batch, or what failed of it, is tried once more."""
 
 
 class Listed(Origin):
@@ -78,31 +75,25 @@ class Source:
         """Return the entries that are there, and why others could not be read.
 
         Raises:
-            BackendError: none could, several times.
+            BackendError: none could, several times, or the store is down.
         """
         entries: dict[str, Entry] = {}
         failed: dict[str, BackendError] = {}
         left = [item.key for item in items]
         for pause in (*PAUSES, None):
-            try:
-                found, errors = self._attempt(left)
-            except (BackendUnavailable, BackendTimeout) as error:
-                if pause is None:
-                    raise
-                time.sleep(error.retry_after or pause if isinstance(error, BackendUnavailable) else pause)
-                continue
+            found, errors = self._attempt(left)
             entries |= found
-            again = {key for key, error in errors.items() if isinstance(error, (BackendUnavailable, BackendTimeout))}
-            failed |= {key: error for key, error in errors.items() if key not in again}
-            if not again:
+            left = [key for key in left if isinstance(errors.get(key), PASSING)]
+            failed |= {key: error for key, error in errors.items() if key not in left}
+            if not left:
                 break
             if pause is None:
-                failed |= {key: errors[key] for key in again}
-                if len(again) == len(items):
-                    raise errors[next(iter(again))]
-                break
-            left = [key for key in left if key in again]
-            time.sleep(pause)
+                check_up(self.backend, errors[left[0]])
+                if len(left) == len(items):
+                    raise errors[left[0]]
+                failed |= {key: errors[key] for key in left}
+            else:
+                wait(pause, errors[left[0]])
         return {key: self._said(entry) if is_opaque(entry) else entry for key, entry in entries.items()}, failed
 
     def _attempt(self, wanted: Sequence[str]) -> tuple[dict[str, Entry], dict[str, BackendError]]:
@@ -110,6 +101,8 @@ class Source:
             return self.backend.get_many(wanted, deadline=time.monotonic() + READ_SECONDS), {}
         except PartialFailure as failure:
             return failure.results or {}, failure.failed
+        except PASSING as error:
+            return {}, dict.fromkeys(wanted, error)
 
     def _said(self, entry: Entry) -> Entry:
         """An opaque entry with the times that the store says beside it; for an object that takes a HEAD."""
