@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,27 @@ import pytest
 from tests.packed.objects import MemoryObjects, entry
 from tiercache import DiskBackend, MemoryBackend
 from tiercache.backend import Backend
-from tiercache.objectstore import ObjectStoreBackend
+from tiercache.objectstore import ObjectInfo, ObjectStoreBackend, Upload
 from tiercache.packed import PackedBackend
+
+
+class MirroringObjects(MemoryObjects):
+    """Objects with what stands beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mirrors: dict[str, dict[str, str]] = {}
+
+    def write(self, upload: Upload, **options: Any) -> bool:
+        written = super().write(upload, **options)
+        if written:
+            self.mirrors[upload.name] = dict(upload.user_metadata)
+        return written
+
+    def stat(self, name: str, *, deadline: float | None) -> ObjectInfo | None:
+        info = super().stat(name, deadline=deadline)
+        return None if info is None else replace(info, user_metadata=self.mirrors.get(name, {}))
+
 
 KINDS = ["memory", "disk", "redis", "objects", "packed"]
 LASTING = KINDS[1:]
@@ -40,7 +60,7 @@ def make(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
             below = places.setdefault(at, f"{uuid.uuid4().hex}:")
             backend = RedisBackend(request.getfixturevalue("redis_url"), prefix=below, timeout=10, **options)
         else:
-            objects = places.setdefault(("objects", place), MemoryObjects())
+            objects = places.setdefault(("objects", place), MirroringObjects())
             backend = ObjectStoreBackend(objects, prefix="p", timeout=30, **options)
             if kind == "packed":
                 backend = PackedBackend(backend)

@@ -126,8 +126,11 @@ class Copying(Move):
         return False
 
     def _carry(self, entries: Mapping[str, Entry]) -> None:
-        """Before sealed entries of a namespace come, what was invalidated there: only their readers can judge them."""
-        for name in {key.partition(":")[0] for key, entry in entries.items() if is_opaque(entry)} - self._carried:
+        """Before entries that only their readers can judge, what was invalidated in their namespace comes."""
+        sealed = {key.partition(":")[0] for key, entry in entries.items() if is_opaque(entry)}
+        for name in sealed | ({key.partition(":")[0] for key in entries} & self._judge.sealed):
+            if name in self._carried:
+                continue
             self._judge.carry(name)
             self._carried.add(name)
 
@@ -147,9 +150,7 @@ class Copying(Move):
             left = {key: left[key] for key in failed}
             wait(pause, passing)
         if failed:
-            check_up(self._destination.backend, next(iter(failed.values())))
-            if len(failed) == len(entries):
-                raise next(iter(failed.values()))
+            check_up(self._destination.backend, next(iter(failed.values())), len(failed), len(entries))
         fate.failed |= failed
 
     def _counted(self, page: Page, taken: Taken, gone: int, damaged: int, size: int) -> CopyReport:

@@ -37,6 +37,7 @@ class Judge:
         self._ends = [end for end in (source, destination) if end is not None]
         self._source, self._destination, self._keep = source, destination, keep
         self._marks: dict[str, tuple[float, Written]] = {}
+        self.sealed: set[str] = set()  # namespaces whose marks nobody here can read
 
     def look(self, keys: Iterable[str]) -> None:
         """Read the marks of the namespaces of these keys, unless that was done a moment ago.
@@ -100,7 +101,9 @@ class Judge:
         for end in self._ends:
             for backend in end.all:
                 found = backend.get(key_of(name))
-                if found is not None and not is_opaque(found):
+                if found is not None and is_opaque(found):
+                    self.sealed.add(name)
+                elif found is not None:
                     yield from_bytes(found.payload)
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from ..backend import Backend
 from ..disk import DiskBackend
 from ..entry import Entry, Metadata
-from ..errors import BackendError, ConfigurationError, PartialFailure
+from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFailure
 from ..keys import object_name
 from ..objectstore import ObjectStoreBackend
 from ..objectstore.mirror import from_user_metadata
@@ -85,15 +85,13 @@ class Source:
             entries |= found
             left = [key for key in left if isinstance(errors.get(key), PASSING)]
             failed |= {key: error for key, error in errors.items() if key not in left}
-            if not left:
+            if not left or pause is None:
                 break
-            if pause is None:
-                check_up(self.backend, errors[left[0]])
-                if len(left) == len(items):
-                    raise errors[left[0]]
-                failed |= {key: errors[key] for key in left}
-            else:
-                wait(pause, errors[left[0]])
+            wait(pause, errors[left[0]])
+        failed |= {key: errors[key] for key in left}
+        lost = [error for error in failed.values() if not isinstance(error, CorruptEntry)]
+        if lost:
+            check_up(self.backend, lost[0], len(lost), len(items))
         return {key: self._said(entry) if is_opaque(entry) else entry for key, entry in entries.items()}, failed
 
     def _attempt(self, wanted: Sequence[str]) -> tuple[dict[str, Entry], dict[str, BackendError]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ..backend import Backend
-from ..errors import BackendError, BackendTimeout, BackendUnavailable
+from ..errors import AccessDenied, BackendError, BackendTimeout, BackendUnavailable
 from ..packed.origins import Item, Origin, Page
 
 T = TypeVar("T")
@@ -15,6 +15,8 @@ T = TypeVar("T")
 PAUSES = [0.2, 1.0, 4.0]
 """Seconds before something is tried once more."""
 LONGEST_PAUSE = 30.0
+MANY = 10
+"""Entries of which not one can be read or written when something is wrong with more than the entries."""
 PASSING = (BackendUnavailable, BackendTimeout)
 """Errors that may be over in a moment."""
 
@@ -42,8 +44,17 @@ def patiently(operation: Callable[[], T]) -> T:
     return operation()
 
 
-def check_up(backend: Backend, error: BackendError) -> None:
-    """Raise the error where it is that of a store which is down, and not that of some entries alone."""
+def check_up(backend: Backend, error: BackendError, failed: int, tried: int) -> None:
+    """Raise the error where it is that of the store, and not that of some entries alone.
+
+    Args:
+        backend: the store.
+        error: of one of the entries.
+        failed: how many entries failed.
+        tried: of how many.
+    """
+    if failed == tried and (isinstance(error, AccessDenied) or tried >= MANY):
+        raise error
     if isinstance(error, PASSING):
         try:
             backend.ping()
