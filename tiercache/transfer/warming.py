@@ -17,6 +17,8 @@ from ..units import Size, parse_size
 
 BATCH = 500
 """Entries that come up together, at most."""
+FIRST = 16
+"""Entries of the first batch, which shows what entries take above."""
 BATCH_BYTES = 8 * 2**20
 """Stored bytes that come up together, as far as a listing tells them."""
 FULL = 0.95
@@ -104,35 +106,53 @@ class _Warming:
         self._chain = cache.chain
         self._prefix = f"{cache.namespace}:"
         self._limit, self._budget, self._dry_run = limit, budget, dry_run
+        self._growth, self._mean = 1.0, 1.0
         self._held: tuple[str, int | None] | None = None  # the next key, for which there was no room in a batch
 
     def run(self, wanted: Iterator[tuple[str, int | None]]) -> Iterator[WarmReport]:
         while batch := self._next(wanted):
+            before = self._room()
             self.report = replace(self.report, examined=self.report.examined + len(batch))
             if self._dry_run:
                 self._count(batch)
             else:
                 self._bring_up([key for key, _ in batch])
+                self._learn(batch, before)
             yield self.report
 
     def _next(self, wanted: Iterator[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
         """The next keys, as many as there is room for, which is told in the report when there is none."""
-        room, most = self._room(), BATCH
+        room, most = self._room(), BATCH if self._dry_run or self.report.examined else FIRST
         if self._limit is not None:
             most = min(most, self._limit - self.report.warmed)
         batch: list[tuple[str, int | None]] = []
-        size = 0
+        size = 0.0
         for key, stored in chain([self._held] if self._held is not None else [], wanted):
             self._held = None
-            full = room is not None and size + (stored or 1) > room
-            if full or len(batch) >= most or size >= BATCH_BYTES:
+            takes = self._estimate(stored)
+            full = room is not None and takes > room
+            if full or len(batch) >= most or size >= BATCH_BYTES or (room is not None and batch and size > room / 2):
                 self._held = key, stored
                 if not batch:
                     self.report = replace(self.report, stopped="full" if full else "limit")
                 break
             batch.append((key, stored))
-            size += stored or 0
+            size += takes
         return batch
+
+    def _estimate(self, stored: int | None) -> float:
+        """Bytes that an entry takes above, going by those that came up: it is not compressed in memory."""
+        return (stored or self._mean) * (1.0 if self._dry_run else self._growth)
+
+    def _learn(self, batch: list[tuple[str, int | None]], before: int | None) -> None:
+        after = self._room()
+        if before is None or after is None or after >= before:
+            return
+        stored = sum(size for _, size in batch if size is not None)
+        if stored:
+            self._growth = max(self._growth, (before - after) / stored)
+        else:
+            self._mean = max(self._mean, (before - after) / len(batch))
 
     def _room(self) -> int | None:
         """Bytes that may still come up; None: nobody knows a bound."""
