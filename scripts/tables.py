@@ -14,7 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(Path(__file__).parent)]
+
+from command_reference import reference  # noqa: E402 - beside this file
 
 from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
 from tiercache.config import EXTRAS  # noqa: E402
@@ -53,6 +55,12 @@ def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(heads)]
     lines += [["---"] * len(lines[0]), *(list(row) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+@table("commands")
+def commands() -> str:
+    """The `tiercache` command."""
+    return reference()
 
 
 # Storage classes.

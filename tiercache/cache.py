@@ -99,8 +99,9 @@ class Cache(CacheOfFactories):
         self._counters = self._flows.counters
         self.savings = Ledger()
         self._prefix = f"{namespace}:"
-        self._memory = memory = chain.memory
-        self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
+        self._memory = chain.memory
+        self._fresh: Callable[[str], Slot | None] = chain.reader(namespace)
+        chain.switches.follow(self)
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._advise()
@@ -279,6 +280,10 @@ class Cache(CacheOfFactories):
         """`touch`, awaited."""
         return await self._detached(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
 
+    def switched(self) -> None:
+        """The chain's switches have changed: hits in memory are answered as they say from now on."""
+        self._fresh = self.chain.reader(self.namespace)
+
     def __reduce__(self) -> str:
         raise TypeError("a Cache cannot be sent to another process: make it in the other process, from the same URLs")
 
@@ -306,8 +311,10 @@ class Cache(CacheOfFactories):
         self._l1.hits -= 1
 
     def _time_hit(self, key: str) -> None:
+        recorded = self.chain.recorder is not None
+        fresh = self.chain.reader(self.namespace, recorded=False) if recorded else self._fresh
         start = perf_counter_ns()
-        self._fresh(self._prefix + key)
+        fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
         self.chain.epochs.waken()  # a forked child that is only read from memory has to hear of others, too
         if self._memory is not None:
@@ -320,7 +327,3 @@ class Cache(CacheOfFactories):
             if advise is not None and tier.write != "never":
                 lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
                 advise(min(lives, default=None), tier.common_class)
-
-
-def _nothing(full: str) -> None:
-    """Stands for the memory tier of a chain that does not begin with one."""

@@ -96,9 +96,11 @@ class CacheOfMany(CacheUpkeep):
         seen: set[str] = set()
         space = self.chain.epochs.space(self.namespace)
         for tier in drive(judged(self.chain, space)):
+            if not self._lists(tier):
+                continue
             try:
                 for key, metadata in tier.backend.scan(self._prefix + prefix, full=_in_full(space, tier)):
-                    if key not in seen and not _is_known_dead(space, tier, metadata):
+                    if key not in seen and tier.reads(key) and not _is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -109,13 +111,19 @@ class CacheOfMany(CacheUpkeep):
         seen: set[str] = set()
         space = self.chain.epochs.space(self.namespace)
         for tier in await adrive(judged(self.chain, space)):
+            if not self._lists(tier):
+                continue
             try:
                 async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=_in_full(space, tier)):
-                    if key not in seen and not _is_known_dead(space, tier, metadata):
+                    if key not in seen and tier.reads(key) and not _is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
                 self._leave_out(tier, error)
+
+    def _lists(self, tier: Tier) -> bool:
+        """Whether entries of this namespace are read from a tier."""
+        return tier.switch is None or tier.switch.of(self.namespace).reads
 
     def warm(self, keys: Iterable[str]) -> int:
         """Copy entries up into all faster tiers, without deadlines; return how many were found."""

@@ -64,6 +64,9 @@ class TierCounters:
         "read_latency",
         "refused",
         "retries",
+        "shadow_absent",
+        "shadow_different",
+        "shadow_equal",
         "skipped",
         "write_latency",
     )
@@ -81,6 +84,9 @@ class TierCounters:
         self.skipped = 0
         self.refused = 0
         self.retries = 0
+        self.shadow_equal = 0
+        self.shadow_different = 0
+        self.shadow_absent = 0
         self.errors: dict[str, int] = defaultdict(int)
         self.read_latency = Histogram()
         self.write_latency = Histogram()
@@ -164,6 +170,9 @@ class TierStats:
         refused: operations that were not sent, because the tier had failed: its breaker was open.
         retries: operations that were tried once more.
         breaker: `closed`, `open`, or `half-open` while a probe is under way; None: the tier has none.
+        switch: what the tier is used for, such as `on` or `off; docs: read-only` (see `TierChain.switches`).
+        shadow_equal, shadow_different, shadow_absent: in shadow, what the chain answered and this tier holds the same
+            of, something else, or nothing.
         queued: entries that wait to be written behind.
         dropped: entries that were never written behind: the queue was full, or the process ended.
         missed: keys whose change the store has yet to take; until then it answers no reads for them.
@@ -182,6 +191,10 @@ class TierStats:
     refused: int = 0
     retries: int = 0
     breaker: str | None = None
+    switch: str = "on"
+    shadow_equal: int = 0
+    shadow_different: int = 0
+    shadow_absent: int = 0
     queued: int = 0
     dropped: int = 0
     missed: int = 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, copy, demo, doctor, export, import_, lifecycle, sweep, warm
+from . import bench, copy, demo, doctor, export, import_, lifecycle, plan, sweep, warm
 from .failures import reported
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     epilog="Every command takes the cache as URLs, as --config FILE, or from TIERCACHE_URLS or TIERCACHE_CONFIG. "
     "Exit codes: 0 done, 1 the answer is no, 2 a mistake in options or configuration, 3 a store failed, 130 Ctrl-C.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # its boxes take a tenth of a second to import
     pretty_exceptions_enable=False,  # they show local variables, and those hold secrets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,15 +38,16 @@ def _options(
     """Look after a tiercache: check its tiers, see what is in it, move it, size it."""
 
 
-app.command("doctor")(doctor.doctor)
-app.command("warm")(warm.warm)
-app.command("copy")(copy.copy)
-app.command("export")(export.export)
-app.command("import")(import_.import_)
-app.command("sweep")(sweep.sweep)
-app.add_typer(lifecycle.app, name="lifecycle")
-app.command("bench")(bench.bench)
-app.command("demo")(demo.demo)
+app.command("doctor", short_help="Check each tier, and say how to mend it.")(doctor.doctor)
+app.command("warm", short_help="Bring entries up into fast tiers.")(warm.warm)
+app.command("copy", short_help="Copy entries from chain to chain.")(copy.copy)
+app.command("export", short_help="Write entries into one file.")(export.export)
+app.command("import", short_help="Read entries from such a file.")(import_.import_)
+app.command("sweep", short_help="Delete what is expired in the buckets.")(sweep.sweep)
+app.add_typer(lifecycle.app, name="lifecycle", short_help="A bucket's rules: show, compare, set them.")
+app.command("bench", short_help="Measure this chain, tier by tier.")(bench.bench)
+app.command("plan", short_help="Size the tiers by an access log.")(plan.plan)
+app.command("demo", short_help="Show what a cache does, with no server.")(demo.demo)
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
@@ -230,7 +230,8 @@ def places(texts: Iterable[str]) -> list[str]:
     told = []
     for text in texts:
         parts = urlsplit(text)
-        told.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+        options = [(name, each) for name, each in parse_qsl(parts.query) if name in ("prefix", "db", "layout")]
+        told.append(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} {options}")
     return told
 
 

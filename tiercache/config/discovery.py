@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 from ..backend import Backend
 from ..errors import ConfigurationError, MissingExtra
-from .complaints import did_you_mean
+from ..spelling import did_you_mean
 
 BUILT_IN = {"memory": "tiercache.memory:MemoryBackend", "disk": "tiercache.disk:DiskBackend"}
 EXTRAS = {

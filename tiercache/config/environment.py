@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 
 from ..errors import ConfigurationError
+from ..spelling import nearly
 from . import toml
-from .complaints import Said, nearly
+from .complaints import Said
 from .references import resolved
 from .settings import Settings, SwitchSaid, TierSaid
 

@@ -12,9 +12,11 @@ from ..chain import TierChain
 from ..disk import DiskBackend
 from ..errors import ConfigurationError
 from ..health.breaker import BreakerPolicy
+from ..keys import check_namespace
 from ..memory import MemoryBackend
 from ..sealing.keyring import KeyRing
 from ..storage_class import StorageClassRule
+from ..switches import Setting, Switches
 from ..tier import Tier
 from . import environment, toml
 from .accepted import converted, usable
@@ -99,7 +101,30 @@ def _chain(settings: Settings, make: type[T], environ: Mapping[str, str] | None)
     keys = _key_ring(settings, environ)
     tiers = _usual_tiers(environ) if settings.tiers is None else [_tier(said) for said in settings.tiers]
     with blaming(settings.chain, settings.chain_place or settings.place):
-        return make(*tiers, keys=keys, **options)
+        chain = make(*tiers, keys=keys, **options)
+    try:
+        chain.switches.replace(_switches(settings, chain.switches))
+    except ConfigurationError:
+        chain.close()
+        raise
+    return chain
+
+
+def switches_in(path: str | os.PathLike[str], switches: Switches) -> dict[tuple[str, str | None], Setting]:
+    """Return the switches in a file, for the tiers of these (`Switches.reload`)."""
+    return _switches(toml.read(path), switches)
+
+
+def _switches(settings: Settings, switches: Switches) -> dict[tuple[str, str | None], Setting]:
+    found: dict[tuple[str, str | None], Setting] = {}
+    for one in settings.switches:  # those of the environment come last, and count
+        said = {name: value for name, value in (("mode", one.mode), ("ramp", one.ramp)) if value is not None}
+        with blaming(said, one.place):
+            switches.check(one.tier)
+            if one.namespace is not None:
+                check_namespace(one.namespace)
+            found[one.tier, one.namespace] = Setting(**converted(Setting, said))
+    return found
 
 
 def _usual_tiers(environ: Mapping[str, str] | None) -> list[Tier]:

@@ -14,9 +14,9 @@ from ..fence import Load
 from ..flow import Background, Gather, running_loop
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
-from . import change, guarded
+from . import change, guarded, shadow
 from .announce import announce
-from .read import Found, is_barred, is_believed, promote_local, raise_if_strict, refused
+from .read import Found, is_barred, is_believed, pass_over, promote_local, raise_if_strict, refused
 from .write import begin, end, gather, keep_alone, raise_failures, settle, writable
 
 if TYPE_CHECKING:
@@ -46,13 +46,21 @@ async def read_many(
         await Join(chain.coherence)
     missing = list(dict.fromkeys(keys))
     if loads is not None:
-        return await _read_many(chain, missing, loads, allow_stale, warming)
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
-        return await _read_many(chain, missing, loads, allow_stale, warming)
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     finally:
         for load in loads.values():
             chain.fence.release(load)
+
+
+def _recorded(chain: TierChain, keys: Iterable[str], found: dict[str, Found], warming: bool) -> dict[str, Found]:
+    if chain.recorder is not None and not warming:
+        for key in keys:
+            one = found.get(key)
+            chain.recorder.read(key, *((None, "") if one is None else (one.entry, one.tier.label)))
+    return found
 
 
 async def _read_many(
@@ -67,23 +75,28 @@ async def _read_many(
             break
         space = chain.epochs.of(missing[0])
         failed = [upper for upper, shut in closed.items() if shut]
+        asked = missing if tier.switch is None else [key for key in missing if tier.switch.reads(key)]
         try:
+            if len(asked) < len(missing):
+                await pass_over(chain, tier, {key: loads[key] for key in set(missing).difference(asked)})
+            if not asked:
+                continue
             if space.unread and not tier.local:
                 silent = await believe(chain, space, tier, silent)
         except FAILURES as error:
             raise_if_strict(chain, error)
             closed[tier] = set(missing)
-            tier.counters.add(misses=len(missing))
+            tier.counters.add(misses=len(asked))
             continue
-        entries, closed[tier] = await _ask(chain, tier, missing, loads, warming, failed)
+        entries, closed[tier] = await _ask(chain, tier, asked, loads, warming, failed)
         now = chain.clock()
         for key, entry in entries.items():
             if entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
                 where = stale if entry.metadata.is_stale(now) else found
                 where.setdefault(key, Found(entry, tier))
-        asked = len(missing)
+        hits = sum(key in found for key in asked)
         missing = [key for key in missing if key not in found]
-        tier.counters.add(hits=asked - len(missing), misses=len(missing))
+        tier.counters.add(hits=hits, misses=len(asked) - hits)
     for upper, shut in closed.items():
         above = chain.tiers.index(upper)
         wanted = {
@@ -92,6 +105,8 @@ async def _read_many(
             if chain.tiers.index(one.tier) > above and key not in shut and upper.admits(key, warming=warming)
         }
         await _promote_many(chain, upper, wanted, loads, warming)
+    if chain.switches.shadowing and found:
+        await shadow.compare(chain, {key: one.entry for key, one in found.items()}, loads)
     return {**stale, **found} if allow_stale else found
 
 
@@ -216,6 +231,9 @@ async def put_all(
         after_memory: called when memory can answer.
         claimed: the tokens under which the guard holds some of them already.
     """
+    if chain.recorder is not None:
+        for key, entry in entries.items():
+            chain.recorder.stored(key, entry)
     for tier in tiers:
         if tier.local:
             await _put_many(chain, tier, entries, {})
@@ -268,6 +286,9 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
             finally:
                 await guarded.close(chain, burial)
             guarded.raise_if_strict(chain, burial)
+        if chain.recorder is not None:
+            for key in unique:
+                chain.recorder.deleted(key)
         await announce(chain, dict.fromkeys(unique), results)
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         if burial is not None:

@@ -12,13 +12,13 @@ from ..coherence.listening import Join
 from ..entry import Entry, Metadata
 from ..epochs.agreement import believe
 from ..epochs.agreement import read as read_marks
-from ..errors import BackendError, CorruptEntry, UnknownFormat
+from ..errors import BackendError, CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather
 from ..journal.hearsay import ask
 from ..memory import MemoryBackend
 from ..tier import FAILURES, Tier
-from . import change
+from . import change, shadow
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -52,7 +52,12 @@ async def read(
         await Join(chain.coherence)
     own = chain.fence.begin(key) if load is None else load
     try:
-        return await _read(chain, key, allow_stale, own, newer_than)
+        found = await _read(chain, key, allow_stale, own, newer_than)
+        if chain.switches.shadowing and found is not None and not found.entry.metadata.is_stale(chain.clock()):
+            await shadow.compare(chain, {key: found.entry}, {key: own})
+        if chain.recorder is not None and newer_than is None:
+            chain.recorder.read(key, *((None, "") if found is None else (found.entry, found.tier.label)))
+        return found
     finally:
         if load is None:
             chain.fence.release(own)
@@ -66,6 +71,9 @@ async def head(chain: TierChain, key: str, *, allow_stale: bool = False) -> tupl
     silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if not tier.reads(key):
+                await pass_over(chain, tier, {key: load})
+                continue
             if space.unread and not tier.local:
                 silent = await believe(chain, space, tier, silent)
             metadata = await _ask_head(chain, tier, load)
@@ -96,6 +104,9 @@ async def _read(
     silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if tier.switch is not None and not tier.switch.reads(key):
+                await pass_over(chain, tier, {key: load})
+                continue
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
                 # What it holds is old, and no copy may be put there before it is deleted; or what waits is, by now.
                 if pending.entry is None or is_barred(load, pending.entry.metadata):
@@ -137,6 +148,21 @@ async def _read(
         stale.tier.counters.misses -= 1
         return stale
     return None
+
+
+async def pass_over(chain: TierChain, tier: Tier, loads: Mapping[str, Load]) -> None:
+    """Go on without a tier that is switched off for these keys; the guard is asked all the same what was deleted."""
+    keys = [key for key in loads if key not in tier.journal.pending]
+    if tier is not chain.guard or not keys:
+        return
+    try:
+        found = await tier.get_many_seen(keys)
+    except PartialFailure as partial:
+        found = partial.results or {}
+        for error in partial.failed.values():
+            raise_if_strict(chain, error)
+    for key, seen in found.items():
+        loads[key].saw(seen.token, seen.deleted_at)
 
 
 def outlives(metadata: Metadata, moment: float | None) -> bool:

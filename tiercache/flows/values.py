@@ -179,7 +179,7 @@ class ValueFlows:
         memory = self.chain.memory
         if memory is None:
             return {}
-        tier, now, fresh = self.chain.tiers[0], self.clock(), memory.reader()
+        tier, now, fresh = self.chain.tiers[0], self.clock(), self.chain.reader(self.prefix[:-1])
         known: dict[str, Result] = {}
         for full in fulls:
             slot = fresh(full)
