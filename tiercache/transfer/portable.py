@@ -27,6 +27,8 @@ MAGIC = b"\x89TIER\r\n\x1a"
 VERSION = 1
 BLOCK_BYTES = 4 * 2**20
 """Plain bytes after which a block is written; an entry that is larger has one of its own."""
+BLOCK_ENTRIES = 1000
+"""Entries after which a block is written: an import can be gone on with behind each."""
 MOST_BLOCK_BYTES = BLOCK_BYTES + 260 * 2**20
 """What a block may claim: one entry more than `BLOCK_BYTES`, as large as an envelope can be."""
 MOST_ABOUT_BYTES = 2**16
@@ -135,7 +137,7 @@ class FileWriter:
         self.entries += 1
         self.sealed += sealed
         self.bytes += len(envelope)
-        if self._size >= BLOCK_BYTES:
+        if self._size >= BLOCK_BYTES or self._count >= BLOCK_ENTRIES:
             self._block()
 
     def end(self) -> Totals:
