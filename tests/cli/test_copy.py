@@ -17,7 +17,11 @@ from .stores import of_s3
 
 
 def test_from_disk_to_redis_and_back(run: Run, tmp_path: Path, redis_url: str) -> None:
-    here, there, back = f"disk://{tmp_path}/a", f"{redis_url}?prefix={uuid.uuid4().hex}:", f"disk://{tmp_path}/b"
+    here, there, back = (
+        f"disk://{tmp_path}/a",
+        f"{redis_url}?prefix={uuid.uuid4().hex}:&timeout=10s",
+        f"disk://{tmp_path}/b",
+    )
     fill(here, tags=["t"], ttl=3600)
     ran = run("copy", "--from", here, "--to", there, "--json")
     assert (ran.json["copied"], ran.json["total"], ran.json["complete"], ran.json["errors"]) == (50, 50, True, {})
@@ -27,6 +31,7 @@ def test_from_disk_to_redis_and_back(run: Run, tmp_path: Path, redis_url: str) -
     assert values(back, "k00007") == [[7] * 20]
 
 
+@pytest.mark.slow
 def test_into_s3_and_into_segments_there(run: Run, tmp_path: Path, s3_server, s3_bucket: str, s3_prefix: str) -> None:
     here, env = f"disk://{tmp_path}/a", of_s3(s3_server)
     single, packed = f"s3://{s3_bucket}/{s3_prefix}a/", f"s3+packed://{s3_bucket}/{s3_prefix}b/"
@@ -39,6 +44,7 @@ def test_into_s3_and_into_segments_there(run: Run, tmp_path: Path, s3_server, s3
     assert values(f"disk://{tmp_path}/b", "k00007") == [[7] * 20]
 
 
+@pytest.mark.slow
 def test_filters_and_what_may_be_overwritten(run: Run, tmp_path: Path) -> None:
     here, there = f"disk://{tmp_path}/a", f"disk://{tmp_path}/b"
     fill(here, 20, tags=["t"])
@@ -54,9 +60,9 @@ def test_filters_and_what_may_be_overwritten(run: Run, tmp_path: Path) -> None:
     assert "older, never, always" in mistake.err
 
 
-@pytest.mark.parametrize("here", ["disk", "redis"])
+@pytest.mark.parametrize("here", ["disk", pytest.param("redis", marks=pytest.mark.slow)])
 def test_ctrl_c_ends_it_and_the_same_command_goes_on(run: Run, tmp_path: Path, redis_url: str, here: str) -> None:
-    disk, redis = f"disk://{tmp_path}/a", f"{redis_url}?prefix={uuid.uuid4().hex}:"
+    disk, redis = f"disk://{tmp_path}/a", f"{redis_url}?prefix={uuid.uuid4().hex}:&timeout=10s"
     source, there = (disk, redis) if here == "disk" else (redis, disk)
     fill(source, 8_000)
     state = tmp_path / "state"
@@ -75,6 +81,7 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(run: Run, tmp_path: Path, r
     assert not state.exists()
 
 
+@pytest.mark.slow
 def test_without_a_state_it_says_which_token_to_type(run: Run, tmp_path: Path) -> None:
     here, there = f"disk://{tmp_path}/a", f"disk://{tmp_path}/b"
     fill(here, 8_000)
@@ -111,6 +118,7 @@ def test_what_is_damaged_is_counted_and_its_keys_are_shown_when_asked_for(run: R
     assert ran.json["keys"] == {"n:k00003": "CorruptEntry"}
 
 
+@pytest.mark.slow
 def test_sealed_entries_are_copied_without_their_key(run: Run, tmp_path: Path) -> None:
     from contextlib import closing
 

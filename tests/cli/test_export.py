@@ -28,6 +28,7 @@ def test_a_file_is_written_and_told_of(run: Run, tmp_path: Path) -> None:
     assert re.search(r"copied +5", ran.out)
 
 
+@pytest.mark.slow
 def test_objects_and_segments_are_exported(run: Run, tmp_path: Path, s3_server, s3_bucket: str, s3_prefix: str) -> None:
     env, late = of_s3(s3_server), "?timeout=30s"
     fill(f"disk://{tmp_path}/a", 20)
@@ -54,6 +55,7 @@ def test_it_goes_through_a_pipe(tmp_path: Path, redis_url: str) -> None:
     assert count(there) == 50
 
 
+@pytest.mark.slow
 def test_interrupted_nothing_is_left(tmp_path: Path) -> None:
     here, out = f"disk://{tmp_path}/a", tmp_path / "out"
     fill(here, 8_000)
@@ -69,6 +71,7 @@ def test_interrupted_nothing_is_left(tmp_path: Path) -> None:
     assert os.listdir(out) == []
 
 
+@pytest.mark.slow
 def test_sealed_entries_stay_sealed_and_that_is_said(run: Run, tmp_path: Path) -> None:
     keys = KeyRing({"k1": bytes(range(32))})
     with closing(TierChain(DiskBackend(tmp_path / "a"), keys=keys)) as chain:

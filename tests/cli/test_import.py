@@ -22,7 +22,7 @@ def file(run: Run, tmp_path: Path) -> Path:
 
 
 def test_into_redis(run: Run, file: Path, redis_url: str) -> None:
-    url = f"{redis_url}?prefix={uuid.uuid4().hex}:"
+    url = f"{redis_url}?prefix={uuid.uuid4().hex}:&timeout=10s"
     ran = run("import", file, url, "--json").json
     assert (ran["copied"], ran["total"], ran["complete"]) == (50, 50, True)
     assert values(url, "k00007") == [[7] * 20]
@@ -30,6 +30,7 @@ def test_into_redis(run: Run, file: Path, redis_url: str) -> None:
     assert re.search(r"were there +50", again.out)
 
 
+@pytest.mark.slow
 def test_into_objects_and_segments(run: Run, file: Path, s3_server, s3_bucket: str, s3_prefix: str) -> None:
     for scheme in ("s3", "s3+packed"):
         url = f"{scheme}://{s3_bucket}/{s3_prefix}{len(scheme)}/?timeout=30s"
@@ -37,12 +38,14 @@ def test_into_objects_and_segments(run: Run, file: Path, s3_server, s3_bucket: s
         assert run("import", file, url, "--json", env=of_s3(s3_server)).json["skipped_present"] == 50
 
 
+@pytest.mark.slow
 def test_the_filters_of_copy_hold(run: Run, file: Path, tmp_path: Path) -> None:
     there = f"disk://{tmp_path}/b"
     assert run("import", file, there, "--namespace", "n", "--prefix", "k0001", "--json").json["copied"] == 10
     assert run("import", file, there, "--tag", "none", "--json").json["skipped_other"] == 50
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_the_same_command_goes_on(run: Run, tmp_path: Path) -> None:
     here, there, state = f"disk://{tmp_path}/a", f"disk://{tmp_path}/b", tmp_path / "state"
     fill(here, 8_000)
@@ -56,6 +59,7 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(run: Run, tmp_path: Path) -
     assert count(there) == 8_000
 
 
+@pytest.mark.slow
 def test_of_a_file_that_was_cut_off_the_whole_blocks_come_in(run: Run, tmp_path: Path) -> None:
     here, there, file = f"disk://{tmp_path}/a", f"disk://{tmp_path}/b", tmp_path / "f"
     fill(here, 9_000)

@@ -17,6 +17,7 @@ def fast(redis_url: str) -> str:
     return f"{redis_url}?prefix={uuid.uuid4().hex}:&timeout=10s"
 
 
+@pytest.mark.slow
 def test_redis_is_filled_from_s3(
     run: Run, tmp_path: Path, fast: str, s3_server, s3_bucket: str, s3_prefix: str
 ) -> None:
@@ -40,6 +41,7 @@ def test_keys_come_from_a_file_or_by_their_prefix(run: Run, tmp_path: Path, fast
     assert run("warm", fast, slow, "-n", "n", "--prefix", "k0004", "--json").json["report"]["warmed"] == 10
 
 
+@pytest.mark.slow
 def test_a_dry_run_copies_nothing_and_bounds_hold(run: Run, tmp_path: Path, fast: str) -> None:
     slow = f"disk://{tmp_path}/a"
     fill(slow)

@@ -22,6 +22,7 @@ from .moving import (
     check_lasting,
     may_carry,
     places,
+    unhurry,
 )
 from .output import AsJson
 from .source import chain_of
@@ -71,6 +72,7 @@ def copy(
     ]
     run = Run("copy", job, state=state, resume=resume, show_keys=show_keys)
     with closing(chain_of(froms)) as source, closing(chain_of(tos)) as destination:
+        unhurry(source, destination)
         check_lasting(source, "source")
         check_lasting(destination, "destination")
         from ..transfer import copy as copy_entries

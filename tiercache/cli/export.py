@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .failures import Mistake
-from .moving import NewerThan, OneNamespace, Prefix, Run, ShowKeys, Tags, check_lasting, may_carry
+from .moving import NewerThan, OneNamespace, Prefix, Run, ShowKeys, Tags, check_lasting, may_carry, unhurry
 from .output import AsJson, say
 from .source import Config, Urls, opened
 
@@ -40,6 +40,7 @@ def export(
         raise Mistake(f"{file} is there: name another file, or add --force to replace it")
     run = Run("export", [], state=None, resume=None, show_keys=show_keys)
     with opened(urls, config) as cache:
+        unhurry(cache.chain)
         check_lasting(cache.chain, "source")
         from ..transfer import export_entries
 

@@ -22,6 +22,7 @@ from .moving import (
     Tags,
     check_lasting,
     may_carry,
+    unhurry,
 )
 from .output import AsJson
 from .source import Config, Urls, opened
@@ -54,6 +55,7 @@ def import_(
     job = [place, namespace, prefix, tags, newer_than, overwrite, storage_class]
     run = Run("import", job, state=state, resume=resume, show_keys=show_keys)
     with opened(urls, config) as cache:
+        unhurry(cache.chain)
         check_lasting(cache.chain, "destination")
         from ..transfer import import_entries
 

@@ -54,6 +54,8 @@ ShowKeys = Annotated[
     bool, typer.Option("--show-keys", help="Also list the keys of entries that could not be copied (1,000 at most).")
 ]
 MOST_KEYS = 1000
+UNHURRIED = 30.0
+"""Seconds that an operation may take at least."""
 
 
 class Run:
@@ -239,6 +241,14 @@ def check_lasting(chain: TierChain, what: str) -> None:
     """Raise where a chain has nothing that outlives this command."""
     if not any(tier.persists for tier in chain.tiers):
         raise Mistake(f"memory:// is empty, and ends with this command: name a tier that lasts as the {what}")
+
+
+def unhurry(*chains: TierChain) -> None:
+    """Give the stores time, before they are first used: nobody waits for an answer, and what is moved is much."""
+    for chain in chains:
+        for tier in chain.tiers:
+            if tier.timeout is not None and tier.timeout < UNHURRIED:
+                tier.timeout = tier.backend.timeout = UNHURRIED
 
 
 def may_carry(*chains: TierChain) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import Mistake, No
+from .moving import unhurry
 from .output import AsJson, progress, say, show_json, show_table, size
 from .source import Config, Namespace, Urls, opened
 
@@ -42,6 +43,7 @@ def warm(
     if keys is not None and prefix:
         raise Mistake("give --keys or --prefix, not both")
     with opened(urls, config, namespace) as cache:
+        unhurry(cache.chain)
         _without_memory(cache.chain)
         from ..transfer import warm as warm_up
 
