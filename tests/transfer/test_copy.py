@@ -523,3 +523,12 @@ def test_the_report_says_it_in_words(make: Make) -> None:
     assert "20 not asked for" in str(report)
     assert isinstance(make("objects", "c"), ObjectStoreBackend)
     assert isinstance(make("disk", "d"), DiskBackend)
+
+
+def test_what_the_source_has_yet_to_delete_is_not_copied(make: Make) -> None:
+    source = make("disk", "a")
+    fill(source, 3)
+    tier = Tier(source)
+    tier.missed(["n:0001"])  # it did not take a change of this key
+    report = copy(tier, make("disk", "b"))
+    assert (report.copied, report.skipped_dead) == (2, 1)

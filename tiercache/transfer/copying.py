@@ -14,6 +14,7 @@ from ..packed.destinations import Destination, Taken
 from ..packed.moves import Move
 from ..packed.origins import Item, Page
 from ..pool import DaemonPool
+from ..tier import Tier
 from .destinations import Fate
 from .judging import Judge
 from .opaque import is_opaque
@@ -106,13 +107,16 @@ class Copying(Move):
         if not meant:
             return
         self._carry(meant)
-        newer, older = self._above.newer(meant) if self._above is not None else (set[str](), {})
-        fate.newer |= newer
-        meant = {key: entry for key, entry in meant.items() if key not in newer}
+        above, older = self._above, dict[Tier, set[str]]()
+        if above is not None:
+            everything = meant
+            newer, older = patiently(lambda: above.newer(everything))
+            fate.newer |= newer
+            meant = {key: entry for key, entry in meant.items() if key not in newer}
         self._write(meant, lacks, fate)
         fate.carried |= {key for key in meant if key in fate.copied and is_opaque(meant[key])}
-        if self._above is not None:
-            self._above.replaced(meant, older, fate)
+        if above is not None:
+            patiently(lambda: above.replaced(meant, older, fate))
 
     def _is_meant(self, key: str, entry: Entry, fate: Fate) -> bool:
         if not self._selection.takes(entry):

@@ -54,7 +54,13 @@ class Judge:
                 self._marks[name] = now, self._read(name)
 
     def is_dead(self, entry: Entry) -> bool:
-        """Whether an entry was invalidated at one of the ends. Of one that is not opened only its readers know."""
+        """Whether an entry was invalidated at one of the ends, or its store has yet to hear that it was changed.
+
+        Of one that is not opened only its readers know what was invalidated.
+        """
+        tier = None if self._source is None else self._source.tier
+        if tier is not None and tier.journal.pending.get(entry.metadata.key) is not None:
+            return True
         if is_opaque(entry):
             return False
         metadata = entry.metadata
