@@ -140,9 +140,9 @@ class Copying(Move):
 
     def _write(self, entries: dict[str, Entry], lacks: Mapping[str, int | None], fate: Fate) -> None:
         """Write, and try again what failed; where nothing can be written, the run ends."""
-        left = entries
+        left, failed = entries, dict[str, BackendError]()
         for pause in (*PAUSES, None):
-            failed: dict[str, BackendError] = {}
+            failed = {}
             try:
                 self._destination.take(left, lacks, fate)
             except PASSING as error:

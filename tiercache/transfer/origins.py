@@ -79,7 +79,7 @@ class Source:
         """
         entries: dict[str, Entry] = {}
         failed: dict[str, BackendError] = {}
-        left = [item.key for item in items]
+        left, errors = [item.key for item in items], dict[str, BackendError]()
         for pause in (*PAUSES, None):
             found, errors = self._attempt(left)
             entries |= found
