@@ -22,7 +22,8 @@ from tiercache import envelope
 from tiercache.errors import ConfigurationError, CorruptEntry
 from tiercache.transfer import portable
 from tiercache.transfer.files import opened
-from tiercache.transfer.portable import About, AboutFile, FileReader, FileWriter
+from tiercache.transfer.portable import About, AboutFile, FileWriter
+from tiercache.transfer.reading import FileReader
 
 EACH = 1250 * SCALE
 KEYS = [f"ns:key-{number}" for number in range(12)]

@@ -17,7 +17,8 @@ from tiercache import envelope
 from tiercache.entry import Entry
 from tiercache.sealing import sealed as sealing
 from tiercache.transfer import portable
-from tiercache.transfer.portable import About, AboutFile, FileReader, FileWriter, Totals
+from tiercache.transfer.portable import About, AboutFile, FileWriter, Totals
+from tiercache.transfer.reading import FileReader
 
 FILES = test_golden.FILES / "portable"
 NONCE = bytes(range(12))

@@ -14,14 +14,16 @@ from typing import BinaryIO, get_args
 from ..errors import ConfigurationError
 from ..units import Duration
 from .copying import Copying, Failed, Progress
-from .destinations import Overwrite, newest_into
+from .destinations import newest_into
 from .files import FileSource, FromFile, IntoFile, opened
 from .judging import Judge
+from .newest import Overwrite
 from .opaque import carries, let_carry
 from .origins import source_from, total_of
 from .places import Store, destination_of, source_of
 from .placing import Above, Placing
-from .portable import AboutFile, FileWriter, Record, totals_of
+from .portable import AboutFile, FileWriter, Record
+from .reading import totals_of
 from .report import CopyReport
 from .selection import Selection
 

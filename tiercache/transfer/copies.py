@@ -12,8 +12,9 @@ from ..errors import ConfigurationError
 from ..packed.moving import check_apart
 from ..units import Duration
 from .copying import Copying, Failed, Progress
-from .destinations import Overwrite, newest_into
+from .destinations import newest_into
 from .judging import Judge
+from .newest import Overwrite
 from .opaque import carries, let_carry
 from .origins import source_from, total_of
 from .places import Store, destination_of, source_of

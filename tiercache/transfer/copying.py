@@ -15,8 +15,8 @@ from ..packed.moves import Move
 from ..packed.origins import Item, Page
 from ..pool import DaemonPool
 from ..tier import Tier
-from .destinations import Fate
 from .judging import Judge
+from .newest import Fate
 from .opaque import is_opaque
 from .origins import Source
 from .patience import PASSING, PAUSES, Patient, check_up, patiently, wait

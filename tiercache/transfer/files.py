@@ -15,10 +15,11 @@ from ..keys import check_key
 from ..packed.backend import is_reserved
 from ..packed.destinations import Destination, Taken
 from ..packed.origins import Item, Origin, Page
-from .destinations import Fate
+from .newest import Fate
 from .opaque import is_opaque, known_as
 from .origins import Source
-from .portable import About, FileReader, FileWriter, Record
+from .portable import About, FileWriter, Record
+from .reading import FileReader
 
 BLOCK_TOKEN = "block:"  # noqa: S105 - the beginning of a token to go on from
 

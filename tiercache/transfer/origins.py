@@ -13,7 +13,6 @@ from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFail
 from ..keys import object_name
 from ..objectstore import ObjectStoreBackend
 from ..objectstore.mirror import from_user_metadata
-from ..objectstore.objects import ObjectInfo
 from ..packed import PackedBackend
 from ..packed.backend import is_reserved
 from ..packed.origins import AFTER, PAGE, Item, Objects, Origin, Page, Segments
@@ -92,7 +91,16 @@ class Source:
         lost = [error for error in failed.values() if not isinstance(error, CorruptEntry)]
         if lost:
             check_up(self.backend, lost[0], len(lost), len(items))
-        return {key: self._said(entry) if is_opaque(entry) else entry for key, entry in entries.items()}, failed
+        sealed = [key for key, entry in entries.items() if is_opaque(entry)]
+        if sealed:
+            said, unsaid = self._said(sealed)
+            failed |= unsaid
+            entries = {
+                key: known_as(entry, said[key]) if key in said else entry
+                for key, entry in entries.items()
+                if key not in unsaid
+            }
+        return entries, failed
 
     def _attempt(self, wanted: Sequence[str]) -> tuple[dict[str, Entry], dict[str, BackendError]]:
         try:
@@ -102,18 +110,33 @@ class Source:
         except PASSING as error:
             return {}, dict.fromkeys(wanted, error)
 
-    def _said(self, entry: Entry) -> Entry:
-        """An opaque entry with the times that the store says beside it; for an object that takes a HEAD."""
-        said, key = None, entry.metadata.key
+    def _said(self, sealed: Sequence[str]) -> tuple[dict[str, Metadata], dict[str, BackendError]]:
+        """What the store says beside opaque entries, and why it does not; of objects that takes a HEAD each."""
+        backend = self.backend
         if isinstance(self.origin, Listed):
-            said = self.origin.said.get(key)
-        elif isinstance(self.backend, PackedBackend):
-            found = self.backend.discovery.catalogue.find(digest_of(key))
-            if found is not None:
-                said = Metadata(key=key, created_at=found.stamp / 1000, expires_at=found.gone_at or None)
-        elif isinstance(self.backend, ObjectStoreBackend):
-            said = _mirrored(self.backend, key)
-        return entry if said is None else known_as(entry, said)
+            return {key: self.origin.said[key] for key in sealed if key in self.origin.said}, {}
+        if isinstance(backend, PackedBackend):
+            return {key: said for key in sealed if (said := _indexed(backend, key)) is not None}, {}
+        if not isinstance(backend, ObjectStoreBackend):
+            return {}, {}
+        store = backend
+
+        def look(key: str, due: float | None) -> Metadata | None:
+            info = store.objects.stat(store.prefix + object_name(key), deadline=due)
+            mirrored = None if info is None else from_user_metadata(info.user_metadata or {}, key)
+            return None if mirrored is None else mirrored.metadata
+
+        try:
+            return store.side_by_side(sealed, look, None), {}
+        except PartialFailure as failure:
+            return failure.results or {}, failure.failed
+
+
+def _indexed(backend: PackedBackend, key: str) -> Metadata | None:
+    found = backend.discovery.catalogue.find(digest_of(key))
+    if found is None:
+        return None
+    return Metadata(key=key, created_at=found.stamp / 1000, expires_at=found.gone_at or None)
 
 
 def source_from(backend: Backend, prefix: str) -> Source:
@@ -130,9 +153,3 @@ def total_of(backend: Backend, prefix: str) -> int | None:
         return None
     entries: int = usage()[0]
     return entries
-
-
-def _mirrored(backend: ObjectStoreBackend, key: str) -> Metadata | None:
-    info: ObjectInfo | None = backend.objects.stat(backend.prefix + object_name(key), deadline=backend.due(None))
-    mirrored = None if info is None else from_user_metadata(info.user_metadata or {}, key)
-    return None if mirrored is None else mirrored.metadata

@@ -16,7 +16,7 @@ from ..packed import PackedBackend
 from ..packed.destinations import in_class
 from ..packed.origins import read_intact
 from ..tier import Tier
-from .destinations import Fate
+from .newest import Fate
 from .opaque import is_opaque
 from .places import Place
 
