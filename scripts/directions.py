@@ -23,6 +23,7 @@ FOR_BACKENDS = {
     "findings",
     "guard",
     "keys",
+    "logs",
     "notice",
     "pool",
     "units",
@@ -31,7 +32,7 @@ FOR_BACKENDS = {
 STAIRS = {"coherence", "config", "computing", "epochs", "health", "journal", "sealing"}
 # From low to high: a room imports only from its own floor or below.
 FLOORS = [
-    {"errors", "findings", "units", "fork", "retries", "this_call", "spelling"},
+    {"errors", "findings", "logs", "noted", "units", "fork", "retries", "this_call", "spelling"},
     {"ticker", "pauses", "waits", "shutdown"},
     {"pricing"},
     {"entry", "keys", "arrays", "pool", "eviction", "breaker"},
@@ -73,6 +74,8 @@ FLOORS = [
     {"hearsay", "lease", "telling"},
     {"news"},
     {"listening"},
+    {"reports"},
+    {"reporting"},
     {"chain"},
     {"flows"},
     {"decorator", "pending"},
@@ -82,7 +85,7 @@ FLOORS = [
     {"cache"},
     {"loading"},
     {"described"},
-    {"reports", "transfer", "planning"},
+    {"transfer", "planning"},
     {"slips"},
     {"llm"},
     {"integrations", "cli"},

@@ -57,7 +57,8 @@ from tiercache import KeyRing
 names_the_extra(lambda: KeyRing({"id": os.urandom(32)}), "encryption")
 KeyRing({"id": os.urandom(32)}, encrypt=False)
 import subprocess
-command = subprocess.run([pathlib.Path(sys.executable).with_name("tiercache"), "doctor"], capture_output=True, text=True)
+tiercache = pathlib.Path(sys.executable).with_name("tiercache")
+command = subprocess.run([tiercache, "doctor"], capture_output=True, text=True)
 assert (command.returncode, command.stdout) == (2, ""), command
 assert "pip install 'tiercache[cli]'" in command.stderr, command
 import tiercache

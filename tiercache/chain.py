@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from .backend import Backend
 from .coherence.lease import Leases
@@ -31,6 +32,7 @@ from .memory import MemoryBackend, Slot
 from .objectstore.classes import choices
 from .pool import DaemonPool
 from .recording import MAX_BYTES, Recorder
+from .reporting import Reporter
 from .sealing.keyring import KeyRing
 from .sealing.sealed import seal
 from .shutdown import Draining, watch
@@ -81,6 +83,8 @@ class TierChain:
             chain: each computes.
         record: write which keys are asked for into this file, for `tiercache plan` (see `record`); None: do not.
         record_sample: the share of the keys that is recorded.
+        report: tell other processes every 10 s what this one counted, through the first tier that they share, for
+            `tiercache stats` and `read_reports` (see docs/operating.md). No keys, no values.
 
     Attributes:
         switches: what each tier is used for, changed while the process runs (see `tiercache.switches`).
@@ -88,6 +92,9 @@ class TierChain:
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
             backend stands in it twice, or one cannot seal its entries and there are keys.
+
+    Attributes:
+        on_cache: functions that are called with each cache that is made on this chain from then on.
     """
 
     def __init__(
@@ -101,8 +108,9 @@ class TierChain:
         lease: Duration | None = None,
         record: str | os.PathLike[str] | None = None,
         record_sample: float = 1.0,
+        report: bool = False,
     ) -> None:
-        for name, flag in (("strict", strict), ("coherent", coherent)):
+        for name, flag in (("strict", strict), ("coherent", coherent), ("report", report)):
             if not isinstance(flag, bool):
                 raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
         check_clock(clock)
@@ -141,8 +149,11 @@ class TierChain:
             self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs, self.news
         )
         self.coherence.watched[MISSED] = self.missed.doubt_all
+        self.on_cache: list[Callable[[Any], object]] = []
+        self._caches: WeakValueDictionary[int, Any] = WeakValueDictionary()
         if record is not None:
             self.record(record, sample=record_sample)
+        self.reporter = Reporter(self.tiers, clock) if report else None
         watch(self)
 
     @classmethod
@@ -156,6 +167,7 @@ class TierChain:
         lease: Duration | None = None,
         record: str | os.PathLike[str] | None = None,
         record_sample: float = 1.0,
+        report: bool = False,
     ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
@@ -181,6 +193,7 @@ class TierChain:
             lease=lease,
             record=record,
             record_sample=record_sample,
+            report=report,
         )
 
     @classmethod
@@ -217,6 +230,17 @@ class TierChain:
         from .config.loading import chain_from_env
 
         return chain_from_env(environ, cls)
+
+    def serves(self, cache: Any) -> None:
+        """A cache on this chain tells of itself; those who wait for one (`on_cache`) hear of it."""
+        self._caches[id(cache)] = cache
+        for hear in list(self.on_cache):
+            hear(cache)
+
+    @property
+    def caches(self) -> list[Any]:
+        """The caches on this chain that are in use."""
+        return [cache for reference in self._caches.valuerefs() if (cache := reference()) is not None]
 
     @property
     def memory(self) -> MemoryBackend | None:
@@ -353,6 +377,8 @@ class TierChain:
         self.hearsay.close()
         if self.recorder is not None:
             self.recorder.close()
+        if self.reporter is not None:
+            self.reporter.close()
 
     async def adrain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -362,6 +388,8 @@ class TierChain:
         """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
+        if self.reporter is not None:
+            self.reporter.close()
         self.hearsay.close()
         self.refresher.close()
         self.teller.close()
@@ -381,6 +409,8 @@ class TierChain:
         """`close`, awaited."""
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
+        if self.reporter is not None:
+            await asyncio.to_thread(self.reporter.close)
         await asyncio.to_thread(self.hearsay.close)
         await asyncio.to_thread(self.refresher.close)
         await asyncio.to_thread(self.teller.close)

@@ -21,6 +21,7 @@ import msgspec
 from . import fork
 from .entry import Clock, Entry
 from .errors import ConfigurationError
+from .logs import fields
 from .slots import Slot
 from .units import Size, parse_size
 
@@ -244,7 +245,8 @@ class Recorder:
         self.error = error.strerror or type(error).__name__
         self.dropped += len(self._waiting)
         self._waiting.clear()
-        _log.warning("accesses are no longer recorded: %s", self.error)
+        extra = fields("recording.ended", kind=type(error).__name__)
+        _log.warning("accesses are no longer recorded: %s", self.error, extra=extra)
 
 
 def _hash(full: str) -> str:

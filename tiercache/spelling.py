@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'ttl'?)` for a name that is nearly one of those known; else nothing."""
-    near = nearly(name, known)
+    near = nearly(name, known, 0.6 if len(name) > 3 else 0.5)
     return "" if near is None else f" (did you mean {near!r}?)"
 
 

@@ -31,6 +31,7 @@ from .health.bounded import Bound
 from .health.breaker import BreakerPolicy, Probe
 from .health.healing import Healer
 from .journal.journal import Journal
+from .logs import fields
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
@@ -394,6 +395,11 @@ class Tier:
         with self._lock:
             self._logged[kind] = max(time.monotonic(), self._logged.get(kind, -math.inf))
 
+    @property
+    def evictions(self) -> dict[str, int]:
+        """Entries that left, by cause, where the store tells."""
+        return dict(Counter(self._removals()) - Counter(self._removals_before))
+
     def snapshot(self) -> TierStats:
         """Return the counters of the moment."""
         counters = self.counters
@@ -411,7 +417,7 @@ class Tier:
             deletes=counters.deletes,
             promotions=counters.promotions,
             skipped=counters.skipped,
-            evictions=dict(Counter(self._removals()) - Counter(self._removals_before)),
+            evictions=self.evictions,
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
@@ -455,7 +461,8 @@ class Tier:
             fatal = isinstance(error, ConfigurationError)
             self._logged[kind] = math.inf if fatal else now
         level = logging.ERROR if fatal else logging.WARNING
-        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
+        extra = fields("tier.failed", tier=self.label, kind=kind)
+        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error, extra=extra)
 
 
 def _nobody(what: object) -> None:

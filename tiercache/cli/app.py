@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, copy, demo, doctor, export, import_, lifecycle, plan, sweep, warm
+from . import bench, copy, demo, doctor, export, import_, inspect, lifecycle, ls, plan, rm, stats, sweep, warm
 from .failures import reported
 
 app = typer.Typer(
@@ -39,6 +39,10 @@ def _options(
 
 
 app.command("doctor", short_help="Check each tier, and say how to mend it.")(doctor.doctor)
+app.command("stats", short_help="What other processes report, summed.")(stats.stats)
+app.command("inspect", short_help="One key: each tier's copy of it.")(inspect.inspect)
+app.command("ls", short_help="List entries.")(ls.ls)
+app.command("rm", short_help="Delete entries; shows first which.")(rm.rm)
 app.command("warm", short_help="Bring entries up into fast tiers.")(warm.warm)
 app.command("copy", short_help="Copy entries from chain to chain.")(copy.copy)
 app.command("export", short_help="Write entries into one file.")(export.export)

@@ -49,7 +49,8 @@ def find_backend(scheme: str) -> type[Backend]:
         raise MissingExtra(f"{scheme}://", EXTRAS[scheme])
     known = known_schemes()
     raise ConfigurationError(
-        f"no backend for {scheme or 'an empty scheme'}://{did_you_mean(scheme, known)}; known are {', '.join(known)}"
+        f"no backend for {scheme or 'an empty scheme'}://{did_you_mean(scheme, known)}; known are {', '.join(known)}, "
+        "and object stores packed, as in s3+packed://"
     )
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..coherence.guard import Seen
 from ..coherence.listening import Join
-from ..entry import Entry
+from ..entry import Entry, Metadata
 from ..epochs.agreement import believe
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather, running_loop
 from ..memory import MemoryBackend
+from ..noted import Reason, passed_over, why_failed
 from ..tier import FAILURES, Tier
 from . import change, guarded, shadow
 from .announce import announce
-from .read import Found, is_barred, is_believed, pass_over, promote_local, raise_if_strict, refused
+from .read import Found, is_barred, is_believed, pass_over, promote_local, raise_if_strict, refused, why_not
 from .write import begin, end, gather, keep_alone, raise_failures, settle, writable
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ async def _read_many(
             raise_if_strict(chain, error)
             closed[tier] = set(missing)
             tier.counters.add(misses=len(asked))
+            passed_over(tier.label, why_failed(error), len(asked))
             continue
         entries, closed[tier] = await _ask(chain, tier, asked, loads, warming, failed)
         now = chain.clock()
@@ -94,6 +97,8 @@ async def _read_many(
             if entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
                 where = stale if entry.metadata.is_stale(now) else found
                 where.setdefault(key, Found(entry, tier))
+        if any(key not in found for key in entries):
+            _note_passed_over(tier, [entry.metadata for key, entry in entries.items() if key not in found], now)
         hits = sum(key in found for key in asked)
         missing = [key for key in missing if key not in found]
         tier.counters.add(hits=hits, misses=len(asked) - hits)
@@ -108,6 +113,11 @@ async def _read_many(
     if chain.switches.shadowing and found:
         await shadow.compare(chain, {key: one.entry for key, one in found.items()}, loads)
     return {**stale, **found} if allow_stale else found
+
+
+def _note_passed_over(tier: Tier, untaken: Iterable[Metadata], now: float) -> None:
+    for reason, keys in Counter[Reason](why_not(metadata, now) for metadata in untaken).items():
+        passed_over(tier.label, reason, keys)
 
 
 async def _ask(
@@ -125,11 +135,17 @@ async def _ask(
         changes = {key: one for key in keys if (one := pending.get(key)) is not None}
         for key, one in changes.items():
             waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry.metadata) else one.entry
+        if (gone := sum(entry is None for entry in waiting.values())) > 0:
+            passed_over(tier.label, "pending", gone)
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
     if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, keys[0], failed):
+        passed_over(tier.label, "distrusted", len(found))
         found, shut = {}, set(asked)
+    held = len(found)
     found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry.metadata)}
+    if len(found) < held:
+        passed_over(tier.label, "deleted", held - len(found))
     found |= {key: entry for key, entry in waiting.items() if entry is not None}
     return found, shut | {key for key, entry in waiting.items() if entry is None}
 
@@ -149,10 +165,13 @@ async def _ask_store(
             for key, error in partial.failed.items()
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat)
         }
+        for reason, count in Counter[Reason](why_failed(error) for error in partial.failed.values()).items():
+            passed_over(tier.label, reason, count)
         results = partial.results or {}
         return _saw(results, loads) if tier is chain.guard else results, set(partial.failed) - healed_by_a_copy
     except FAILURES as error:
         raise_if_strict(chain, error)
+        passed_over(tier.label, why_failed(error), len(keys))
         return {}, set(keys)
 
 

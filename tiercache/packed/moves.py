@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..entry import Entry
-from ..errors import BackendError, PartialFailure
+from ..errors import BackendError, ConfigurationError, PartialFailure
 from .destinations import Destination, Taken
 from .origins import Item, Origin, Page
 from .pending import Batch
@@ -114,6 +114,8 @@ class Move:
         Raises:
             PartialFailure: source or target failed; `results` is the report.
         """
+        if resume is not None and not isinstance(resume, str):
+            raise ConfigurationError("resume must be the `resume` of an earlier report, or None")
         self._began = time.monotonic()
         safe = self._safe = replace(self._report, resume=resume or "")
         self._report = safe

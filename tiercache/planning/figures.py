@@ -32,6 +32,8 @@ TIERS = {"memory": "#009E73", "redis": "#D55E00", "store": "#0072B2"}
 INK, FAINT = "#333333", "#DDDDDD"
 SAME = 0.003
 """Hit ratio within which curves are the same to the eye, and share a label."""
+AWAY = 36
+"""Points from a curve to a name that stands away from it."""
 LABEL = 0.05
 """How far from its curve a label stands, of the plot's height."""
 STYLE: Mapping[str, Any] = {
@@ -114,7 +116,8 @@ def _figure() -> Iterator[tuple[Any, Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(dict(STYLE)):
+    style: Any = dict(STYLE)  # its keys are literals to type checkers
+    with mpl.rc_context(style):
         figure = Figure()
         FigureCanvasAgg(figure)
         yield figure, figure.add_subplot()
@@ -161,7 +164,10 @@ def _mark_choice(plan: Plan, axes: Any) -> None:
 
 
 def _label_curves(curves: Sequence[Curve], axes: Any) -> None:
-    """Write each name at its curve, where it is furthest from the others; curves that are the same share a label."""
+    """Write each name where its curve is furthest from the others; curves that are the same share a label.
+
+    A name that finds no clear place beside its curve stands away from it, with a line that leads there.
+    """
     groups: list[list[Curve]] = []
     for curve in curves:
         same = [group for group in groups if _apart(group[0], curve) < SAME]
@@ -170,28 +176,47 @@ def _label_curves(curves: Sequence[Curve], axes: Any) -> None:
         else:
             groups.append([curve])
     taken: list[tuple[int, float]] = []
-    count, top = len(curves[0].sizes), axes.get_ylim()[1] / 100
+    top = axes.get_ylim()[1] / 100
     for group in groups:
-        own, others = group[0].hit_ratio, [other[0].hit_ratio for other in groups if other is not group]
-        best = (-1.0, 0, 1)
-        for at in range(1, max(2, count - 1)):
-            for side in (1, -1):
-                place = own[at] + side * LABEL * top
-                near = [min(abs(place - other[at]), 4 * abs(own[at] - other[at])) for other in others]
-                near += [max(abs(place - y), abs(at - x) * LABEL * top) for x, y in taken]
-                best = max(best, (min([1.0, *near]), at, side))
-        _, at, side = best
-        taken.append((at, own[at] + side * LABEL * top))
+        others = [other[0].hit_ratio for other in groups if other is not group]
+        at, away = _clearest(group[0].hit_ratio, others, taken, LABEL * top)
+        taken.append((at, group[0].hit_ratio[at] + away))
+        colour, up, is_away = LOOKS[group[0].policy][0], 1 if away > 0 else -1, abs(away) > 1.5 * LABEL * top
         axes.annotate(
             " = ".join(curve.policy.value for curve in group),
-            (curves[0].sizes[at], 100 * own[at]),
-            xytext=(-6 if side > 0 else 6, 3 * side),
+            (curves[0].sizes[at], 100 * group[0].hit_ratio[at]),
+            xytext=(-6 * up, (AWAY if is_away else 3) * up),
             textcoords="offset points",
-            ha="right" if side > 0 else "left",
-            va="bottom" if side > 0 else "top",
-            color=LOOKS[group[0].policy][0],
+            ha="right" if up > 0 else "left",
+            va="bottom" if up > 0 else "top",
+            color=colour,
             fontweight="bold",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 2}
+            if is_away
+            else None,
         )
+
+
+def _clearest(
+    own: Sequence[float], others: Sequence[Sequence[float]], taken: Sequence[tuple[int, float]], step: float
+) -> tuple[int, float]:
+    """Return the number of the size at which a curve's name stands, and how far above or below it, in hit ratio."""
+    best = (-1.0, 0, step)
+    for at in range(1, max(2, len(own) - 1)):
+        for away in (step, -step, 3 * step, -3 * step):
+            place, beside = own[at] + away, at - (1 if away > 0 else -1)
+            if place < 1.5 * step or not 0 <= beside < len(own):
+                continue
+            near = [4 * abs(own[at] - other[at]) for other in others]
+            for other in (*others, own) if abs(away) > step else others:
+                near += [
+                    abs(place - other[at]),
+                    abs(place - (other[at] + other[beside]) / 2),
+                    abs(place - other[beside]),
+                ]
+            near += [max(abs(place - y), abs(at - x) * step) for x, y in taken]
+            best = max(best, (min([3 * step, *near]) - abs(away) / 4, at, away))
+    return best[1], best[2]
 
 
 def _apart(one: Curve, other: Curve) -> float:

@@ -15,11 +15,13 @@ from ..objectstore import ObjectStoreBackend
 from ..objectstore.mirror import from_user_metadata
 from ..packed import PackedBackend
 from ..packed.backend import is_reserved
-from ..packed.origins import AFTER, PAGE, Item, Objects, Origin, Page, Segments
+from ..packed.origins import PAGE, Item, Objects, Origin, Page, Segments
 from ..packed.segment import digest_of
 from .opaque import is_opaque, known_as
 from .patience import AGAIN, PASSING, PAUSES, check_up, wait
 
+AFTER = "after:"
+"""What the token of a store that lists its keys in their order begins with."""
 READ_SECONDS = 120.0
 """Seconds that a batch may take."""
 
