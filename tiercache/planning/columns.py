@@ -22,7 +22,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What each field may be called in a header, in small letters."""
 FIELDS = tuple(NAMES)
-NEEDED = ("time", "key", "size")
+NEEDED: tuple[str, ...] = ("time", "key", "size")
 DELIMITERS = (",", "\t", ";", "|", " ")
 
 
