@@ -190,3 +190,7 @@ def test_disk_from_the_environment(tmp_path: Path) -> None:
     assert (found.path, found.max_bytes) == (tmp_path / "a", 2 * 2**30)
     assert DiskBackend.from_env({"TIERCACHE_DIR": str(tmp_path)}).path == tmp_path / "cache.sqlite3"
     assert DiskBackend.from_env({}, path=tmp_path / "b").path == tmp_path / "b"
+
+
+def test_white_space_is_no_chain() -> None:
+    assert refusal(TIERCACHE_URLS=" \n").startswith("TIERCACHE_URLS holds no URL; write one")

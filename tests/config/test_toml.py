@@ -245,3 +245,26 @@ def test_what_is_wrong_with_keys(write: Write, monkeypatch: pytest.MonkeyPatch, 
     assert secret not in said
     said = refusal(write("[chain.keys]\nsource = 'env:PASSWORD'\nencrypted = true\n"))
     assert ", line 3: KeyRing has no option 'encrypted' (did you mean 'encrypt'?)" in said
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 5000 + "]" * 5000, "x = " + "9" * 5000])
+def test_what_the_parser_gives_up_on_is_a_mistake_of_the_file(write: Write, text: str) -> None:
+    path = write(text)
+    with pytest.raises(ConfigurationError, match="this is no TOML that can be read") as caught:
+        TierChain.from_toml(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_url_that_stands_as_backend_is_not_shown(write: Write) -> None:
+    path = write('[[tiers]]\nbackend = "redis://app:hunter2secret@host/0"\n')
+    with pytest.raises(ConfigurationError, match="line 2: backend is a scheme") as caught:
+        TierChain.from_toml(path)
+    assert "hunter2secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_a_rule_refers_to_is_not_shown(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLASS", "hunter2secret")
+    text = '[[tiers]]\nurl = "s3://b/p/"\n[[tiers.storage_classes]]\nstorage_class = "env:CLASS"\n'
+    with pytest.raises(ConfigurationError, match="env:CLASS is unknown") as caught:
+        TierChain.from_toml(write(text))
+    assert "hunter2secret" not in "".join(traceback.format_exception(caught.value))

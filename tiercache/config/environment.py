@@ -108,6 +108,8 @@ def _tiers(urls: Said, environ: Mapping[str, str]) -> list[TierSaid]:
         place = f"{URLS}, URL {number}"
         said = resolved(Said(url, place, lenient=True), environ)
         found.append(TierSaid(place=place, url=said if said.reference else Said(url, place, True, urls.reference)))
+    if not found:
+        raise ConfigurationError(f"{URLS} holds no URL; write one, such as memory://, or leave the variable out")
     return found
 
 

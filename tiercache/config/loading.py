@@ -138,6 +138,8 @@ def _tier(said: TierSaid) -> Tier:
     known = query | said.options
     if said.rules:
         known["storage_classes"] = Said(None, said.rules[0][0])
+        for number, (_, options, _) in enumerate(said.rules):  # their values, too, are taken out of messages
+            known |= {f"storage_classes[{number}].{name}": one for name, one in options.items()}
     with blaming(known, said.place):
         twice = sorted(query.keys() & said.options.keys())
         if twice:
@@ -159,6 +161,8 @@ def _place(said: TierSaid) -> tuple[SplitResult, Options]:
     backend = said.backend or Said("")
     with blaming({"backend": backend}, backend.place):
         scheme = str(backend.value)
+        if "://" in scheme:  # with a password in it, perhaps
+            raise ConfigurationError("backend is a scheme, such as 's3'; write a URL as url")
         find_backend(scheme.removesuffix(PACKED))
     return SplitResult(scheme, "", "", "", ""), {}
 

@@ -225,6 +225,10 @@ def _parsed(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         why = str(error)
+    except RecursionError:
+        raise ConfigurationError(f"{name}: this is no TOML that can be read: it is nested too deeply") from None
+    except ValueError:  # a number of thousands of digits, say
+        raise ConfigurationError(f"{name}: this is no TOML that can be read: a value is out of range") from None
     where = _LINE.search(why)
     line = where[1] if where and where[1] else str(text.count("\n") + 1)
     raise ConfigurationError(f"{name}, line {line}: this is no TOML: {_LINE.sub('', why)}")
