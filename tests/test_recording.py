@@ -177,6 +177,44 @@ def test_a_disk_that_is_full_ends_the_recording_and_nothing_else(log, caplog):
     assert "no longer recorded" in caplog.text
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+def test_what_a_full_disk_did_not_take_is_counted_and_the_thread_ends_in_peace(tmp_path):
+    path = tmp_path / "accesses.jsonl"
+    path.symlink_to("/dev/full")
+    with Cache(TierChain(MemoryBackend(), record=path)) as cache:  # an exception in a thread would fail the test
+        cache.set("a", b"1")
+        cache.get("a")
+        recorder = cache.chain.recorder
+        recorder.flush()
+    assert recorder.error is not None
+    assert (recorder.written, recorder.dropped) == (0, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_in_the_middle_of_a_write_writes_nothing_of_its_parent(log):
+    chain = TierChain(MemoryBackend(), record=log)
+    recorder = chain.recorder
+    recorder._file.write(b"half a line")  # the thread is here
+    child = os.fork()
+    if child == 0:
+        recorder.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    chain.close()
+    assert log.read_text(encoding="utf-8").count("half a line") == 1
+
+
+def test_the_size_at_which_a_file_is_begun_anew_is_counted_in_bytes(log):
+    chain = TierChain(MemoryBackend())
+    recorder = chain.record(log, hashed=False, max_bytes="64KiB")
+    with Cache(chain) as cache:
+        for _ in range(3):
+            cache.get("\N{SNOWMAN}" * 10_000)
+            assert recorder.flush()
+    assert log.with_name("accesses.csv.1").stat().st_size > 64 * 1024
+
+
 @pytest.mark.parametrize("sample", [0, -1, 1.5, True, "half"])
 def test_a_share_that_is_none_is_refused(log, sample):
     with pytest.raises(ConfigurationError, match="record_sample"):

@@ -13,8 +13,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
@@ -78,11 +78,12 @@ class Recorder:
         self._most_bytes = parse_size(max_bytes, "max_bytes")
         self._clock = clock
         self._waiting: deque[_Row] = deque()
-        self._file: TextIO | None = None
-        self._size = 0
+        self._file: FileIO | None = None  # no buffer: a fork would copy it, and a full disk keep it until the end
         try:
             self._open()
         except OSError as error:
+            if self._file is not None:
+                self._file.close()
             raise ConfigurationError(
                 f"record: the file cannot be written ({error.strerror or type(error).__name__})"
             ) from None
@@ -153,7 +154,8 @@ class Recorder:
         self.written = self.dropped = 0
         if was_over or self.error is not None:
             return
-        self._file = None  # the parent's; its buffer is empty, for each batch is written whole
+        if self._file is not None:
+            self._file.close()  # here alone: the parent's stays open
         try:
             self._open()
         except OSError as error:
@@ -189,31 +191,41 @@ class Recorder:
                 event.set()
             if over or self.error is not None:
                 break
-        if self._file is not None:
-            self._file.close()
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError as error:  # a network's file system tells of a full disk only now
+            self._fail(error)
 
     def _write(self) -> None:
         waiting, count = self._waiting, len(self._waiting)
         if not count or self._file is None:
             return
         text = "".join([self._line(waiting.popleft()) for _ in range(count)])
-        self._file.write(text)
-        self._file.flush()
+        try:
+            self._append(text)
+        except OSError:
+            self.dropped += count
+            raise
         self.written += count
-        self._size += len(text)
         if self._size > self._most_bytes:
             self._file.close()
             self.path.replace(f"{self.path}.1")
             self._open()
 
     def _open(self) -> None:
-        self._file = self.path.open("a", encoding="utf-8", errors="surrogateescape", newline="")
-        self._size = self._file.tell()
+        self._file = FileIO(self.path, "a")
+        self._size = self._file.seek(0, os.SEEK_END)
         if self._size == 0:
             mark = f"# tiercache accesses sample={self.sample:g}\n" if self.sample < 1 else ""
-            header = "" if self._is_json else ",".join(FIELDS) + "\n"
-            self._file.write(mark + header)
-            self._file.flush()
+            self._append(mark + ("" if self._is_json else ",".join(FIELDS) + "\n"))
+
+    def _append(self, text: str) -> None:
+        left = memoryview(text.encode("utf-8", "surrogateescape"))
+        while left and self._file is not None:
+            written = self._file.write(left) or 0
+            self._size += written
+            left = left[written:]
 
     @property
     def _is_json(self) -> bool:
