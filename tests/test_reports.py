@@ -25,6 +25,7 @@ from tiercache.reporting import EVERY_IN_BUCKETS, TTL, Reporter
 from tiercache.reports import (
     PREFIX,
     CacheCounts,
+    Counts,
     Report,
     TierCounts,
     TierNow,
@@ -425,6 +426,17 @@ def test_what_cannot_be_read_is_left_out_and_counted(clock: FakeClock) -> None:
     found = look(chain)
 
     assert (len(found.reports), found.unreadable) == (1, 2)
+
+
+@pytest.mark.parametrize("buckets", [{10**6: 1}, {-1: 1}, {3: -1}])
+def test_a_report_with_durations_that_nobody_measured_is_none(clock: FakeClock, buckets: dict[int, int]) -> None:
+    store = RemoteBackend(clock)
+    chain = chain_on(store, clock=clock)
+    odd = Report(id="odd", written_at=clock(), until=clock() + 60, counts=Counts({}, {"x": TierCounts(read=buckets)}))
+    store.entries[PREFIX + "odd"] = to_entry(odd)
+
+    assert look(chain).unreadable == 1
+    assert total(read_reports(chain)).tiers == {}
 
 
 def test_a_tier_that_cannot_be_listed_is_left_out_unless_strict(clock: FakeClock) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -33,6 +33,8 @@ _VERSION = 1
 _PAGE = 500
 Breaker = Literal["closed", "half-open", "open"]
 _BREAKERS: tuple[str, ...] = get_args(Breaker)
+Buckets = dict[Annotated[int, msgspec.Meta(ge=0, le=400)], Annotated[int, msgspec.Meta(ge=0)]]
+"""Those of a `tiercache.stats.Histogram`; what has others is no report, and cannot be summed."""
 T = TypeVar("T")
 
 
@@ -81,8 +83,8 @@ class TierCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     shadow_absent: int = 0
     errors: dict[str, int] = {}
     evictions: dict[str, int] = {}
-    read: dict[int, int] = {}
-    write: dict[int, int] = {}
+    read: Buckets = {}
+    write: Buckets = {}
 
 
 class TierNow(msgspec.Struct, frozen=True, omit_defaults=True):
