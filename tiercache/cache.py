@@ -104,8 +104,8 @@ class Cache(CacheOfFactories):
         self.savings = Ledger()
         self._prefix = f"{namespace}:"
         self._memory = chain.memory
-        self._fresh: Callable[[str], Slot | None] = chain.reader(namespace)
-        chain.switches.follow(self)
+        self._fresh: Callable[[str], Slot | None]
+        chain.switches.follow(self)  # sets it
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
         if chain.reporter is not None:

@@ -122,7 +122,8 @@ class CacheOfMany(CacheUpkeep):
 
     def _lists(self, tier: Tier) -> bool:
         """Whether entries of this namespace are read from a tier."""
-        return tier.switch is None or tier.switch.of(self.namespace).reads
+        switch = tier.switch
+        return switch is None or switch.of(self.namespace).reads
 
     def warm(self, keys: Iterable[str]) -> int:
         """Copy entries up into all faster tiers, without deadlines; return how many were found."""

@@ -205,7 +205,7 @@ class Switches:
                 found.switch = _shortest(Switch(setting, before.namespaces))
             else:
                 found.switch = _shortest(Switch(before.setting, before.namespaces | {namespace: setting}))
-            self.changed()
+            self._tell()
 
     def get(self, tier: str, namespace: str | None = None) -> Setting:
         """Return what a tier is used for in a namespace; None: in those that have no setting of their own."""
@@ -229,7 +229,7 @@ class Switches:
                 own = {namespace: one for (label, namespace), one in settings.items() if label == each.label}
                 usual = own.pop(None, USUAL)
                 each.switch = _shortest(Switch(usual, {str(name): one for name, one in own.items()}))
-            self.changed()
+            self._tell()
 
     def reset(self) -> None:
         """Switch everything on."""
@@ -252,16 +252,17 @@ class Switches:
         return {tier.label: shown(tier) for tier in self._tiers}
 
     def follow(self, listener: Listener) -> None:
-        """Tell somebody of all changes from now on, as long as it lives."""
+        """Tell somebody of the switches now, and of all changes from now on, as long as it lives."""
         with self._lock:
             self._listeners.add(listener)
+            listener.switched()
 
     def check(self, tier: str) -> None:
         """Raise a ConfigurationError unless a tier has this name."""
         self._named(tier)
 
     def __repr__(self) -> str:
-        said = [f"{tier.label}: {tier.switch}" for tier in self._tiers if tier.switch is not None]
+        said = [f"{label}: {words}" for label, words in self.as_dict().items() if words != "on"]
         return f"<Switches {', '.join(said) or 'all on'}>"
 
     def _named(self, name: str) -> Switchable:
@@ -273,7 +274,11 @@ class Switches:
         raise ConfigurationError(f"no tier is named {str(name)!r}{hint}; there are {', '.join(labels) or 'none'}")
 
     def changed(self) -> None:
-        """Tell those who follow; also when hits in memory are to be read in another way (`TierChain.record`)."""
+        """Hits in memory are to be read in another way (`TierChain.record`): tell those who follow."""
+        with self._lock:
+            self._tell()
+
+    def _tell(self) -> None:
         self.shadowing = tuple(tier for tier in self._tiers if tier.switch is not None and tier.switch.has_shadow)
         for listener in list(self._listeners):
             listener.switched()
@@ -281,7 +286,7 @@ class Switches:
 
 def shown(tier: Switchable) -> str:
     """Return what a tier is used for, in words: `on`, or `off; docs: shadow, 25 % of the keys`."""
-    return "on" if tier.switch is None else str(tier.switch)
+    return str(tier.switch or USUAL)
 
 
 def _shortest(switch: Switch) -> Switch | None:

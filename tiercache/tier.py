@@ -283,15 +283,18 @@ class Tier:
 
     def reads(self, key: str) -> bool:
         """Whether this tier is asked for a key at all: its switch says no otherwise."""
-        return self.switch is None or self.switch.reads(key)
+        switch = self.switch  # once: another thread may replace it
+        return switch is None or switch.reads(key)
 
     def stores(self, key: str) -> bool:
         """Whether entries of a key are stored here: its switch says no otherwise. What they replace is removed."""
-        return self.switch is None or self.switch.stores(key)
+        switch = self.switch
+        return switch is None or switch.stores(key)
 
     def takes(self, entry: Entry, now: float, *, capped: bool = True) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it takes none such."""
-        if self.switch is not None and not self.switch.stores(entry.metadata.key):
+        switch = self.switch
+        if switch is not None and not switch.stores(entry.metadata.key):
             return None
         own: int | None = getattr(self.backend, "max_entry_bytes", None)
         for limit in (self.max_entry_bytes, own):
@@ -344,7 +347,8 @@ class Tier:
         """Whether a hit below is promoted into this tier; `warming`: somebody asked for it, whatever the rule."""
         if self.write == "never":
             return False  # nothing could be removed from it again
-        if self.switch is not None and not (self.switch.reads(key) and self.switch.stores(key)):
+        switch = self.switch
+        if switch is not None and not (switch.reads(key) and switch.stores(key)):
             return False
         if warming or self.promote != "second_hit":
             return warming or self.promote == "always"

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.errors import BackendUnavailable, ConfigurationError
-from tiercache.switches import place_of
+from tiercache.errors import BackendTimeout, BackendUnavailable, ConfigurationError, PartialFailure
+from tiercache.switches import Setting, Switch, place_of
 
 KEY = "n:k"
 Answer = Callable[[Any], Any]
@@ -331,3 +331,71 @@ def test_strict_chains_say_that_a_removal_failed(clock: Any) -> None:
         cache.set("k", 1)
     store.faults.clear()
     cache.close()
+
+
+def test_strict_chains_say_that_one_removal_of_a_batch_failed(clock: Any) -> None:
+    store = RemoteBackend(clock)
+    chain = TierChain(MemoryBackend(clock=clock), Tier(store, name="store", breaker=False), clock=clock, strict=True)
+    cache = Cache(chain, namespace="n")
+    chain.switches.set("store", "off")
+    store.faults["delete_many"] = PartialFailure({"n:a": BackendTimeout("slow")}, 1)
+    with pytest.raises(BackendTimeout):
+        cache.set_many({"a": 1, "b": 2})
+    store.faults.clear()
+    cache.close()
+
+
+def test_a_switch_that_is_set_while_a_cache_is_made_holds_for_it(clock: Any, monkeypatch: Any) -> None:
+    chain = TierChain(MemoryBackend(clock=clock), clock=clock)
+    Cache(chain, namespace="n").set("k", 1)
+    follow = chain.switches.follow
+
+    def late(listener: Any) -> None:
+        chain.switches.set("memory", "off")
+        follow(listener)
+
+    monkeypatch.setattr(chain.switches, "follow", late)
+    assert Cache(chain, namespace="n").get("k") is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda cache: cache.get("k"),
+        lambda cache: cache.contains("k"),
+        lambda cache: cache.get_many(["k", "l"]),
+        lambda cache: cache.set("k", 1),
+        lambda cache: cache.set_many({"k": 1, "l": 2}),
+        lambda cache: cache.warm(["k"]),
+        lambda cache: list(cache.keys()),
+        lambda cache: cache.chain.switches.as_dict(),
+        lambda cache: repr(cache.chain.switches),
+    ],
+)
+@pytest.mark.parametrize("mode", ["off", "shadow", "read-only"])
+def test_a_switch_may_be_taken_back_in_the_middle_of_a_call(
+    clock: Any, mode: Any, call: Callable[[Cache], object], caplog: Any
+) -> None:
+    class Fickle(Tier):
+        """Its switch goes as soon as somebody looked at it."""
+
+        _set: Switch | None = None
+
+        def _take(self) -> Switch | None:
+            found, self._set = self._set, None
+            return found
+
+        def _put(self, switch: Switch | None) -> None:
+            self._set = switch
+
+        switch = property(_take, _put)  # type: ignore[assignment]
+
+    fickle = Fickle(RemoteBackend(clock), name="fickle", breaker=False)
+    chain = TierChain(fickle, Tier(RemoteBackend(clock, name="slow"), name="slow", breaker=False), clock=clock)
+    with Cache(chain, namespace="n") as cache:
+        cache.set("k", 0)
+        chain.switches.shadowing = (fickle,)
+        fickle.switch = Switch(Setting(mode))
+        call(cache)
+        assert chain.background.drain(10)
+    assert not caplog.records

@@ -77,7 +77,8 @@ async def _read_many(
             break
         space = chain.epochs.of(missing[0])
         failed = [upper for upper, shut in closed.items() if shut]
-        asked = missing if tier.switch is None else [key for key in missing if tier.switch.reads(key)]
+        switch = tier.switch
+        asked = missing if switch is None else [key for key in missing if switch.reads(key)]
         try:
             if len(asked) < len(missing):
                 await pass_over(chain, tier, {key: loads[key] for key in set(missing).difference(asked)})
@@ -287,8 +288,9 @@ async def _put_many(chain: TierChain, tier: Tier, entries: Mapping[str, Entry], 
         refused += partial.results
         for error in partial.failed.values():
             raise_if_strict(chain, error)
-    if refused:
-        await change.delete_many(tier, refused)  # they stay out of this tier, and so must what they replace
+    if refused:  # they stay out of this tier, and so must what they replace
+        for error in (await change.delete_many(tier, refused)).values():
+            raise_if_strict(chain, error)
 
 
 async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:

@@ -112,7 +112,7 @@ async def _read(
     silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
-            if tier.switch is not None and not tier.switch.reads(key):
+            if not tier.reads(key):
                 await pass_over(chain, tier, {key: load})
                 continue
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:

@@ -21,9 +21,10 @@ async def compare(chain: TierChain, answered: Mapping[str, Entry], loads: Mappin
     What is changed meanwhile is not counted, nor is anything while the background is too busy.
     """
     for tier in chain.tiers:
-        if tier.switch is None or not tier.switch.has_shadow:
+        switch = tier.switch
+        if switch is None or not switch.has_shadow:
             continue
-        wanted = {key: entry for key, entry in answered.items() if tier.switch.shadows(key)}
+        wanted = {key: entry for key, entry in answered.items() if switch.shadows(key)}
         held = [loads[key] for key in wanted]
         for load in held:
             chain.fence.hold(load)
