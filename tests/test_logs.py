@@ -143,6 +143,12 @@ def test_what_json_cannot_hold_is_written_as_text(lines):
     assert (line["path"], line["umlaut"]) == ("a/b", "ü")
 
 
+def test_a_line_can_be_written_whatever_a_path_holds():
+    record = logging.makeLogRecord({"msg": "%s cannot be read", "args": (b"a\xff".decode("utf-8", "surrogateescape"),)})
+    line = JsonFormatter().format(record).encode("utf-8")
+    assert json.loads(line)["message"] == "a\udcff cannot be read"
+
+
 def test_in_a_trace_the_line_names_it():
     pytest.importorskip("opentelemetry.sdk")
     from opentelemetry.sdk.trace import TracerProvider

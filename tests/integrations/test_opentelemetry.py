@@ -503,6 +503,16 @@ def test_instrumenting_twice_is_a_mistake(cache, telemetry):
         telemetry.instrument(cache)
 
 
+def test_a_chain_is_instrumented_once_at_a_time(telemetry):
+    chain = TierChain(MemoryBackend())
+    undo = telemetry.instrument(chain)
+    with pytest.raises(ConfigurationError, match="instrumented already"):
+        telemetry.instrument(chain)
+    undo()
+    telemetry.instrument(chain)()
+    chain.close()
+
+
 def test_what_is_no_cache_cannot_be_instrumented(telemetry):
     with pytest.raises(ConfigurationError, match="must be a Cache or a TierChain, not a str"):
         telemetry.instrument("redis://user:secret@host")

@@ -42,16 +42,16 @@ def instrument(
         A function that ends it. Operations under way are still traced.
 
     Raises:
-        ConfigurationError: it is neither a cache nor a chain, or the cache is instrumented already.
+        ConfigurationError: it is neither a cache nor a chain, or it is instrumented already.
     """
     checked(subject)
+    if _is_instrumented(subject):
+        raise ConfigurationError("this is instrumented already; call what instrument() returned first")
     release = _release()
     tracer = trace.get_tracer("tiercache", release, tracer_provider)
     instruments = instruments_of(meter_provider or metrics.get_meter_provider(), release)
     installed = _Installed(Watch(tracer, instruments))
     if isinstance(subject, Cache):
-        if isinstance(subject._flows, WatchedFlows):
-            raise ConfigurationError("this cache is instrumented already; call what instrument() returned first")
         installed.watch_cache(subject)
         installed.watch_writing(subject.chain)
     else:
@@ -63,6 +63,12 @@ def instrument(
         installed.undo()
 
     return uninstrument
+
+
+def _is_instrumented(subject: Cache | TierChain) -> bool:
+    if isinstance(subject, Cache):
+        return isinstance(subject._flows, WatchedFlows)
+    return any(isinstance(getattr(hear, "__self__", None), _Installed) for hear in subject.on_cache)
 
 
 class _Installed:
