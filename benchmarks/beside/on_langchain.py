@@ -44,9 +44,9 @@ def _answers(runner: asyncio.Runner, stack: ExitStack, scale: Scale) -> Iterator
     from langchain_core.messages import AIMessage
     from langchain_core.outputs import ChatGeneration
 
-    from tiercache.integrations.langchain import TierCache
+    from tiercache.integrations.langchain import LangChainCache
 
-    ours = TierCache(stack.enter_context(Cache(MemoryBackend(), ttl="1h")))
+    ours = LangChainCache(stack.enter_context(Cache(MemoryBackend(), ttl="1h")))
     peer = "InMemoryCache"
     caches: dict[str, Any] = {OURS: ours, peer: InMemoryCache()}
     model = '{"id": ["fake"], "kwargs": {"model": "gpt-4o"}}---[(\'stop\', None)]'
@@ -75,7 +75,7 @@ def _vectors(runner: asyncio.Runner, stack: ExitStack, scale: Scale) -> Iterator
     from langchain_core.embeddings import Embeddings
     from langchain_core.stores import InMemoryByteStore
 
-    from tiercache.integrations.langchain import TierCacheEmbeddings
+    from tiercache.integrations.langchain import CachedEmbeddings
 
     vectors = np.random.default_rng(1).standard_normal((BATCH, DIMENSIONS), dtype=np.float32).tolist()
 
@@ -91,7 +91,7 @@ def _vectors(runner: asyncio.Runner, stack: ExitStack, scale: Scale) -> Iterator
     peer = "CacheBackedEmbeddings, InMemoryByteStore"
     cache = stack.enter_context(Cache(MemoryBackend("1GiB"), ttl="1h"))
     both: dict[str, Any] = {
-        OURS: TierCacheEmbeddings(Model(), cache, model="fake"),
+        OURS: CachedEmbeddings(Model(), cache, model="fake"),
         peer: CacheBackedEmbeddings.from_bytes_store(
             Model(), InMemoryByteStore(), namespace="fake", key_encoder="sha256"
         ),
