@@ -50,7 +50,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="tiercache beside its peers")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller tables")
     parser.add_argument("--only", action="append", choices=AREAS, metavar="AREA", help=f"one of {', '.join(AREAS)}")
-    parser.add_argument("--docs", action="store_true", help="write the figures, tables and plots of docs/performance.md")
+    parser.add_argument(
+        "--docs", action="store_true", help="write the figures, tables and plots of docs/performance.md"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
     options = parser.parse_args(arguments)

@@ -14,9 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(ROOT / "benchmarks")]
 
-from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
+import page as performance  # noqa: E402 - of this tree, installed or not
+
+from tiercache.backend import Backend  # noqa: E402
 from tiercache.config import EXTRAS  # noqa: E402
 from tiercache.objectstore import CONTENT_TYPE, ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
 from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
@@ -247,6 +249,10 @@ def metadata() -> str:
     rows = [(f"`x-amz-meta-{item}`", f"`{item}`", f"`{identifier(item)}`", meaning) for item, meaning in ITEMS.items()]
     return markdown(["S3", "GCS `metadata`", "Azure metadata", "what it says"], [*NATIVE, *rows])
 
+
+# Performance: from the figures of `make bench-docs`, not from the code.
+
+TABLES.update(performance.TABLES)
 
 # The pages.
 

@@ -33,8 +33,8 @@ class Place:
 class Calls:
     """How one is called; None: it has no such call.
 
-    `get(key)`, `set(key, value)`, `get_many(keys)`, `set_many({key: vector})` and their awaited twins; `locked` is `get` for
-    many threads, where `get` alone is not safe. `get_many` returns anything whose first vector `vector` finds.
+    `get(key)`, `set(key, value)`, `get_many(keys)`, `set_many({key: vector})` and their awaited twins; `locked` is
+    `get` for many threads, where `get` alone is not safe. `get_many` returns what `first_vector` understands.
     """
 
     get: Call | None = None
@@ -93,3 +93,9 @@ def first_vector(found: Any, keys: Sequence[str]) -> Any:
     if isinstance(found, Mapping):
         found = [found[key] for key in keys]
     return next(iter(found))
+
+
+def expect(truth: Any, what: str) -> None:
+    """Raise LookupError unless it is so: one that does not do the job is not timed at it."""
+    if not truth:
+        raise LookupError(what)

@@ -1,8 +1,8 @@
 """Memory caches as they grow from a thousand entries to a million: what a hit takes, and what an entry takes.
 
-Each contender lives in a process of its own (`python -m beside.growth NAME`), which is told on its standard input to fill up
-or to time hits and answers on its standard output. All are grown to a size before any is timed at it, and they are
-timed in turn.
+Each contender lives in a process of its own (`python -m beside.growth NAME`), which is told on its standard input to
+fill up or to time hits, and answers on its standard output. All are grown to a size before any is timed at it, and
+they are timed in turn.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from harness import Row, Scale, interleave
 from l1 import chat_response
 
-from .contenders import Calls, Contender, Place, first_vector, left_out, opened
+from .contenders import Calls, Contender, Place, expect, first_vector, left_out, opened
 from .measured import OURS, Call, Took, awaited, blocking, pair, tasks, threads
 
 DIMENSIONS = 1536
@@ -76,10 +76,8 @@ class Ring:
             try:
                 for key in keys:
                     self._perform(calls, "set", key, wanted)
-                if (got := self._perform(calls, "get", keys[0])) != wanted:
-                    raise LookupError(f"it gave back {str(type(got))} that is not what was stored")
-                if self._perform(calls, "get", self.keys(contender, "none")[0]):
-                    raise LookupError("it found what was never stored")
+                expect(self._perform(calls, "get", keys[0]) == wanted, "it does not give back what was stored")
+                expect(not self._perform(calls, "get", self.keys(contender, "none")[0]), "it found what is not there")
             except Exception as error:
                 if contender.name == OURS:
                     raise
@@ -114,15 +112,16 @@ class Ring:
                     self._perform(calls, "set_many", batch)
                 keys = self.batches(contender)[0]
                 got = first_vector(self._perform(calls, "get_many", keys), keys)
-                if not np.allclose(got, self.vectors[0]):
-                    raise LookupError("it does not give back what was stored")
+                expect(np.allclose(got, self.vectors[0]), "it does not give back what was stored")
             except Exception as error:
                 if contender.name == OURS:
                     raise
                 left_out(f"{self.tier}: {contender.name}, vectors", error)
                 calls.get_many = calls.set_many = calls.aget_many = calls.aset_many = None
         size = f"{BATCH} vectors of {DIMENSIONS:,} float32"
-        yield from self._both("batch read", f"{size} read", "get_many", lambda one: [(keys,) for keys in self.batches(one)])
+        yield from self._both(
+            "batch read", f"{size} read", "get_many", lambda one: [(keys,) for keys in self.batches(one)]
+        )
         yield from self._both("batch write", f"{size} written", "set_many", self._stored)
 
     def _stored(self, contender: Contender) -> Arguments:

@@ -22,11 +22,13 @@ from .on_memory import calls_of, calls_of_cashews, calls_of_key_value
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Measure."""
-    with asyncio.Runner() as runner, tempfile.TemporaryDirectory(prefix="tiercache-bench-") as directory:
-        with ExitStack() as stack:
-            place = Place(runner, stack, directory=directory)
-            ring = Ring("disk", CONTENDERS, place, scale, keys=500, rounds=11)
-            yield from ring.rows(value=answer(), values="a chat answer of 1.6 kB", callers=False)
+    with (
+        asyncio.Runner() as runner,
+        tempfile.TemporaryDirectory(prefix="tiercache-bench-") as directory,
+        ExitStack() as stack,
+    ):
+        ring = Ring("disk", CONTENDERS, Place(runner, stack, directory=directory), scale, keys=500, rounds=11)
+        yield from ring.rows(value=answer(), values="a chat answer of 1.6 kB", callers=False)
 
 
 def tiercache(place: Place) -> Calls:

@@ -1,7 +1,8 @@
 """A chat completion answered below an HTTP client: our transport, and hishel's.
 
 They do not do the same job. hishel answers a GET and never a POST: what is not a safe method goes to the server, as
-RFC 9111 says; ours answers the POSTs of language models and nothing else. hishel's figure is of a GET of the same answer.
+RFC 9111 says; ours answers the POSTs of language models and nothing else. hishel's figure is of a GET of the same
+answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness import Row, Scale, interleave
 
 from tiercache import Cache, DiskBackend, MemoryBackend
 
-from .contenders import Calls, Contender, Place, left_out, opened
+from .contenders import Calls, Contender, Place, expect, left_out, opened
 from .jobs import answer
 from .measured import OURS, awaited, blocking, pair
 
@@ -56,15 +57,16 @@ def _hits(where: str, contenders: list[Contender], place: Place, scale: Scale) -
                 timer(REQUESTS)  # these miss
                 sent = _Provider.asked
                 timer(REQUESTS)
-                if _Provider.asked != sent:
-                    raise LookupError("its second answer came from the provider")
+                expect(_Provider.asked == sent, "its second answer came from the provider")
             except Exception as error:
                 if contender.name == OURS:
                     raise
                 left_out(f"{TIER} {where}: {contender.name}", error)
                 continue
             timers[contender] = timer
-        samples = interleave({one.name: lambda timer=timer: timer(REQUESTS) for one, timer in timers.items()}, scale.rounds(15))
+        samples = interleave(
+            {one.name: lambda timer=timer: timer(REQUESTS) for one, timer in timers.items()}, scale.rounds(15)
+        )
         for contender in timers:
             if contender.name != OURS:
                 name = f"{TIER}: a chat completion answered {where}, {face}"

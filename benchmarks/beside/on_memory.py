@@ -261,6 +261,8 @@ CONTENDERS = [
     Contender("LiteLLM InMemoryCache", litellm_memory, _bare("evicts what expires next, not what is least used")),
     Contender("LiteLLM DualCache", litellm_dual, _bare("evicts what expires next, not what is least used")),
     Contender("cashews mem", cashews_memory, _bare("for asyncio only")),
-    Contender("aiocache SimpleMemoryCache", aiocache_memory, _bare("no bound at all: nothing is evicted; for asyncio only")),
+    Contender(
+        "aiocache SimpleMemoryCache", aiocache_memory, _bare("no bound at all: nothing is evicted; for asyncio only")
+    ),
     Contender("py-key-value MemoryStore", key_value_memory, _bare("for asyncio only")),
 ]
