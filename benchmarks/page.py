@@ -5,12 +5,15 @@ A row in which a peer wins must say what the peer does less: where it does not, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import figures
 
+PAGE = figures.ROOT / "docs" / "performance.md"
+_BLOCK = re.compile(r"(<!-- table: (bench-\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 Row = Mapping[str, Any]
 
 # What those do less that the tables of bounds compare us with: most of them are floors, not caches.
@@ -33,6 +36,13 @@ FLOORS = {
 }
 _ITSELF = ("in 10,000",)
 """Not peers: our own figure, at another size."""
+
+
+def write() -> None:
+    """Write the tables into the page; `scripts/tables.py --check` finds out whether somebody did."""
+    text = PAGE.read_text(encoding="utf-8")
+    made = _BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}\n{block[4]}", text)
+    PAGE.write_text(made, encoding="utf-8")
 
 
 class Unexplained(Exception):

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 Row = Mapping[str, Any]
 Lines = dict[str, list[tuple[float, float]]]
-DIRECTORY = figures.ROOT / "docs" / "img"
+DIRECTORY = figures.ROOT / "docs" / "images"
 OURS = "tiercache"
 _BLUE, _GREY, _INK = "#0072B2", "#9AA0A6", "#333333"
 _PALETTE = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F6A00", "#6B4C9A", "#8C564B")

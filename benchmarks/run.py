@@ -96,11 +96,12 @@ def _measure(options: argparse.Namespace) -> int:
         options.markdown.write_text(table.markdown(found))
     if options.docs:
         import figures
+        import page
         import plots
 
         figures.keep({name: [row.as_dict() for row in rows] for name, rows in areas.items()}, about)
         plots.draw(figures.read())
-        return environment.run_inside(environment.ROOT / "scripts" / "tables.py", [])
+        page.write()
     return 0
 
 

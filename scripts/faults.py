@@ -11,11 +11,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "backends")]
+sys.path[:1] = [str(ROOT), str(ROOT / "backends")]  # not this directory: pytest's plugins would import from it
 
 from tests.faults.catalogue import CATALOGUE, ELSEWHERE  # noqa: E402
 from tests.faults.fault import STORES  # noqa: E402
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> int:
 
 def show(outcomes: Outcomes, console: Console) -> None:
     """Print the matrix, its count, and what is to be said of single cells."""
-    table = Table("fault", *STORES, title="cells that hold (of all that ran)")
+    heads = [kind.replace("-", "\n") for kind in STORES]
+    table = Table("fault", *heads, title="cells that hold (of all that ran)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for fault in CATALOGUE:
         table.add_row(f"{fault.id} {fault.title}", *(_shown(outcomes.cells.get((fault.id, kind))) for kind in STORES))

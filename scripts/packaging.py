@@ -56,6 +56,11 @@ with LLMCache.memory_only() as llm:
 from tiercache import KeyRing
 names_the_extra(lambda: KeyRing({"id": os.urandom(32)}), "encryption")
 KeyRing({"id": os.urandom(32)}, encrypt=False)
+import subprocess
+tiercache = pathlib.Path(sys.executable).with_name("tiercache")
+command = subprocess.run([tiercache, "doctor"], capture_output=True, text=True)
+assert (command.returncode, command.stdout) == (2, ""), command
+assert "pip install 'tiercache[cli]'" in command.stderr, command
 import tiercache
 assert (pathlib.Path(tiercache.__file__).parent / "py.typed").exists()
 print("works without extras on", sys.version.split()[0])

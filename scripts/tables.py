@@ -10,16 +10,25 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(ROOT / "benchmarks"), str(Path(__file__).parent)]
 
-import page as performance  # noqa: E402 - of this tree, installed or not
+from command_reference import reference  # noqa: E402 - beside this file
 
-from tiercache.backend import Backend  # noqa: E402
+import page as performance  # noqa: E402 - in benchmarks
+
+from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
 from tiercache.config import EXTRAS  # noqa: E402
+from tiercache.config.described import Option, Section, sections  # noqa: E402
+from tiercache.config.environment import OTHERS  # noqa: E402
+from tiercache.integrations import measures, prometheus  # noqa: E402
+from tiercache.integrations.opentelemetry import instruments, names  # noqa: E402
+from tiercache.logs import EVENTS, FIELDS  # noqa: E402
+from tiercache.noted import REASONS  # noqa: E402
 from tiercache.objectstore import CONTENT_TYPE, ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
 from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
 from tiercache.objectstore.mirror import ITEMS  # noqa: E402
@@ -55,6 +64,12 @@ def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(heads)]
     lines += [["---"] * len(lines[0]), *(list(row) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+@table("commands")
+def commands() -> str:
+    """The `tiercache` command."""
+    return reference()
 
 
 # Storage classes.
@@ -253,6 +268,103 @@ def metadata() -> str:
 # Performance: from the figures of `make bench-docs`, not from the code.
 
 TABLES.update(performance.TABLES)
+
+
+# Options.
+
+
+def option_table(section: Section) -> str:
+    """The options of one class, in TOML, URLs and the environment."""
+    columns: dict[str, Callable[[Option], str]] = {
+        "option": lambda option: f"`{option.name}`",
+        "takes": lambda option: option.type,
+        "default": lambda option: f"`{option.default}`" if option.default else "to be given",
+        "in a URL": lambda option: f"`{option.url}`" if option.url.startswith("?") else option.url or "-",
+        "variable": lambda option: f"`{option.variable}`",
+        "meaning": lambda option: option.meaning.replace("|", "\\|"),
+    }
+    if not any(option.url for option in section.options):
+        del columns["in a URL"]
+    if not any(option.variable for option in section.options):
+        del columns["variable"]
+    return markdown(columns, ([cell(option) for cell in columns.values()] for option in section.options))
+
+
+for each in sections():
+    table(f"options-{each.name}")(partial(option_table, each))
+
+
+@table("other-variables")
+def other_variables() -> str:
+    """Variables that are no options of `Cache` and `TierChain`."""
+    return markdown(["variable", "read by"], ([f"`{name}`", what] for name, what in OTHERS.items()))
+
+
+# What is shown of a running cache.
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return names as code."""
+    return ", ".join(f"`{word}`" for word in words)
+
+
+@table("spans")
+def spans() -> str:
+    """The spans of OpenTelemetry."""
+    return markdown(["span", "what it stands for"], ((f"`{name}`", text) for name, text in names.SPANS.items()))
+
+
+@table("reasons")
+def reasons() -> str:
+    """Why a tier did not answer."""
+    rows = ((f"`{reason}`", text) for reason, text in REASONS.items())
+    return markdown(["`tiercache.reason`", "why the tier did not answer"], rows)
+
+
+@table("attributes")
+def attributes() -> str:
+    """The attributes of spans, and the events."""
+    rows = [(f"`{name}`", "attribute", text) for name, text in names.ATTRIBUTES.items()]
+    rows += [(f"`{name}`", "event", text) for name, text in names.EVENTS.items()]
+    return markdown(["name", "", "what it says"], rows)
+
+
+@table("metrics")
+def metrics() -> str:
+    """The metrics from the statistics, by both their names."""
+    rows = (
+        (
+            f"`{one.name}`",
+            f"`{prometheus.name_of(one)}{'_total' * (one.kind == 'counter')}`",
+            one.kind,
+            f"`{one.unit}`",
+            ", ".join(f"`{measures.ATTRIBUTES[label]}` (`{label}`)" for label in one.labels),
+            one.text,
+        )
+        for one in measures.MEASURES
+    )
+    return markdown(["OpenTelemetry", "Prometheus", "kind", "unit", "attributes (labels)", "what it tells"], rows)
+
+
+@table("histograms")
+def histograms() -> str:
+    """The histograms of OpenTelemetry."""
+    rows = ((f"`{name}`", listed(labels), text) for name, (labels, text) in instruments.HISTOGRAMS.items())
+    return markdown(["histogram (`s`)", "attributes", "what it times"], rows)
+
+
+@table("log-events")
+def log_events() -> str:
+    """What is logged."""
+    rows = ((f"`{event}`", level, listed(fields), text) for event, (level, fields, text) in EVENTS.items())
+    return markdown(["`event`", "level", "fields", "what happened"], rows)
+
+
+@table("log-fields")
+def log_fields() -> str:
+    """The fields of log records."""
+    return markdown(["field", "what it says"], ((f"`{name}`", text) for name, text in FIELDS.items()))
+
 
 # The pages.
 

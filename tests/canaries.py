@@ -9,13 +9,14 @@ import logging
 import os
 import traceback
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import rich.console
 import rich.pretty
 
 from tiercache import Stats
+from tiercache.logs import JsonFormatter
 
 
 class Canaries:
@@ -48,6 +49,8 @@ class Witness:
         self.canaries = canaries
         self.seen: list[Any] = []
         self.errors: list[BaseException] = []
+        self.exported: list[Callable[[], list[str]]] = []
+        """What leaves the process for a monitor, when it is asked for."""
 
     async def call(self, face: str, target: Any, operation: str, *args: Any, **options: Any) -> Any:
         """Call an operation or await its a-twin; keep what comes of it."""
@@ -66,13 +69,14 @@ class Witness:
         return result
 
     def faults(self, roots: Iterable[Any], records: Iterable[logging.LogRecord]) -> list[str]:
-        """Say where canaries show: in logs, in anything of tiercache that can be reached, in errors."""
+        """Say where canaries show: in logs, exports, errors, and anything of tiercache that can be reached."""
         found = []
         for record in records:
             if record.name.startswith("tiercache"):
-                found += self._in(
-                    f"log of {record.name}", record.getMessage(), repr(record.args), record.exc_text or ""
-                )
+                shown = (record.getMessage(), repr(record.args), record.exc_text or "", JsonFormatter().format(record))
+                found += self._in(f"log of {record.name}", *shown)
+        for export in self.exported:
+            found += self._in("telemetry", *export())
         for thing in reachable([*roots, *self.seen, *self.errors]):
             found += self._in(type(thing).__name__, *texts(thing))
         return sorted(set(found))

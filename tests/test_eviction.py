@@ -133,13 +133,13 @@ def test_ttl_evicts_what_never_expires_last_and_of_those_what_was_stored_first(f
 
 
 def test_the_policies_are_text():
-    assert [str(policy) for policy in EvictionPolicy] == ["lru", "lfu", "fifo", "ttl"]
+    assert [str(policy) for policy in EvictionPolicy] == ["lru", "lfu", "fifo", "ttl", "sieve", "s3fifo"]
     assert MemoryBackend(eviction=EvictionPolicy.LFU).eviction == "lfu"
 
 
 @pytest.mark.parametrize("unknown", ["LRU", "random", "", None, 3, ["lru"]])
 def test_an_unknown_policy_is_refused_with_the_known_ones(unknown):
-    with pytest.raises(ConfigurationError, match="lru, lfu, fifo, ttl"):
+    with pytest.raises(ConfigurationError, match="lru, lfu, fifo, ttl, sieve, s3fifo"):
         MemoryBackend(eviction=unknown)
 
 

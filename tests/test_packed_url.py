@@ -136,7 +136,7 @@ def test_what_is_no_object_store_is_not_packed(scheme):
 def test_an_unknown_store_is_refused_with_the_known_ones():
     message = str(refusal("tape+packed://reel"))
     assert "tape://" in message
-    assert "s3" in message
+    assert "s3+packed://" in message
 
 
 def test_an_unknown_option_is_refused_with_those_of_both():
@@ -165,6 +165,14 @@ def test_what_text_cannot_say_or_the_path_says_is_no_option(option):
 )
 def test_a_value_that_is_none_is_refused_and_the_option_is_named(option, name):
     assert name in str(refusal(f"s3+packed://bucket/?{option}"))
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [("durable=yes", "true or false"), ("durable", "true or false"), ("max_entries=4M", "a whole number")],
+)
+def test_a_value_that_is_none_is_refused_with_those_that_there_are(option, advice):
+    assert advice in str(refusal(f"s3+packed://bucket/?{option}"))
 
 
 @pytest.mark.parametrize(

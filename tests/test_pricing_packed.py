@@ -119,6 +119,11 @@ def test_what_is_no_size_of_a_segment_is_refused(segment):
         monthly_cost(S3["STANDARD"], entries=1, size=1, segment=segment)
 
 
+def test_the_name_of_a_class_is_refused_with_what_to_give():
+    with pytest.raises(ConfigurationError, match=r"S3Backend.rules\['STANDARD'\]"):
+        monthly_cost("STANDARD", entries=MILLION, size="8KiB", segment="8MiB")
+
+
 def test_the_bytes_that_the_format_adds_are_those_that_a_segment_has():
     keys = [f"search:embed:{digest('pricing', number)}" for number in range(1000)]
     records = [

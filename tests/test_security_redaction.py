@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import prometheus_client
 import pytest
 import redis
 from moto import mock_aws
 
 from tests.canaries import Canaries, Witness, reachable, texts
+from tests.integrations.telemetry import Telemetry
 from tests.peers import drip, silence
 from tests.support import RemoteBackend
 from tiercache import Cache, DiskBackend, KeyRing, MemoryBackend, Tier, TierChain
 from tiercache.errors import AccessDenied, BackendTimeout, ConfigurationError, CorruptEntry, PartialFailure
+from tiercache.integrations.prometheus import CacheCollector
 from tiercache_redis import RedisBackend
 from tiercache_s3 import S3Backend
 
@@ -95,9 +98,20 @@ def moto() -> Iterator[Any]:
         yield client
 
 
+def watch(witness: Witness, *chains: TierChain) -> None:
+    """Trace and measure chains, and have the witness look at what that exports."""
+    telemetry, registry = Telemetry(), prometheus_client.CollectorRegistry()
+    for chain in chains:
+        telemetry.instrument(chain)
+    registry.register(CacheCollector(*chains))
+    witness.exported += [telemetry.everything, lambda: [prometheus_client.generate_latest(registry).decode()]]
+
+
 async def use_all(witness: Witness, face: str, chain: TierChain) -> Cache:
     """Do everything a cache can do, with canaries for all that is a caller's."""
-    known, cache = witness.canaries, Cache(chain)
+    known, below = witness.canaries, TierChain(*chain.tiers[1:], strict=chain.strict)
+    watch(witness, chain, below)
+    cache = Cache(chain)
     about: dict[str, Any] = {
         "ttl": 60,
         "tags": [known.tag],
@@ -110,7 +124,7 @@ async def use_all(witness: Witness, face: str, chain: TierChain) -> Cache:
 
     await call("set", known.key, value, **about)
     await call("set_many", {known.key: value, f"{known.key}2": known.value}, **about)
-    for fresh in (Cache(TierChain(*chain.tiers[1:], strict=chain.strict)), cache):
+    for fresh in (Cache(below), cache):
         for operation in ("get", "lookup", "metadata", "contains"):
             await witness.call(face, fresh, operation, known.key)
         await witness.call(face, fresh, "get", known.key, type=int)
@@ -176,6 +190,25 @@ def test_the_search_finds_what_shows(canaries: Canaries):
         "secret in PartialFailure",
         "value in CorruptEntry",
     ]
+
+
+def test_the_search_finds_what_telemetry_and_fields_of_logs_show(canaries: Canaries):
+    witness, telemetry = Witness(canaries), Telemetry()
+    witness.exported.append(telemetry.everything)
+    with telemetry.tracer.start_as_current_span("request", attributes={"key": canaries.key}):
+        telemetry.meters.get_meter("tests").create_counter("reads").add(1, {"tag": canaries.tag})
+    record = logging.makeLogRecord({"name": "tiercache", "msg": "said", "tier": canaries.password})
+    assert witness.faults([], [record]) == ["key in telemetry", "password in log of tiercache", "tag in telemetry"]
+
+
+async def test_the_search_sees_the_spans_and_the_metrics(tmp_path: Path, witness: Witness, caplog):
+    chain = TierChain(MemoryBackend(), DiskBackend(tmp_path / "f"))
+    await use_all(witness, "sync", chain)
+    spans, metrics = ["".join(export()) for export in witness.exported]
+    for operation in ("get", "set", "get_or_set", "get_many", "delete", "touch", "clear"):
+        assert f'"tiercache.{operation}"' in spans
+    assert 'tiercache_reads_total{namespace="default"' in metrics
+    chain.close()
 
 
 def test_the_search_reaches_what_matters(tmp_path: Path, canaries: Canaries):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from itertools import islice
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 from urllib.parse import SplitResult
@@ -216,7 +217,8 @@ class Backend(Protocol):
 
     async def _offload(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a synchronous operation in this backend's own daemon threads."""
-        return await asyncio.wrap_future(self._workers().submit(function, *args, **kwargs))
+        context = copy_context()  # an SDK that is traced sees whose call this is
+        return await asyncio.wrap_future(self._workers().submit(context.run, function, *args, **kwargs))
 
     def _workers(self) -> DaemonPool:
         pool: DaemonPool | None = self.__dict__.get("_pool")

@@ -21,7 +21,6 @@ from .entry import AttributeValue, Clock, Metadata, check_clock
 from .errors import CorruptEntry
 from .factories import CacheOfFactories
 from .flow import adrive, drive
-from .flows import read
 from .flows.computed import ComputedFlows
 from .keys import check_key, check_namespace
 from .memory import MemoryBackend, Slot
@@ -44,8 +43,13 @@ class Cache(CacheOfFactories):
             needs no server and survives a restart. A single backend is a chain of one tier.
         namespace: separates the keys of several caches on one store: letters, digits, `_`, `.`, `-`.
         ttl: seconds for which values stay fresh, a `timedelta` or text such as `"12h"`; None: for ever.
-        stale_for, stale_if_error, soft_timeout, timeout, refresh_ahead, negative_ttl: what holds for calls that do not
-            say it themselves: see `get_or_set`.
+        stale_for: how long after its ttl a value is kept, and served by `get_or_set` while a newer one is made; None:
+            not at all. This and the next five hold for calls that do not say it themselves: see `get_or_set`.
+        stale_if_error: how long after its ttl a value is served when its factory fails; True: as long as it is kept.
+        soft_timeout: how long a factory may take where there is an older value to serve; None: as long as it wants.
+        timeout: how long a factory may take where there is none; None: as long as it wants.
+        refresh_ahead: the last part of a ttl, 0 to 1, in which a value is made anew before it expires; None: it is not.
+        negative_ttl: how long a None is kept; None: as any value.
         jitter: 0 to 1; each ttl is shortened by a random part of it, this much at most, so that what was stored
             together does not expire together. It is never lengthened.
         clock: returns Unix seconds; left out, the chain's. What is made here of a backend, or of nothing, takes it too.
@@ -99,11 +103,15 @@ class Cache(CacheOfFactories):
         self._counters = self._flows.counters
         self.savings = Ledger()
         self._prefix = f"{namespace}:"
-        self._memory = memory = chain.memory
-        self._fresh: Callable[[str], Slot | None] = memory.reader() if memory is not None else _nothing
+        self._memory = chain.memory
+        self._fresh: Callable[[str], Slot | None] = chain.reader(namespace)
+        chain.switches.follow(self)
         self._l1 = chain.tiers[0].counters if chain.tiers else TierCounters()
         self._tasks: set[asyncio.Task[Any]] = set()
+        if chain.reporter is not None:
+            chain.reporter.watch(self)
         self._advise()
+        chain.serves(self)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
@@ -252,20 +260,20 @@ class Cache(CacheOfFactories):
 
     def contains(self, key: str, *, allow_stale: bool = False) -> bool:
         """Return whether a tier has a fresh entry (or a stale one), without reading its payload where the store can."""
-        return drive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
+        return drive(self._flows.head(self._flows.full(key), allow_stale=allow_stale)) is not None
 
     async def acontains(self, key: str, *, allow_stale: bool = False) -> bool:
         """`contains`, awaited."""
-        return await adrive(read.head(self.chain, self._flows.full(key), allow_stale=allow_stale)) is not None
+        return await adrive(self._flows.head(self._flows.full(key), allow_stale=allow_stale)) is not None
 
     def metadata(self, key: str) -> Metadata | None:
         """Return what is known of a fresh entry, without its payload where the store can; None on a miss."""
-        found = drive(read.head(self.chain, self._flows.full(key)))
+        found = drive(self._flows.head(self._flows.full(key)))
         return found and found[0]
 
     async def ametadata(self, key: str) -> Metadata | None:
         """`metadata`, awaited."""
-        found = await adrive(read.head(self.chain, self._flows.full(key)))
+        found = await adrive(self._flows.head(self._flows.full(key)))
         return found and found[0]
 
     def touch(self, key: str, ttl: Duration | None = OWN) -> bool:
@@ -278,6 +286,10 @@ class Cache(CacheOfFactories):
     async def atouch(self, key: str, ttl: Duration | None = OWN) -> bool:
         """`touch`, awaited."""
         return await self._detached(self._flows.touch(self._flows.full(key), self._flows.expiry(ttl)))
+
+    def switched(self) -> None:
+        """The chain's switches have changed: hits in memory are answered as they say from now on."""
+        self._fresh = self.chain.reader(self.namespace)
 
     def __reduce__(self) -> str:
         raise TypeError("a Cache cannot be sent to another process: make it in the other process, from the same URLs")
@@ -306,8 +318,10 @@ class Cache(CacheOfFactories):
         self._l1.hits -= 1
 
     def _time_hit(self, key: str) -> None:
+        recorded = self.chain.recorder is not None
+        fresh = self.chain.reader(self.namespace, recorded=False) if recorded else self._fresh
         start = perf_counter_ns()
-        self._fresh(self._prefix + key)
+        fresh(self._prefix + key)
         self._l1.read_latency.record(perf_counter_ns() - start)
         self.chain.epochs.waken()  # a forked child that is only read from memory has to hear of others, too
         if self._memory is not None:
@@ -320,7 +334,3 @@ class Cache(CacheOfFactories):
             if advise is not None and tier.write != "never":
                 lives = [seconds for seconds in (self.ttl, tier.max_ttl) if seconds is not None]
                 advise(min(lives, default=None), tier.common_class)
-
-
-def _nothing(full: str) -> None:
-    """Stands for the memory tier of a chain that does not begin with one."""

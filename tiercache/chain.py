@@ -6,9 +6,10 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from .backend import Backend
 from .coherence.lease import Leases
@@ -17,7 +18,7 @@ from .coherence.news import News
 from .coherence.telling import Teller
 from .computing.pauses import Pauses
 from .computing.singleflight import Flights
-from .entry import Clock, check_clock
+from .entry import Clock, Entry, check_clock
 from .epochs.refresher import Refresher
 from .epochs.table import Epochs
 from .errors import ConfigurationError, TiercacheError
@@ -27,14 +28,17 @@ from .journal.drainer import Drainer
 from .journal.hearsay import Hearsay
 from .journal.missed import KEY as MISSED
 from .journal.missed import Missed
-from .memory import MemoryBackend
+from .memory import MemoryBackend, Slot
 from .objectstore.classes import choices
 from .pool import DaemonPool
+from .recording import MAX_BYTES, Recorder
+from .reporting import Reporter
 from .sealing.keyring import KeyRing
 from .sealing.sealed import seal
 from .shutdown import Draining, watch
+from .switches import Switches, shown
 from .tier import Tier
-from .units import Duration, parse_duration
+from .units import Duration, Size, parse_duration
 
 DRAIN_TIMEOUT = 5.0
 EPOCH_REFRESH = 30.0
@@ -51,6 +55,7 @@ class TierHealth:
         error: what kept it from that.
         breaker: `closed`, `open` or `half-open`, after this look; None: the tier has none.
         open_for: seconds since the breaker opened; None: it is closed.
+        switch: what the tier is used for, such as `on` or `off; docs: read-only` (see `TierChain.switches`).
     """
 
     name: str
@@ -58,6 +63,7 @@ class TierHealth:
     error: str | None = None
     breaker: str | None = None
     open_for: float | None = None
+    switch: str = "on"
 
 
 class TierChain:
@@ -75,10 +81,20 @@ class TierChain:
         lease: how long one process at a time may compute a missing key, by a lease in Redis, while the others wait for
             its value, such as `"30s"`: those that waited so long compute for themselves. None, or no Redis in the
             chain: each computes.
+        record: write which keys are asked for into this file, for `tiercache plan` (see `record`); None: do not.
+        record_sample: the share of the keys that is recorded.
+        report: tell other processes every 10 s what this one counted, through the first tier that they share, for
+            `tiercache stats` and `read_reports` (see docs/operating.md). No keys, no values.
+
+    Attributes:
+        switches: what each tier is used for, changed while the process runs (see `tiercache.switches`).
 
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
             backend stands in it twice, or one cannot seal its entries and there are keys.
+
+    Attributes:
+        on_cache: functions that are called with each cache that is made on this chain from then on.
     """
 
     def __init__(
@@ -90,8 +106,11 @@ class TierChain:
         keys: KeyRing | None = None,
         coherent: bool = True,
         lease: Duration | None = None,
+        record: str | os.PathLike[str] | None = None,
+        record_sample: float = 1.0,
+        report: bool = False,
     ) -> None:
-        for name, flag in (("strict", strict), ("coherent", coherent)):
+        for name, flag in (("strict", strict), ("coherent", coherent), ("report", report)):
             if not isinstance(flag, bool):
                 raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
         check_clock(clock)
@@ -118,6 +137,8 @@ class TierChain:
             self.guard.is_fence = True
         self.drainer = Drainer(self.tiers, self.guard)
         self._name_tiers()
+        self.switches = Switches(self.tiers)
+        self.recorder: Recorder | None = None
         if keys is not None:
             seal([tier.backend for tier in self.tiers if not tier.local], keys)
         self.leases = Leases(self.tiers, None if lease is None else parse_duration(lease, "lease"), self.background)
@@ -128,6 +149,11 @@ class TierChain:
             self.tiers, self.teller, self.fence, self.flights, self.leases, self.epochs, self.news
         )
         self.coherence.watched[MISSED] = self.missed.doubt_all
+        self.on_cache: list[Callable[[Any], object]] = []
+        self._caches: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        if record is not None:
+            self.record(record, sample=record_sample)
+        self.reporter = Reporter(self.tiers, clock) if report else None
         watch(self)
 
     @classmethod
@@ -139,6 +165,9 @@ class TierChain:
         keys: KeyRing | None = None,
         coherent: bool = True,
         lease: Duration | None = None,
+        record: str | os.PathLike[str] | None = None,
+        record_sample: float = 1.0,
+        report: bool = False,
     ) -> TierChain:
         """Return a chain from text: `"memory://?max_bytes=256MiB", "redis://host:6379/0", "s3://bucket/prefix/"`.
 
@@ -155,7 +184,17 @@ class TierChain:
         from .config import tier_from_url
 
         tiers = map(tier_from_url, urls)
-        return cls(*tiers, strict=strict, epoch_refresh=epoch_refresh, keys=keys, coherent=coherent, lease=lease)
+        return cls(
+            *tiers,
+            strict=strict,
+            epoch_refresh=epoch_refresh,
+            keys=keys,
+            coherent=coherent,
+            lease=lease,
+            record=record,
+            record_sample=record_sample,
+            report=report,
+        )
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
@@ -192,11 +231,80 @@ class TierChain:
 
         return chain_from_env(environ, cls)
 
+    def serves(self, cache: Any) -> None:
+        """A cache on this chain tells of itself; those who wait for one (`on_cache`) hear of it."""
+        self._caches[id(cache)] = cache
+        for hear in list(self.on_cache):
+            hear(cache)
+
+    @property
+    def caches(self) -> list[Any]:
+        """The caches on this chain that are in use."""
+        return [cache for reference in self._caches.valuerefs() if (cache := reference()) is not None]
+
     @property
     def memory(self) -> MemoryBackend | None:
         """The backend of the first tier, if that is memory: it is asked before any flow starts."""
         first = self.tiers[0].backend if self.tiers else None
         return first if isinstance(first, MemoryBackend) else None
+
+    def held(self, key: str) -> Entry | None:
+        """Return what memory holds under a full key, stale entries included, unless it is not to be read for it."""
+        memory = self.memory
+        return memory.get(key) if memory is not None and self.tiers[0].reads(key) else None
+
+    def record(
+        self,
+        path: str | os.PathLike[str] | None,
+        *,
+        sample: float = 1.0,
+        hashed: bool = True,
+        max_bytes: Size = MAX_BYTES,
+    ) -> Recorder | None:
+        """Write which keys are asked for, stored and deleted into a file, from now on, for `tiercache plan`.
+
+        Hits in memory cost about a microsecond more while this is on, and nothing while it is off.
+
+        Args:
+            path: a CSV file, or JSON lines where it ends with `.jsonl`; `{pid}` in it becomes the process's number.
+                None: end a recording.
+            sample: the share of the keys that is recorded, chosen by a hash.
+            hashed: write hashes, not keys.
+            max_bytes: of the file; with more it is renamed to end with `.1` and begun anew.
+
+        Raises:
+            ConfigurationError: an argument is none of these, or the file cannot be written.
+        """
+        before, self.recorder = (
+            self.recorder,
+            None
+            if path is None
+            else Recorder(path, sample=sample, hashed=hashed, max_bytes=max_bytes, clock=self.clock),
+        )
+        self.switches.changed()
+        if before is not None:
+            before.close()
+        return self.recorder
+
+    def reader(self, namespace: str, *, recorded: bool = True) -> Callable[[str], Slot | None]:
+        """Return the function that answers hits in memory by their full keys; it holds until a switch changes."""
+        fresh = self._reader(namespace)
+        if self.recorder is None or not recorded or fresh is _nothing:
+            return fresh
+        return self.recorder.reading(fresh, self.tiers[0].label)
+
+    def _reader(self, namespace: str) -> Callable[[str], Slot | None]:
+        memory = self.memory
+        if memory is None:
+            return _nothing
+        switch, fresh = self.tiers[0].switch, memory.reader()
+        setting = None if switch is None else switch.of(namespace)
+        if setting is None or (setting.reads and setting.ramp == 100):
+            return fresh
+        if not setting.reads:
+            return _nothing
+        covers = setting.covers
+        return lambda full: fresh(full) if covers(full) else None
 
     def check_class(self, name: str) -> str:
         """Return the storage class that an entry may ask for: a tier has it, and none that has it refuses it.
@@ -267,6 +375,10 @@ class TierChain:
         """The interpreter ends: give up what was not written (see `close`, which also waits for it)."""
         self.drainer.close()
         self.hearsay.close()
+        if self.recorder is not None:
+            self.recorder.close()
+        if self.reporter is not None:
+            self.reporter.close()
 
     async def adrain(self, timeout: Duration = DRAIN_TIMEOUT) -> bool:
         """`drain`, awaited."""
@@ -276,6 +388,8 @@ class TierChain:
         """Finish what is still to be written, for 5 seconds at most, and close all backends, even if one fails to."""
         self.drain(DRAIN_TIMEOUT)
         self.drainer.close()
+        if self.reporter is not None:
+            self.reporter.close()
         self.hearsay.close()
         self.refresher.close()
         self.teller.close()
@@ -288,11 +402,15 @@ class TierChain:
             if tier not in self.news.tellers:
                 _close(tier, errors)
         self._close_pools(errors)
+        if self.recorder is not None:
+            self.recorder.close()
 
     async def aclose(self) -> None:
         """`close`, awaited."""
         await self.adrain(DRAIN_TIMEOUT)
         self.drainer.close()
+        if self.reporter is not None:
+            await asyncio.to_thread(self.reporter.close)
         await asyncio.to_thread(self.hearsay.close)
         await asyncio.to_thread(self.refresher.close)
         await asyncio.to_thread(self.teller.close)
@@ -305,6 +423,8 @@ class TierChain:
             if tier not in self.news.tellers:
                 await _aclose(tier, errors)
         self._close_pools(errors)
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.close)
 
     @property
     def _draining(self) -> list[Draining]:
@@ -337,6 +457,7 @@ class TierChain:
                 f"{type(error).__name__}: {error}" if error else None,
                 tier.breaker.state,
                 tier.breaker.open_for,
+                shown(tier),
             )
             for tier, error in zip(self.tiers, errors, strict=True)
         }
@@ -361,6 +482,10 @@ class TierChain:
             taken.add(name)
         if len({id(tier.backend) for tier in self.tiers}) < len(self.tiers):
             raise ConfigurationError("a backend stands in the chain twice; make one for each tier")
+
+
+def _nothing(full: str) -> None:
+    """Stands for memory in a chain that does not begin with it, or where it is switched off."""
 
 
 def _close(tier: Tier, errors: list[TiercacheError | None]) -> None:

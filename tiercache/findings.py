@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 Level = Literal["fault", "warning", "note"]
 Permission = Literal["read", "write", "delete", "list", "lifecycle"]
@@ -29,8 +29,31 @@ class Finding:
     monthly: float | None = None
 
 
-# A backend may have these methods, each of its own; `tiercache.cli.examination` calls those that are there.
-#
-# def examine(self, *, deadline: float | None = None) -> list[Finding]: what only this kind of store knows of itself.
-# def server_time(self, *, deadline: float | None = None) -> float | None: its clock, Unix seconds; None: it has none.
-# def allow(self, permission: Permission) -> str: the statement or command that grants it.
+# What a backend may offer beside `Backend`, each by itself; `tiercache doctor` asks those that do.
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A backend that knows more of its store than operations tell."""
+
+    def examine(self, *, deadline: float | None = None) -> list[Finding]:
+        """Return what to know of the store; what cannot be seen with these credentials is left out, or a note."""
+        ...
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A backend whose store has a clock of its own."""
+
+    def server_time(self, *, deadline: float | None = None) -> float | None:
+        """Return the store's clock, Unix seconds; None: it did not tell it."""
+        ...
+
+
+@runtime_checkable
+class Grants(Protocol):
+    """A backend whose store permits some operations to some users."""
+
+    def allow(self, permission: Permission) -> str:
+        """Return the statement or command that grants a permission here, for an operator to run or to paste."""
+        ...

@@ -10,7 +10,6 @@ from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
 from .epochs.agreement import judged
 from .epochs.table import Space
 from .flow import Flow, adrive, drive
-from .flows import invalidate
 from .options import OWN, checked_tags
 from .result import Result
 from .tier import Tier
@@ -96,9 +95,11 @@ class CacheOfMany(CacheUpkeep):
         seen: set[str] = set()
         space = self.chain.epochs.space(self.namespace)
         for tier in drive(judged(self.chain, space)):
+            if not self._lists(tier):
+                continue
             try:
-                for key, metadata in tier.backend.scan(self._prefix + prefix, full=_in_full(space, tier)):
-                    if key not in seen and not _is_known_dead(space, tier, metadata):
+                for key, metadata in tier.backend.scan(self._prefix + prefix, full=in_full(space, tier)):
+                    if key not in seen and tier.reads(key) and not is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
@@ -109,13 +110,19 @@ class CacheOfMany(CacheUpkeep):
         seen: set[str] = set()
         space = self.chain.epochs.space(self.namespace)
         for tier in await adrive(judged(self.chain, space)):
+            if not self._lists(tier):
+                continue
             try:
-                async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=_in_full(space, tier)):
-                    if key not in seen and not _is_known_dead(space, tier, metadata):
+                async for key, metadata in tier.backend.ascan(self._prefix + prefix, full=in_full(space, tier)):
+                    if key not in seen and tier.reads(key) and not is_known_dead(space, tier, metadata):
                         seen.add(key)
                         yield key[len(self._prefix) :]
             except Exception as error:  # noqa: BLE001 - sorted by the tier, as for every other call
                 self._leave_out(tier, error)
+
+    def _lists(self, tier: Tier) -> bool:
+        """Whether entries of this namespace are read from a tier."""
+        return tier.switch is None or tier.switch.of(self.namespace).reads
 
     def warm(self, keys: Iterable[str]) -> int:
         """Copy entries up into all faster tiers, without deadlines; return how many were found."""
@@ -143,11 +150,11 @@ class CacheOfMany(CacheUpkeep):
             purge: delete the bytes too, at the price of a listing; otherwise they stay until they expire, are evicted,
                 or `sweep` finds them.
         """
-        drive(invalidate.clear(self.chain, self.namespace, purge=purge))
+        drive(self._flows.clear(self.namespace, purge=purge))
 
     async def aclear(self, *, purge: bool = False) -> None:
         """`clear`, awaited."""
-        await self._detached(invalidate.clear(self.chain, self.namespace, purge=purge))
+        await self._detached(self._flows.clear(self.namespace, purge=purge))
 
     def invalidate_tags(self, tags: Iterable[str]) -> None:
         """Make every entry of this namespace that carries one of the tags a miss, in all tiers (as `clear` does).
@@ -155,11 +162,11 @@ class CacheOfMany(CacheUpkeep):
         Of a namespace 10,000 tags are remembered. Beyond, the oldest are forgotten, and with them go all entries that
         are older than their invalidation: misses, never a wrong value.
         """
-        drive(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
+        drive(self._flows.invalidate_tags(self.namespace, checked_tags(tags)))
 
     async def ainvalidate_tags(self, tags: Iterable[str]) -> None:
         """`invalidate_tags`, awaited."""
-        await self._detached(invalidate.invalidate_tags(self.chain, self.namespace, checked_tags(tags)))
+        await self._detached(self._flows.invalidate_tags(self.namespace, checked_tags(tags)))
 
     def _entries(
         self,
@@ -184,12 +191,12 @@ class CacheOfMany(CacheUpkeep):
         return await asyncio.shield(task)
 
 
-def _in_full(space: Space, tier: Tier) -> bool:
+def in_full(space: Space, tier: Tier) -> bool:
     """Whether a listing has to read the entries: where it costs no request each, and there is something to compare."""
     return bool(space.version or space.floors) and not getattr(tier.backend, "scan_is_dear_in_full", False)
 
 
-def _is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
+def is_known_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
     """Whether a listing tells that an entry was invalidated."""
     moment = metadata.loaded_at
     if getattr(tier.backend, "scan_tells_writing", False):

@@ -1,7 +1,7 @@
 """`MemoryBackend`: entries in this process, bounded by bytes and by number.
 
-A slot holds what a hit needs; `Entry` and `Metadata` are made from it when somebody asks for them. Reads take no
-lock: each touches the table with single operations of C code, which the interpreter does not interrupt.
+A slot (`tiercache.slots`) holds what a hit needs; `Entry` and `Metadata` are made from it when somebody asks for them.
+Reads take no lock: each touches the table with single operations of C code, which the interpreter does not interrupt.
 """
 
 from __future__ import annotations
@@ -10,104 +10,32 @@ import math
 import os
 import threading
 import time
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import msgspec
-from blake3 import blake3
 
 from . import fork
 from .backend import Backend
-from .entry import AttributeValue, Clock, Entry, Metadata
+from .entry import Clock, Entry, Metadata
 from .epochs.marks import NEVER, NONE, Marks
 from .errors import CacheClosed, ConfigurationError, CorruptEntry, EntryTooLarge
-from .eviction import EvictionPolicy, ExpiryIndex, RankHeap
+from .eviction import EvictionPolicy, ExpiryIndex, order_of, table_for
+from .hits import Reader, reader_of
+from .slots import ENTRY_OVERHEAD, QueuedSlot, RankedSlot, Slot, SlotMaker, size_of
 from .units import Size, parse_size
 
-ENTRY_OVERHEAD = 280
-"""Bytes that an entry costs beyond key and payload (measured: `make bench`), counted toward `max_bytes`."""
+__all__ = ["ENTRY_OVERHEAD", "SWEEP", "MemoryBackend", "Slot"]
+
 SWEEP = 32
 """Expired entries that one write frees at most."""
-_USE = 1 << 40
-"""A use, above the bits of `Slot.rank` that number the entries in the order in which they were stored."""
-
-
-class Traits(msgspec.Struct, frozen=True):
-    """What many entries have in common: one object for all vectors of a model, say. Spans are whole seconds.
-
-    `label_bytes` is what tags and attributes take; it is counted for each entry that has them. `lag` is how long before
-    `created_at` the load began; `as_of` stands for it where the two moments have no exact distance.
-    """
-
-    label_bytes: int
-    codec: str
-    ttl: float | None = None
-    stale_for: float | None = None
-    stale_until: float | None = None
-    lag: float | None = None
-    as_of: float | None = None
-    tags: tuple[str, ...] = ()
-    attributes: tuple[tuple[str, AttributeValue], ...] = ()
-
-
-class Slot(msgspec.Struct, gc=False):
-    """A stored entry, compact: 48 bytes, and one float; no key, no dict; infinity stands for never.
-
-    `created_at` is None where `fresh_until` less the ttl is exactly that moment.
-    """
-
-    payload: bytes
-    fresh_until: float
-    created_at: float | None
-    traits: Traits
-
-    @property
-    def gone_at(self) -> float:
-        """When the entry may be dropped."""
-        traits = self.traits
-        if traits.stale_for is not None:
-            return self.fresh_until + traits.stale_for
-        return self.fresh_until if traits.stale_until is None else traits.stale_until
-
-    @property
-    def made_at(self) -> float:
-        """When the entry was made."""
-        return self.fresh_until - (self.traits.ttl or 0.0) if self.created_at is None else self.created_at
-
-    @property
-    def moment(self) -> float:
-        """When the load that made the entry began: what marks are compared with."""
-        traits = self.traits
-        if traits.as_of is not None:
-            return traits.as_of
-        return self.made_at if traits.lag is None else self.made_at - traits.lag
-
-    def metadata(self, key: str) -> Metadata:
-        """Return the metadata, a copy of its own for each caller."""
-        traits, fresh_until = self.traits, self.fresh_until
-        return Metadata(
-            key=key,
-            created_at=self.made_at,
-            expires_at=None if fresh_until == math.inf else fresh_until,
-            stale_until=traits.stale_until if traits.stale_for is None else fresh_until + traits.stale_for,
-            as_of=traits.as_of if traits.lag is None else self.moment,
-            codec=traits.codec,
-            size=len(self.payload),
-            tags=traits.tags,
-            attributes=dict(traits.attributes),
-        )
-
-    def etag(self) -> str:
-        """Return a version made of the content."""
-        text = f"{self.made_at} {self.fresh_until} {self.gone_at} {self.traits.codec}"
-        return blake3(self.payload).update(text.encode()).hexdigest(16)
-
-
-class RankedSlot(Slot, gc=False):
-    """The slot of the policies that keep a heap; `rank` is the policy's."""
-
-    rank: int = 0
+KINDS: dict[EvictionPolicy, type[Slot]] = {
+    EvictionPolicy.LFU: RankedSlot,
+    EvictionPolicy.TTL: RankedSlot,
+    EvictionPolicy.SIEVE: QueuedSlot,
+    EvictionPolicy.S3FIFO: QueuedSlot,
+}
 
 
 class MemoryBackend(Backend):
@@ -116,7 +44,8 @@ class MemoryBackend(Backend):
     Args:
         max_bytes: room for keys, payloads, tags, attributes and 280 bytes an entry, such as `"256MiB"`; None: no bound.
         max_entries: number of entries at most; None: no bound.
-        eviction: what leaves first when it is full: `lru`, `lfu`, `fifo` or `ttl`.
+        eviction: what leaves first when it is full: `lru`, `lfu`, `fifo`, `ttl`, `sieve` or `s3fifo` (`EvictionPolicy`;
+            `tiercache plan` tells which suits your requests).
         clock: returns Unix seconds; tests pass their own.
 
     Expired entries are freed by later operations, up to 32 by each write and by 1 hit in 64, and by `len()` and
@@ -177,58 +106,30 @@ class MemoryBackend(Backend):
         return cls(**found | options)
 
     def _reset(self) -> None:
-        self._slots: dict[str, Any] = OrderedDict() if self.eviction is EvictionPolicy.LRU else {}
-        self._slot: type[Slot] = RankedSlot if self.eviction in (EvictionPolicy.LFU, EvictionPolicy.TTL) else Slot
-        self._traits: dict[Any, Traits] = {}
+        self._slots: dict[str, Any] = table_for(self.eviction)
+        self._order = order_of(self.eviction, self._slots, size_of if self.max_bytes is not None else _one)
+        self._make = SlotMaker(KINDS.get(self.eviction, Slot))
         self._bytes = 0
-        self._stored = 0
         self._expiry = ExpiryIndex()
         self._tagged: dict[str, set[str]] = {}
         self._marks: dict[str, Marks] = {}
-        self._heap: RankHeap[RankedSlot] | None = None
-        # What a hit does besides finding the slot; None: nothing.
-        self._touch: Callable[[str], None] | None = None
-        if isinstance(self._slots, OrderedDict):
-            self._touch = self._slots.move_to_end
-        elif self.eviction is EvictionPolicy.LFU:
-            self._touch = self._count_use
-            self._heap = RankHeap(self._slots, lambda slot: (slot.rank, 0))
-        elif self.eviction is EvictionPolicy.TTL:
-            self._heap = RankHeap(self._slots, lambda slot: (slot.gone_at, slot.rank))
 
-    def reader(self) -> Callable[[str], Slot | None]:
-        """Return the function that answers hits: the slot of a fresh entry, its use counted; None: ask `get`.
-
-        A closure, because looking up attributes of `self` would be a fifth of the some 200 ns that it takes.
-        """
-        find: Callable[[str], Slot | None] = self._slots.get
-        touch, clock, never = self._touch, self._clock, math.inf
-
-        def fresh(key: str) -> Slot | None:
-            slot = find(key)
-            if slot is None:
-                return None
-            fresh_until = slot.fresh_until
-            if fresh_until != never and fresh_until <= clock():  # the clock is the dearest part of a hit
-                return None
-            if touch is not None:
-                try:  # noqa: SIM105 - contextlib.suppress would double the cost of a hit
-                    touch(key)
-                except KeyError:
-                    pass  # evicted by another thread since it was found; what was found is still good
-            return slot
-
-        return fresh
+    def reader(self) -> Reader:
+        """Return the function that answers hits: the slot of a fresh entry, its use counted; None: ask `get`."""
+        return reader_of(self.eviction, self._order, self._clock)
 
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
         """Return the entry, stale ones included; None when it is absent or expired."""
         slot = self._live(key)
         if slot is None:
             return None
-        if self._touch is not None and key in self._slots:
+        order = self._order
+        if order.mark is not None:
+            order.mark(slot)
+        elif order.touch is not None and key in self._slots:
             with self._lock:
                 if key in self._slots:
-                    self._touch(key)
+                    order.touch(key)
         return Entry(slot.payload, slot.metadata(key))
 
     def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
@@ -251,7 +152,7 @@ class MemoryBackend(Backend):
             EntryTooLarge: it alone exceeds `max_bytes`.
             CorruptEntry: its times are not numbers.
         """
-        slot = self._slot_of(entry)
+        slot = self._make.of(entry)
         gone_at = slot.gone_at
         if math.isnan(slot.fresh_until) or math.isnan(gone_at):
             raise CorruptEntry("the entry's times are not numbers; it would never expire")
@@ -269,21 +170,17 @@ class MemoryBackend(Backend):
             if self._marks and self._is_dead(key, entry.metadata):
                 self.removals["invalidated"] += 1  # what was invalidated while it was on its way never gets in
                 return True
-            size = _size(key, slot)
+            size = size_of(key, slot)
             if self.max_bytes is not None and size > self.max_bytes:
                 raise EntryTooLarge(f"the entry takes {size:,} bytes, max_bytes is {self.max_bytes:,}")
             if self._expiry.records:
                 self._sweep(now, SWEEP)
             self._make_room(size)
-            if isinstance(slot, RankedSlot):
-                self._stored += 1
-                slot.rank = self._stored + (old.rank // _USE * _USE if isinstance(old, RankedSlot) else 0)
             self._slots[key] = slot
             self._bytes += size
             for tag in slot.traits.tags:
                 self._tagged.setdefault(tag, set()).add(key)
-            if self._heap is not None:
-                self._heap.push(key)
+            self._order.add(key, slot, old)
             if gone_at != math.inf:
                 self._index(key, gone_at, now)
         return True
@@ -324,6 +221,7 @@ class MemoryBackend(Backend):
             self._check_open()
             self.removals["explicit"] += len(self._slots)
             self._slots.clear()
+            self._order.clear()
             self._tagged.clear()
             self._bytes = 0
             self._expiry.clear()
@@ -435,47 +333,6 @@ class MemoryBackend(Backend):
         """`ping`, awaited."""
         self.ping()
 
-    def _slot_of(self, entry: Entry) -> Slot:
-        metadata = entry.metadata
-        expires_at, stale_until = metadata.expires_at, metadata.stale_until
-        ttl = stale_for = None
-        if expires_at is not None:
-            ttl = _apart(metadata.created_at, expires_at)
-            if stale_until is not None and (stale_for := _apart(expires_at, stale_until)) is not None:
-                stale_until = None
-        as_of, lag = metadata.as_of, None
-        if as_of is not None:
-            apart = metadata.created_at - as_of
-            if metadata.created_at - apart == as_of:
-                as_of, lag = None, apart
-        identity: Any = (metadata.codec, ttl)
-        traits: tuple[Any, ...]
-        if (
-            metadata.attributes
-            or metadata.tags
-            or stale_for is not None
-            or stale_until is not None
-            or metadata.as_of is not None
-        ):
-            attributes = tuple(metadata.attributes.items())
-            traits = (metadata.codec, ttl, stale_for, stale_until, lag, as_of, metadata.tags, attributes)
-            # 1, 1.0 and True are equal, as are 0.0 and -0.0, and must not stand for each other.
-            exact = [repr(value) if type(value) is float else type(value) for _, value in attributes]
-            identity = (traits, repr(lag), repr(as_of), *exact)
-        else:
-            traits = identity
-        shared = self._traits.get(identity)
-        if shared is None:
-            if len(self._traits) >= 256:
-                self._traits.clear()
-            shared = self._traits[identity] = Traits(_label_bytes(metadata), *traits)
-        return self._slot(
-            entry.payload,
-            math.inf if expires_at is None else expires_at,
-            metadata.created_at if ttl is None else None,
-            shared,
-        )
-
     def _is_dead(self, key: str, metadata: Metadata) -> bool:
         marks = self._marks.get(key[: key.find(":")], NONE)
         return marks.cover(metadata.loaded_at, metadata.tags)
@@ -490,8 +347,12 @@ class MemoryBackend(Backend):
         return None
 
     def _remove(self, key: str, cause: str) -> bool:
+        self._order.discard(key, self._slots[key])
+        return self._take(key, cause)
+
+    def _take(self, key: str, cause: str) -> bool:
         slot = self._slots.pop(key)
-        self._bytes -= _size(key, slot)
+        self._bytes -= size_of(key, slot)
         self.removals[cause] += 1
         for tag in slot.traits.tags:
             keys = self._tagged.get(tag)
@@ -506,15 +367,7 @@ class MemoryBackend(Backend):
             (self.max_bytes is not None and self._bytes + size > self.max_bytes)
             or (self.max_entries is not None and len(self._slots) >= self.max_entries)
         ):
-            victim = self._heap.lowest() if self._heap is not None else None
-            self._remove(self._first() if victim is None else victim, "size")
-
-    def _first(self) -> str:
-        while True:
-            try:
-                return next(iter(self._slots))
-            except RuntimeError:  # a reader, which takes no lock, moved an entry between the two steps
-                continue
+            self._take(self._order.evict(), "size")
 
     def _index(self, key: str, gone_at: float, now: float) -> None:
         if self._expiry.records > 2 * len(self._slots) + 1000:  # overwritten entries leave records behind
@@ -531,29 +384,14 @@ class MemoryBackend(Backend):
             if slot is not None and slot.gone_at <= now:
                 self._remove(key, "expired")
 
-    def _count_use(self, key: str) -> None:
-        self._slots[key].rank += _USE
-
     def _check_open(self) -> None:
         if self.closed:
             raise CacheClosed("this MemoryBackend")
 
 
-def _size(key: str, slot: Slot) -> int:
-    """Return the bytes that count toward `max_bytes`."""
-    return len(key) + len(slot.payload) + ENTRY_OVERHEAD + slot.traits.label_bytes
-
-
-def _apart(earlier: float, later: float) -> float | None:
-    """Return the seconds between, if they are whole and lead exactly from each moment to the other."""
-    seconds = float(later - earlier)
-    return seconds if seconds.is_integer() and later - seconds == earlier and earlier + seconds == later else None
-
-
-def _label_bytes(metadata: Metadata) -> int:
-    values = [value for value in metadata.attributes.values() if isinstance(value, str)]
-    labels = [*metadata.tags, *metadata.attributes, *values]
-    return sum(len(label) + 60 for label in labels)  # a str costs 50 to 60 bytes beside its letters
+def _one(key: str, slot: Slot) -> int:
+    """Stands for `size_of` where entries are counted, not bytes."""
+    return 1
 
 
 class _Closed(dict[str, Slot]):

@@ -6,7 +6,6 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .flow import drive
-from .flows.write import write_loaded
 from .options import OWN, EntryOptions
 
 if TYPE_CHECKING:
@@ -74,5 +73,4 @@ class Pending:
             options.get("storage_class"),
         )
         entry = flows.entry(self._load.key, value, checked, self._load.began)
-        flows.counters.puts += 1
-        return write_loaded(self._cache.chain, self._load, entry)
+        return flows.set_loaded(self._load, entry)

@@ -258,8 +258,12 @@ def prices_of(rules: ClassRules) -> Prices:
     """Return the prices of a class.
 
     Raises:
-        ConfigurationError: nobody needs them, for the class is not written to.
+        ConfigurationError: nobody needs them, for the class is not written to; or this is no class.
     """
+    if not hasattr(rules, "prices"):
+        raise ConfigurationError(
+            f"rules must be those of a storage class, as in S3Backend.rules['STANDARD'], not {type(rules).__name__}"
+        )
     if rules.prices is None:
         raise ConfigurationError(f"{rules.store} {rules.name} has no prices here: {rules.refused}")
     return rules.prices

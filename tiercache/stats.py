@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -21,10 +21,29 @@ _STEPS = 4
 class Histogram:
     """Durations in nanoseconds, in buckets that grow by the fourth root of two."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_nanoseconds")
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = defaultdict(int)
+        self._nanoseconds = 0
+
+    @property
+    def seconds(self) -> float:
+        """All durations together."""
+        return self._nanoseconds / 1e9
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int]) -> Histogram:
+        """Return a histogram that counted these (see `counts`); its `seconds` are those of the middle of each bucket."""
+        made = cls()
+        made._counts.update(counts)
+        made._nanoseconds = round(sum(2.0 ** ((bucket + 0.5) / _STEPS) * count for bucket, count in counts.items()))
+        return made
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many durations lie in each bucket, by its number: sums of them are those of what was counted together."""
+        return dict(self._counts)
 
     @property
     def count(self) -> int:
@@ -35,6 +54,7 @@ class Histogram:
         """Count one duration."""
         bucket = int(math.log2(nanoseconds) * _STEPS) if nanoseconds > 1 else 0
         self._counts[bucket] += 1
+        self._nanoseconds += nanoseconds
 
     def percentile(self, share: float) -> float | None:
         """Return the seconds under which `share` (0 to 1) of the durations lie; None without any."""
@@ -64,6 +84,9 @@ class TierCounters:
         "read_latency",
         "refused",
         "retries",
+        "shadow_absent",
+        "shadow_different",
+        "shadow_equal",
         "skipped",
         "write_latency",
     )
@@ -81,6 +104,9 @@ class TierCounters:
         self.skipped = 0
         self.refused = 0
         self.retries = 0
+        self.shadow_equal = 0
+        self.shadow_different = 0
+        self.shadow_absent = 0
         self.errors: dict[str, int] = defaultdict(int)
         self.read_latency = Histogram()
         self.write_latency = Histogram()
@@ -148,6 +174,8 @@ class Latency:
     p99: float | None
     buckets: tuple[tuple[float, int], ...] = ()
     """The histogram: upper bounds in seconds, and how many operations lie below each and above the one before."""
+    seconds: float = 0.0
+    """All of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +192,9 @@ class TierStats:
         refused: operations that were not sent, because the tier had failed: its breaker was open.
         retries: operations that were tried once more.
         breaker: `closed`, `open`, or `half-open` while a probe is under way; None: the tier has none.
+        switch: what the tier is used for, such as `on` or `off; docs: read-only` (see `TierChain.switches`).
+        shadow_equal, shadow_different, shadow_absent: in shadow, what the chain answered and this tier holds the same
+            of, something else, or nothing.
         queued: entries that wait to be written behind.
         dropped: entries that were never written behind: the queue was full, or the process ended.
         missed: keys whose change the store has yet to take; until then it answers no reads for them.
@@ -182,6 +213,10 @@ class TierStats:
     refused: int = 0
     retries: int = 0
     breaker: str | None = None
+    switch: str = "on"
+    shadow_equal: int = 0
+    shadow_different: int = 0
+    shadow_absent: int = 0
     queued: int = 0
     dropped: int = 0
     missed: int = 0
@@ -277,7 +312,9 @@ class Stats:
 
 def latency(histogram: Histogram) -> Latency:
     """Return the percentiles of a histogram."""
-    return Latency(histogram.count, histogram.percentile(0.5), histogram.percentile(0.99), histogram.buckets())
+    return Latency(
+        histogram.count, histogram.percentile(0.5), histogram.percentile(0.99), histogram.buckets(), histogram.seconds
+    )
 
 
 def _added(parts: Iterable[dict[str, int]]) -> dict[str, int]:

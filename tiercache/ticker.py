@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 
 from . import fork
+from .logs import fields
 
 logger = logging.getLogger("tiercache")
 
@@ -86,7 +87,8 @@ class Ticker:
             method()
         except Exception as error:  # noqa: BLE001 - the others are to be called all the same
             # No traceback: what it quotes may be a key.
-            logger.error("a periodic task failed: %s", type(error).__name__)  # noqa: TRY400
+            kind = type(error).__name__
+            logger.error("a periodic task failed: %s", kind, extra=fields("task.failed", kind=kind))  # noqa: TRY400
 
 
 ticker = Ticker()

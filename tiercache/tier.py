@@ -31,10 +31,12 @@ from .health.bounded import Bound
 from .health.breaker import BreakerPolicy, Probe
 from .health.healing import Healer
 from .journal.journal import Journal
+from .logs import fields
 from .memory import MemoryBackend
 from .objectstore.classes import ClassRules, mixes, usable
 from .stats import TierCounters, TierStats, latency
 from .storage_class import StorageClassRule, checked_rules, chosen_class
+from .switches import Switch, shown
 from .units import Duration, Size, parse_duration, parse_size
 
 Promote = Literal["always", "second_hit", "never"]
@@ -79,6 +81,7 @@ class Tier:
         classes: the backend's storage classes, by name; None when it has none.
         tells: makes the letter that tells other processes of changes, where the backend sends it with its writes.
         cap: seconds that entries stay here at most for the moment; None: as long as `max_ttl` says.
+        switch: what the tier is used for (see `TierChain.switches`); None: for everything.
 
     Raises:
         ConfigurationError: an option has no such value, or a rule names a class that the backend has not or that
@@ -124,6 +127,7 @@ class Tier:
             self.timeout = None if timeout is None else parse_duration(timeout, "timeout")
             backend.timeout = self.timeout  # the SDK's own timeouts follow, from the first connection on
         self.cap: float | None = None
+        self.switch: Switch | None = None
         self.tells: Callable[[Mapping[str, float | None]], Letter] | None = None
         self.local = isinstance(backend, MemoryBackend)
         if self.local and write == "behind":
@@ -277,8 +281,18 @@ class Tier:
         self.journal.queue(key, entry, token)
         self.on_change(self)
 
+    def reads(self, key: str) -> bool:
+        """Whether this tier is asked for a key at all: its switch says no otherwise."""
+        return self.switch is None or self.switch.reads(key)
+
+    def stores(self, key: str) -> bool:
+        """Whether entries of a key are stored here: its switch says no otherwise. What they replace is removed."""
+        return self.switch is None or self.switch.stores(key)
+
     def takes(self, entry: Entry, now: float, *, capped: bool = True) -> Entry | None:
-        """Return the entry as this tier keeps it: its life capped, its class chosen; None when it is too large."""
+        """Return the entry as this tier keeps it: its life capped, its class chosen; None when it takes none such."""
+        if self.switch is not None and not self.switch.stores(entry.metadata.key):
+            return None
         own: int | None = getattr(self.backend, "max_entry_bytes", None)
         for limit in (self.max_entry_bytes, own):
             if limit is not None and len(entry.payload) > limit:
@@ -330,6 +344,8 @@ class Tier:
         """Whether a hit below is promoted into this tier; `warming`: somebody asked for it, whatever the rule."""
         if self.write == "never":
             return False  # nothing could be removed from it again
+        if self.switch is not None and not (self.switch.reads(key) and self.switch.stores(key)):
+            return False
         if warming or self.promote != "second_hit":
             return warming or self.promote == "always"
         with self._lock:
@@ -379,6 +395,11 @@ class Tier:
         with self._lock:
             self._logged[kind] = max(time.monotonic(), self._logged.get(kind, -math.inf))
 
+    @property
+    def evictions(self) -> dict[str, int]:
+        """Entries that left, by cause, where the store tells."""
+        return dict(Counter(self._removals()) - Counter(self._removals_before))
+
     def snapshot(self) -> TierStats:
         """Return the counters of the moment."""
         counters = self.counters
@@ -396,13 +417,17 @@ class Tier:
             deletes=counters.deletes,
             promotions=counters.promotions,
             skipped=counters.skipped,
-            evictions=dict(Counter(self._removals()) - Counter(self._removals_before)),
+            evictions=self.evictions,
             errors=dict(counters.errors),
             entries=entries,
             bytes=size,
             refused=counters.refused,
             retries=counters.retries,
             breaker=self.breaker.state,
+            switch=shown(self),
+            shadow_equal=counters.shadow_equal,
+            shadow_different=counters.shadow_different,
+            shadow_absent=counters.shadow_absent,
             queued=self.journal.queued,
             dropped=self.journal.dropped,
             missed=self.journal.missed,
@@ -436,7 +461,8 @@ class Tier:
             fatal = isinstance(error, ConfigurationError)
             self._logged[kind] = math.inf if fatal else now
         level = logging.ERROR if fatal else logging.WARNING
-        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error)
+        extra = fields("tier.failed", tier=self.label, kind=kind)
+        logger.log(level, "tier %s: %s: %s (see stats)", self.label, kind, error, extra=extra)
 
 
 def _nobody(what: object) -> None:

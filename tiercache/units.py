@@ -77,7 +77,7 @@ def parse_duration(duration: Duration, what: str = "duration") -> float:
         )
     if not (math.isfinite(seconds) and seconds > 0):
         raise ConfigurationError(
-            f"{what} must be a positive, finite number of seconds, not {seconds:g} (None means: no limit)"
+            f"{what} must be a positive, finite number of seconds, not {seconds:g} (None, where allowed: no limit)"
         )
     return seconds
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -36,9 +37,12 @@ class CacheUpkeep:
 
     def stats(self) -> Stats:
         """Return the counters of this cache and of its tiers."""
-        tiers = {tier.label: tier.snapshot() for tier in self.chain.tiers}
+        return replace(self.own_stats(), tiers={tier.label: tier.snapshot() for tier in self.chain.tiers})
+
+    def own_stats(self) -> Stats:
+        """Return the counters of this cache alone; those of its tiers are left out."""
         savings = self.savings.snapshot(self._prefix[:-1])
-        return Stats(tiers=tiers, savings=savings, **self._counters.as_dict())
+        return Stats(tiers={}, savings=savings, **self._counters.as_dict())
 
     async def astats(self) -> Stats:
         """`stats`, awaited: asking a disk tier how much it holds does not block the loop."""

@@ -35,10 +35,11 @@ def examine(objects: GCSBucket, bucket: str, *, deadline: float | None) -> list[
         about = objects.about(_FIELDS, deadline=deadline)
     except BackendError:
         return []
-    return list(_judged(about, bucket))
+    return list(judged(about, bucket))
 
 
-def _judged(about: Mapping[str, Any], bucket: str) -> Iterator[Finding]:
+def judged(about: Mapping[str, Any], bucket: str) -> Iterator[Finding]:
+    """Yield what to know of a bucket that is described so."""
     try:
         days = int(about.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0)) / _DAY
     except ValueError:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiercache import fork
 from tiercache.errors import AccessDenied, BackendTimeout, BackendUnavailable, ConfigurationError, TiercacheError
+from tiercache.logs import fields
 
 from .errors import VENDOR_ERRORS, mapped
 from .frames import Frames
@@ -125,7 +126,9 @@ class Subscription:
             return error, subscribed
         except Exception as error:  # noqa: BLE001 - a thread that ended would leave memory deaf and believed
             # No traceback: what it quotes may be a key.
-            logger.error("listening to notices failed: %s", type(error).__name__)  # noqa: TRY400
+            kind = type(error).__name__
+            extra = fields("notices.failed", backend="redis", kind=kind)
+            logger.error("listening to notices failed: %s", kind, extra=extra)  # noqa: TRY400
             return BackendUnavailable("listening to the notices of other processes failed"), subscribed
         finally:
             self._connection = None

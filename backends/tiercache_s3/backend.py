@@ -125,10 +125,10 @@ class S3Backend(ObjectStoreBackend):
         self.storage_class = S3StorageClass(storage_class)
 
     def examine(self, *, deadline: float | None = None) -> list[Finding]:
-        """Return what the bucket says of itself that its operator should know: whether it keeps versions."""
+        """Return what the bucket says of itself that its operator should know: versions, rules that archive entries."""
         from . import examination
 
-        return examination.examine(self._calls, self.bucket, deadline=self.due(deadline))
+        return examination.examine(self._calls, self.bucket, self.prefix, deadline=self.due(deadline))
 
     def server_time(self, *, deadline: float | None = None) -> float | None:
         """Return the store's clock in whole seconds, by a listing's date; None: it told none."""

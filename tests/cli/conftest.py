@@ -33,6 +33,7 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+_OF_TESTS = {"COLUMNS", "TIERCACHE_SERVERS_DIR"}
 
 
 @cache
@@ -52,7 +53,8 @@ def command() -> list[str]:
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a command: that of the tests, and this tree first where another one is installed."""
     own = {} if installed_here() else {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")])}
-    return {**os.environ, **own, **(changes or {})}
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_TESTS}
+    return {**inherited, **own, **(changes or {})}
 
 
 @pytest.fixture

@@ -36,6 +36,25 @@ def test_the_cache_is_taken_from_the_environment(run: Run, tmp_path: Path) -> No
     assert [tier["name"] for tier in found["tiers"]] == ["memory", "disk"]
 
 
+def test_the_cache_is_taken_from_a_file(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "cache.toml"
+    file.write_text('[[tiers]]\nurl = "memory://?name=first"\n\n[[tiers]]\nbackend = "disk"\npath = "here"\n')
+    ways = [("--config", str(file)), (str(file),)]
+    found = [run("doctor", *way, "--json", cwd=tmp_path).json for way in ways]
+    found.append(run("doctor", "--json", env={"TIERCACHE_CONFIG": str(file)}, cwd=tmp_path).json)
+
+    assert [[tier["name"] for tier in each["tiers"]] for each in found] == [["first", "disk"]] * 3
+
+
+def test_a_mistake_in_a_file_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "cache.toml"
+    file.write_text('[cache]\nttl = "30d"\n\n[[tiers]]\nurl = "memory://"\nmax_byte = "1GiB"\n')
+    ran = run("doctor", "--config", file, expect=2)
+
+    assert "cache.toml, line 6" in ran.err
+    assert "max_bytes" in ran.err
+
+
 def test_without_a_cache_it_says_how_to_name_one(run: Run) -> None:
     ran = run("doctor", expect=2)
 
@@ -52,7 +71,7 @@ def test_urls_and_a_file_are_one_too_many(run: Run) -> None:
     ("arguments", "said"),
     [
         (["doctor", "memory"], "this is no URL of a tier"),
-        (["doctor", "nosuch://"], "no backend for nosuch://"),
+        (["doctor", "nosuch://"], "no backend for"),
         (["doctor", "memory://?sized=1"], "has no option 'sized'"),
         (["doctor", "--nosuch"], "--nosuch"),
         (["nosuch"], "nosuch"),

@@ -427,6 +427,11 @@ class SweepsEverything(ObjectStoreBackend):
         return replace(report, deleted=report.deleted + self.clear(prefix))
 
 
+class SweepsAllTheSame(ObjectStoreBackend):
+    def sweep(self, prefix="", *, dry_run=False, **options):
+        return super().sweep(prefix, **options)
+
+
 class SweepsWithoutBounds(ObjectStoreBackend):
     def sweep(self, prefix="", *, max_requests=None, **options):
         return super().sweep(prefix, **options)
@@ -623,6 +628,7 @@ BROKEN = [
     (RetriesWhatIsDenied, "test_a_denied_batch_names_its_keys_and_asks_once_for_each"),
     (SaysNothingOfListing, "test_a_denied_read_names_the_permissions_that_a_miss_needs", "get"),
     (SweepsEverything, "test_a_sweep_deletes_what_is_expired_and_nothing_else"),
+    (SweepsAllTheSame, "test_a_dry_run_of_a_sweep_counts_and_deletes_nothing"),
     (SweepsWithoutBounds, "test_a_sweep_keeps_its_budget_and_goes_on_where_it_stopped"),
     (IgnoresVersionsInBulk, "test_what_is_written_between_look_and_delete_stays"),
     (LosesAWriteInBulk, "test_machines_that_sweep_while_others_write_lose_nothing_that_is_fresh"),

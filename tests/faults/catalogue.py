@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults import behaviours as act
 from tests.faults import injections as make
 from tests.faults.fault import READS, STORES, WRITES, Fault
-from tests.faults.rigs import REMOTE, WEB, WIRED
+from tests.faults.rigs import PACKED, REMOTE, WEB, WIRED
 
 UNAVAILABLE = frozenset({"BackendUnavailable"})
 TIMEOUT = frozenset({"BackendTimeout"})
@@ -94,7 +94,7 @@ ANSWERS = [
         operations=frozenset({"get_many"}),
         through="script",
         reasons={"memory": "it answers for all keys or for none", "redis": "a batch is one command; see 4b"}
-        | {"packed": "entries that lie together come with one request"},
+        | dict.fromkeys(PACKED, "entries that lie together come with one request"),
         check=lambda scene, answer: _good_ones_are_kept(scene, answer),
     ),
     Fault(
@@ -189,12 +189,14 @@ ANSWERS = [
     Fault(
         "12",
         "the object was archived",
-        ("s3", "packed", "azure"),
+        ("s3", "azure", "packed-s3", "packed-azure"),
         make.archived,
         frozenset(),
         misses=READS,
         through="script",
-        reasons=NO_NETWORK | {"redis": "it does not archive", "gcs": "it reads what it archived at once"},
+        reasons=NO_NETWORK
+        | {"redis": "it does not archive"}
+        | dict.fromkeys(("gcs", "packed-gcs"), "it reads what it archived at once"),
     ),
     Fault("13a", "Redis is full", ("redis",), make.full, UNAVAILABLE, works=HITS | {"delete"}, reasons=REDIS_OWN),
     Fault(
@@ -212,7 +214,7 @@ ANSWERS = [
     Fault(
         "25",
         "the store knows no new checksums",
-        ("s3", "packed"),
+        ("s3", "packed-s3"),
         make.refuses_checksums,
         through="script",
         reasons={"": "S3's own"},
@@ -220,7 +222,7 @@ ANSWERS = [
     Fault(
         "26",
         "objects were stored with gzip",
-        ("gcs",),
+        ("gcs", "packed-gcs"),
         make.transcoded,
         CORRUPT,
         works=WRITES,
@@ -245,11 +247,11 @@ BYTES = [
     Fault(
         "6d",
         "an object is empty",
-        tuple(store for store in WIRED if store != "packed"),
+        tuple(store for store in WIRED if store not in PACKED),
         make.harmed("empty"),
         CORRUPT,
         works=WRITES,
-        reasons=NO_BYTES | {"packed": "a record without bytes is a tombstone"},
+        reasons=NO_BYTES | dict.fromkeys(PACKED, "a record without bytes is a tombstone"),
     ),
     stored(
         "6e",

@@ -10,7 +10,7 @@ OPERATIONS = ("get", "get_many", "set", "delete", "get_or_set")
 READS = frozenset({"get", "get_many", "get_or_set"})
 WRITES = frozenset({"set", "delete"})
 ALL = frozenset(OPERATIONS)
-STORES = ("memory", "disk", "redis", "s3", "packed", "gcs", "azure")
+STORES = ("memory", "disk", "redis", "s3", "gcs", "azure", "packed-s3", "packed-gcs", "packed-azure")
 
 
 @dataclass(frozen=True)

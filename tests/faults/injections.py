@@ -116,8 +116,8 @@ def archived_s3(scene):
 
 @contextlib.contextmanager
 def archived_azure(scene):
-    for key in scene.keys:
-        scene.rig.blob(scene.full(key)).set_standard_blob_tier("Archive")
+    for name in {scene.rig.name(scene.full(key)) for key in scene.keys}:
+        scene.rig.blob(name).set_standard_blob_tier("Archive")
     yield
 
 
@@ -140,8 +140,9 @@ def refuses_checksums(scene):
 @contextlib.contextmanager
 def transcoded(scene):
     """Somebody's tool stored the objects compressed: a download that is not raw would unpack them."""
-    for key in scene.keys:
-        scene.rig.raw_put(scene.full(key), gzip.compress(scene.rig.raw_get(scene.full(key))), encoding="gzip")
+    rig = scene.rig
+    for name in {rig.name(scene.full(key)) for key in scene.keys}:
+        rig.raw_put_object(name, gzip.compress(rig.raw_body(name)), encoding="gzip")
     yield
 
 

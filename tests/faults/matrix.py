@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.fault import cells
+from tests.faults.rigs import PACKED
 
 KNOWN = {
     "10-s3-delete-": "a HEAD is answered 400 without a code: an expired token is taken for an endpoint that is no S3",
@@ -18,7 +19,7 @@ KNOWN = {
 
 QUICK = frozenset({"2a", "5c", "6c", "7", "7b", "13a", "13b", "14b", "15", "16", "26"})
 """Rows of which all cells run in `make test`; of the slow ones, `QUICK_SLOW` with one operation for each store
-but the packed one, whose `close` waits for what it could not write."""
+but the packed ones, whose `close` waits for what it could not write."""
 QUICK_SLOW = ("3c", "3e")
 
 
@@ -33,7 +34,7 @@ def _marks(cell):
     if reason is not None:
         marks.append(pytest.mark.xfail(strict=True, reason=reason))
     if cell.fault.id not in QUICK and not (
-        cell.fault.id in QUICK_SLOW and cell.operation == "set" and cell.kind != "packed"
+        cell.fault.id in QUICK_SLOW and cell.operation == "set" and cell.kind not in PACKED
     ):
         marks.append(pytest.mark.slow)
     return marks

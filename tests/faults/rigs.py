@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tests.faults.http_script import HttpScript
+from tests.faults.packed import Packed
 from tests.faults.redis_script import RedisScript
-from tests.packed.raw import newest, overwriting
 from tiercache import DiskBackend, MemoryBackend, envelope, keys
 from tiercache.testing import FaultProxy, servers
 
@@ -30,12 +30,14 @@ class Rig:
         patience: the deadline of an operation that is expected to fail at once, in seconds.
         haste: the deadline of one that is expected to be spent.
         speaks: the kind of store whose answers it understands.
-        keeps_alive: whether the server leaves idle connections open for as long as a run takes.
+        keeps_alive: whether a backend can serve many cells; if not, each cell makes its own.
+        packed: whether entries lie in segments.
     """
 
     kind = ""
     patience = 10.0
     keeps_alive = True
+    packed = False
     haste = 0.5
 
     @property
@@ -151,7 +153,9 @@ class RedisRig(Rig):
 
 
 class WebRig(Rig):
-    """A store that speaks HTTP."""
+    """A store that speaks HTTP, with `raw_names(start)`, `raw_body(name)` and `raw_put_object(name, data)`."""
+
+    prefix = PREFIX
 
     @cached_property
     def network(self):
@@ -167,9 +171,15 @@ class WebRig(Rig):
             through, lambda: f"http://{self.network.address}"
         )()
 
-    @staticmethod
-    def name(key):
-        return f"{PREFIX}/{keys.object_name(key)}"
+    def name(self, key):
+        """The object in which the key's entry lies."""
+        return f"{self.prefix}/{keys.object_name(key)}"
+
+    def raw_get(self, key):
+        return self.raw_body(self.name(key))
+
+    def raw_put(self, key, data):
+        self.raw_put_object(self.name(key), data)
 
 
 class S3Rig(WebRig):
@@ -208,7 +218,7 @@ class S3Rig(WebRig):
 
         return S3Backend(
             self.bucket,
-            prefix=PREFIX,
+            prefix=self.prefix,
             endpoint_url=self.address(through),
             access_key_id=self.server.access_key,
             secret_access_key=self.server.secret_key,
@@ -216,43 +226,15 @@ class S3Rig(WebRig):
             timeout=timeout,
         )
 
-    def raw_get(self, key):
-        return self.client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read()
+    def raw_names(self, start):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
+        return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
-    def raw_put(self, key, data):
-        self.client.put_object(Bucket=self.bucket, Key=self.name(key), Body=data)
+    def raw_body(self, name):
+        return self.client.get_object(Bucket=self.bucket, Key=name)["Body"].read()
 
-
-class PackedRig(S3Rig):
-    """Segments, in the same store; what is put is stored when `put` returns, so that it can meet a fault."""
-
-    kind = "packed"
-    speaks = "s3"
-
-    def __init__(self, stack):
-        super().__init__(stack)
-        self.bodies = {}
-
-    def make(self, through, timeout):
-        from tiercache.packed import PackedBackend
-
-        return PackedBackend(super().make(through, timeout), durable=True)
-
-    def segments(self):
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{PREFIX}/_segments/")
-        for name in [item["Key"] for page in pages for item in page.get("Contents", ())]:
-            if name not in self.bodies:  # segments never change
-                self.bodies[name] = self.client.get_object(Bucket=self.bucket, Key=name)["Body"].read()
-            yield name, self.bodies[name]
-
-    def raw_get(self, key):
-        return newest(f"{PREFIX}/", self.segments(), key).data
-
-    def raw_put(self, key, data):
-        name, body = overwriting(f"{PREFIX}/", newest(f"{PREFIX}/", self.segments(), key), key, data)
-        self.client.put_object(Bucket=self.bucket, Key=name, Body=body)
-        for backend in self.backends.values():
-            backend.refresh()
+    def raw_put_object(self, name, data):
+        self.client.put_object(Bucket=self.bucket, Key=name, Body=data)
 
 
 class GCSRig(WebRig):
@@ -280,13 +262,16 @@ class GCSRig(WebRig):
     def make(self, through, timeout):
         from tiercache_gcs import GCSBackend
 
-        return GCSBackend(self.bucket.name, prefix=PREFIX, endpoint_url=self.address(through), timeout=timeout)
+        return GCSBackend(self.bucket.name, prefix=self.prefix, endpoint_url=self.address(through), timeout=timeout)
 
-    def raw_get(self, key):
-        return self.bucket.blob(self.name(key)).download_as_bytes(raw_download=True)
+    def raw_names(self, start):
+        return [blob.name for blob in self.bucket.list_blobs(prefix=start)]
 
-    def raw_put(self, key, data, encoding=None):
-        blob = self.bucket.blob(self.name(key))
+    def raw_body(self, name):
+        return self.bucket.blob(name).download_as_bytes(raw_download=True)
+
+    def raw_put_object(self, name, data, encoding=None):
+        blob = self.bucket.blob(name)
         blob.content_encoding = encoding
         blob.upload_from_string(data)
 
@@ -319,24 +304,46 @@ class AzureRig(WebRig):
 
         connection = self.server.connection_string.replace(self.url, self.address(through))
         return AzureBlobBackend(
-            self.container.container_name, prefix=PREFIX, connection_string=connection, timeout=timeout
+            self.container.container_name, prefix=self.prefix, connection_string=connection, timeout=timeout
         )
 
-    def blob(self, key):
+    def blob(self, name):
         from tiercache_azure.blobs import blob_name
 
-        return self.container.get_blob_client(blob_name(self.name(key)))
+        return self.container.get_blob_client(blob_name(name))
 
-    def raw_get(self, key):
-        return self.blob(key).download_blob().readall()
+    def raw_names(self, start):
+        return list(self.container.list_blob_names(name_starts_with=start))
 
-    def raw_put(self, key, data):
-        self.blob(key).upload_blob(data, overwrite=True)
+    def raw_body(self, name):
+        return self.blob(name).download_blob().readall()
+
+    def raw_put_object(self, name, data):
+        self.blob(name).upload_blob(data, overwrite=True)
 
 
-RIGS = {rig.kind: rig for rig in (MemoryRig, DiskRig, RedisRig, S3Rig, PackedRig, GCSRig, AzureRig)}
-REMOTE = ("redis", "s3", "packed", "gcs", "azure")
-WEB = ("s3", "packed", "gcs", "azure")
+class PackedS3Rig(Packed, S3Rig):
+    kind = "packed-s3"
+    speaks = "s3"
+
+
+class PackedGCSRig(Packed, GCSRig):
+    kind = "packed-gcs"
+    speaks = "gcs"
+
+
+class PackedAzureRig(Packed, AzureRig):
+    kind = "packed-azure"
+    speaks = "azure"
+
+
+RIGS = {
+    rig.kind: rig
+    for rig in (MemoryRig, DiskRig, RedisRig, S3Rig, GCSRig, AzureRig, PackedS3Rig, PackedGCSRig, PackedAzureRig)
+}
+PACKED = tuple(kind for kind, rig in RIGS.items() if rig.packed)
+WEB = ("s3", "gcs", "azure", *PACKED)
+REMOTE = ("redis", *WEB)
 WIRED = ("disk", *REMOTE)
 """Those that keep envelopes."""
 

@@ -105,7 +105,7 @@ class Scene:
 
     def seed(self):
         self.beside().set_many({key: self.stored(key) for key in self.keys})
-        if self.rig.kind == "packed" and not self.fault.from_start:
+        if self.rig.packed and not self.fault.from_start:
             self.look()  # it would of itself within a minute
 
     def look(self):

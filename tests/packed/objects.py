@@ -103,7 +103,7 @@ class MemoryObjects(ObjectStore):
 
     def segments(self) -> list[str]:
         """Return the names of all segments."""
-        return sorted(name for name in self.bodies if "_segments/" in name)
+        return sorted(name for name in list(self.bodies) if "_segments/" in name)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Counter[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_what_has_expired_is_no_request(objects):
     assert not calls
 
 
-def test_near_entries_come_with_one_request_and_far_ones_apart(objects):
+def test_near_entries_come_with_one_request(objects):
     backend = packed(objects, segment_bytes="64MiB", max_pending_bytes="64MiB")
     keys = [f"n:{number:04}" for number in range(40)]
     for number, key in enumerate(keys):
@@ -240,6 +241,65 @@ def test_a_segment_that_is_gone_is_forgotten_and_looked_for_once(objects):
         assert other.get("n:1") is None
         assert other.get("n:1") is None
     assert calls == {"read_range": 1, "list_page": 1}
+
+
+@pytest.mark.parametrize(
+    "read", [payload, lambda backend: backend.get_many(["n:1"]), lambda backend: [*backend.scan()]]
+)
+def test_a_segment_is_not_forgotten_while_its_bucket_is_missing(objects, read):
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1"))
+    backend.flush()
+    bodies, objects.bodies = objects.bodies, {}
+
+    def no_bucket(call, name):
+        if call == "list_page":
+            raise ConfigurationError("the bucket is missing")
+
+    objects.before = no_bucket
+    for _ in range(2):
+        with pytest.raises(ConfigurationError):
+            read(backend)
+    objects.bodies, objects.before = bodies, lambda call, name: None
+    with objects.counted() as calls:
+        assert payload(backend) == b"payload"
+    assert calls == {"read_range": 1}
+
+
+def test_a_segment_that_was_missed_in_error_is_found_again_at_once(objects):
+    backend = packed(objects)
+    backend.put("n:1", entry("n:1"))
+    backend.flush()
+    (name,) = objects.segments()
+    body = objects.bodies.pop(name)
+    objects.before = lambda call, _: objects.bodies.update({name: body}) if call == "list_page" else None
+    assert payload(backend) == b"payload"
+
+
+def test_what_was_merged_is_no_miss_while_somebody_looks_for_it(objects):
+    one, other = packed(objects), packed(objects)
+    one.put_many({key: entry(key) for key in ("n:1", "n:2")})
+    one.flush()
+    one.put("n:3", entry("n:3"))
+    one.flush()
+    other.refresh()
+    one.compact()
+    listing, go_on = threading.Event(), threading.Event()
+
+    def hold(call, name):
+        if call == "list_page":
+            listing.set()
+            assert go_on.wait(30)
+
+    objects.before = hold
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(payload, other, "n:1")
+        assert listing.wait(30)
+        before = objects.calls["read_range"]
+        second = pool.submit(payload, other, "n:2")
+        until(lambda: second.done() or objects.calls["read_range"] > before)
+        go_on.set()
+        assert [first.result(30), second.result(30)] == [b"payload", b"payload"]
 
 
 def test_an_archived_segment_is_a_miss(objects):
@@ -430,5 +490,7 @@ def test_only_an_object_store_can_be_packed():
     from tiercache import MemoryBackend
     from tiercache.packed import PackedBackend
 
-    with pytest.raises(ConfigurationError, match="object store"):
+    with pytest.raises(ConfigurationError, match=r"as in PackedBackend\(S3Backend\('my-bucket'\)\), not of a Mem"):
         PackedBackend(MemoryBackend())
+    with pytest.raises(ConfigurationError, match="not of the class MemoryBackend"):
+        PackedBackend(MemoryBackend)

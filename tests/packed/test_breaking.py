@@ -10,7 +10,7 @@ import pytest
 from tests.packed.objects import MemoryObjects, entry, packed, payload, until
 from tiercache.errors import AccessDenied, BackendError, BackendUnavailable, PartialFailure
 from tiercache.objectstore import Upload
-from tiercache.packed import writer
+from tiercache.packed import sending, writer
 from tiercache.packed.newest import Newest
 
 
@@ -68,7 +68,7 @@ def test_what_is_given_up_leaves_no_moment_in_which_the_older_value_is_read(obje
         seen.append(payload(backend, "n:1"))
 
     monkeypatch.setattr(backend.changes, "restore", watched)
-    monkeypatch.setattr(writer, "build", lambda records: (_ for _ in ()).throw(ValueError("too large")))
+    monkeypatch.setattr(sending, "build", lambda records: (_ for _ in ()).throw(ValueError("too large")))
     backend.put("n:1", entry("n:1", b"new"))
     with pytest.raises(BackendError):
         backend.flush()
@@ -78,20 +78,24 @@ def test_what_is_given_up_leaves_no_moment_in_which_the_older_value_is_read(obje
 
 def test_what_is_given_up_does_not_let_an_older_value_through_that_is_still_being_stored(objects, monkeypatch):
     backend = packed(objects)
-    sending, gate, build = threading.Event(), threading.Event(), writer.build
+    reached, gate, build = threading.Event(), threading.Event(), sending.build
 
     def before(call: str, name: str) -> None:
         if call == "write":
-            sending.set()
+            reached.set()
             assert gate.wait(30)
 
     objects.before = before
     backend.put("n:1", entry("n:1", b"old"))
     (old,) = backend.writer.pending.seal()[:1] or list(backend.writer.pending)
-    assert sending.wait(30)
-    monkeypatch.setattr(
-        writer, "build", lambda records: build(records) if records[0].data == b"" else (_ for _ in ()).throw(ValueError)
-    )
+    assert reached.wait(30)
+
+    def build_tombstones(records):
+        if records[0].data:
+            raise ValueError("too large")
+        return build(records)
+
+    monkeypatch.setattr(sending, "build", build_tombstones)
     backend.put("n:1", entry("n:1", b"new"))
     backend.writer.pending.seal()
     until(lambda: payload(backend, "n:1") is None)
@@ -117,7 +121,7 @@ def test_a_delete_awaits_its_tombstone_though_the_value_was_just_stored(objects,
         return found
 
     monkeypatch.setattr(Newest, "hides", late)
-    backend._bury(["n:1"], None)
+    backend.changes.bury_many(["n:1"], None)
     assert payload(packed(objects), "n:1") is None
 
 
@@ -128,7 +132,7 @@ def test_what_is_older_than_can_be_stored_is_given_up_before_it_is_tried(objects
     backend = packed(objects)
     backend.put("n:1", entry("n:1"))
     (batch,) = backend.writer.pending
-    batch.since -= writer.MAX_HOLD + 1
+    batch.age.since -= writer.MAX_HOLD + 1
     with pytest.raises(BackendUnavailable):
         backend.flush()
     assert objects.segments() == []
@@ -139,7 +143,7 @@ def test_a_buffer_is_sealed_long_before_it_is_too_old_to_be_stored(objects):
     backend = packed(objects, flush_after="7d")
     backend.put("n:1", entry("n:1"))
     (batch,) = backend.writer.pending
-    batch.since -= writer.LONGEST_WAIT
+    batch.age.since -= writer.LONGEST_WAIT
     backend._tick()
     until(lambda: objects.segments())
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.packed.histories import KEYS, Died, History, contents, die_at, live, records
 from tests.packed.objects import entry, packed
+from tests.properties.scale import SCALE
 from tiercache import keys
 from tiercache.errors import BackendUnavailable, ConfigurationError, PartialFailure
 from tiercache.objectstore.classes import ClassRules
-from tiercache.packed import lease, naming, rewriting, writer
+from tiercache.packed import lease, naming, rewriting, sending
 from tiercache.testing import FakeClock
 
 DAY = 86_400
@@ -181,7 +182,7 @@ def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects,
     backend.put("n:b", entry("n:b", now=clock()))
     backend.flush()
     reader = packed(objects, clock=clock)
-    begun, lock, tail_of = [], threading.Lock(), reader.discovery.tail_of
+    begun, lock, tail_of = [], threading.Lock(), reader.discovery._tails.of
 
     def late(name, *args):
         with lock:
@@ -190,7 +191,7 @@ def test_a_process_that_listed_before_and_reads_after_sees_no_old_value(objects,
                 assert backend.compact().deleted == 2
         return tail_of(name, *args)
 
-    monkeypatch.setattr(reader.discovery, "tail_of", late)
+    monkeypatch.setattr(reader.discovery._tails, "of", late)
     assert reader.get("n:a").payload == b"new"
     assert begun
 
@@ -310,14 +311,22 @@ def test_the_budget_of_bytes_holds(objects, clock):
     assert set(packed(objects, clock=clock).get_many(names)) == set(names)
 
 
-@pytest.mark.parametrize("options", [{"max_requests": 3}, {"max_bytes": 10}, {"max_requests": True}])
+@pytest.mark.parametrize(
+    "options", [{"max_requests": 3}, {"max_bytes": 10}, {"max_requests": True}, {"max_requests": -1}]
+)
 def test_a_budget_that_allows_nothing_is_refused(objects, clock, options):
     with pytest.raises(ConfigurationError, match="at least"):
         packed(objects, clock=clock).compact(**options)
 
 
+@pytest.mark.parametrize("options", [{"early": "no"}, {"max_bytes": -1}, {"max_bytes": 1.5}, {"max_requests": "20"}])
+def test_an_option_that_has_no_such_value_is_refused(objects, clock, options):
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        packed(objects, clock=clock).compact(**options)
+
+
 def test_segments_that_are_billed_for_longer_are_left_alone_unless_told(objects, clock, monkeypatch):
-    for module in (writer, rewriting):  # ULIDs ascend in a process: those of other tests are in this clock's future
+    for module in (sending, rewriting):  # ULIDs ascend in a process: those of other tests are in this clock's future
         monkeypatch.setattr(module, "new_ulid", naming.Ulids().new)
     backend = filled(objects, clock)
     backend.inner.rules = {"COLD": ClassRules(store="S", name="COLD", min_days=30)}
@@ -441,7 +450,7 @@ changes = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * SCALE, deadline=None)
 @given(st.sampled_from([600, 1500, 8 * 2**20]), st.lists(changes, min_size=3, max_size=25))
 def test_whatever_happened_before_and_wherever_it_dies_a_fresh_process_finds_what_a_dict_has(segment_bytes, steps):
     history = History(segment_bytes)

@@ -14,7 +14,7 @@ import pytest
 from tests.packed.objects import entry, packed, payload
 from tests.properties.scale import SCALE
 from tiercache.errors import BackendUnavailable
-from tiercache.packed import discovery, naming
+from tiercache.packed import names, naming
 from tiercache.testing import FakeClock
 
 HOUR = 3600.0
@@ -25,24 +25,24 @@ GUARD = 60
 def listing(request, monkeypatch):
     """Both ways of listing: all names, or those behind the last ones."""
     if request.param == "incremental":
-        monkeypatch.setattr(discovery, "BUCKETS", ())  # a listing of one page is as dear as that of the one bucket left
+        monkeypatch.setattr(names, "BUCKETS", ())  # a listing of one page is as dear as that of the one bucket left
 
         def since(self):
             cursor = self._cursors.get("keep")
             start = f"{self._start}keep/"
             after = None
             if cursor is not None:
-                after = start + discovery.first_ulid(naming.ulid_time(cursor) - discovery.MARGIN)
+                after = start + naming.first_ulid(naming.ulid_time(cursor) - names.MARGIN)
             yield from (found for found in self._pages_of(start, after) if found is not None)
 
-        monkeypatch.setattr(discovery.Discovery, "_since", since)
-        whole = discovery.Discovery._whole
+        monkeypatch.setattr(names.Names, "_since", since)
+        whole = names.Names._whole
 
         def many_pages(self):
             yield from whole(self)
             self._pages = 1000
 
-        monkeypatch.setattr(discovery.Discovery, "_whole", many_pages)
+        monkeypatch.setattr(names.Names, "_whole", many_pages)
     return request.param
 
 
@@ -117,12 +117,12 @@ def test_what_a_clock_hours_behind_names_is_found_at_the_next_whole_listing(obje
     right.flush()
     reader.refresh()
     # Above every ULID of this process the next one ascends: another process has a sequence of its own.
-    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)
+    monkeypatch.setattr("tiercache.packed.sending.new_ulid", naming.Ulids().new)
     wrong.put("n:1", entry("n:1", now=behind()))
     wrong.flush()
     reader.refresh()
     assert payload(reader) == (b"payload" if listing == "whole" else None)
-    monkeypatch.setattr(discovery, "WHOLE_EVERY", 0.0)
+    monkeypatch.setattr(names, "WHOLE_EVERY", 0.0)
     reader.refresh()
     assert payload(reader) == b"payload"
 
@@ -171,7 +171,7 @@ def test_a_tail_that_failed_is_read_with_the_next_look(objects, listing):
 def test_a_segment_of_a_clock_that_is_behind_stays_known_while_listings_lag(objects, monkeypatch):
     clock, behind = FakeClock(), FakeClock()
     clock.advance(5 * HOUR)
-    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)
+    monkeypatch.setattr("tiercache.packed.sending.new_ulid", naming.Ulids().new)
     writer = packed(objects, clock=behind)
     writer.put("n:1", entry("n:1", now=behind()))
     reader = packed(objects, clock=clock)
@@ -188,7 +188,7 @@ def test_a_segment_of_a_clock_that_is_behind_stays_known_while_listings_lag(obje
 
 
 def test_a_stamp_beyond_what_an_index_holds_is_the_highest_one(objects, monkeypatch):
-    monkeypatch.setattr("tiercache.packed.writer.new_ulid", naming.Ulids().new)  # that of all tests stays as it is
+    monkeypatch.setattr("tiercache.packed.sending.new_ulid", naming.Ulids().new)  # that of all tests stays as it is
     moment = FakeClock()
     moment.advance(2**48)
     backend = packed(objects, clock=moment)

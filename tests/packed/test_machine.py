@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.packed.objects import MemoryObjects, entry, packed
 from tests.properties.scale import SCALE
-from tiercache.errors import BackendError, BackendUnavailable
-from tiercache.packed import naming, writer
+from tiercache.errors import BackendError, BackendTimeout, BackendUnavailable
+from tiercache.packed import naming, retries, sending, writer
 from tiercache.packed.segment import digest_of, find, read_tail
 from tiercache.testing import FakeClock
 
@@ -54,6 +54,8 @@ class Machine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.objects = MemoryObjects()
         self.objects.before = _well
+        self.answers, self.late, self.write = "come", list[Any](), self.objects.write
+        self.objects.write = self.meet  # type: ignore[method-assign]
         self.skew = [*self.skews[:2], hours or self.skews[2]]
         self.ever: dict[str, dict[bytes, float | None]] = {key: {} for key in KEYS}  # payload -> when it is gone
         self.number = 0
@@ -75,11 +77,12 @@ class Machine(RuleBasedStateMachine):
             refresh=3000,
         )
         process.on_sealed = _deaf
+        process._ticking = True  # the seconds of this clock are none for the ticker: nothing is sealed by chance
         return process
 
     def teardown(self) -> None:
         if hasattr(self, "objects"):
-            self.objects.before = lambda call, name: None
+            self.objects.before, self.answers = _well, "come"
             for each in [*self.processes, *self.dead]:
                 each.writer.pending.after_fork()  # nothing is to be written any more
                 each.close()
@@ -155,7 +158,31 @@ class Machine(RuleBasedStateMachine):
                 self.last[number].pop(key, None)
 
     def patience(self) -> float:
-        return GUARD if self.objects.before is _well else 0.05
+        return GUARD if self.objects.before is _well and self.answers == "come" else 0.05
+
+    def meet(self, upload: Any, **options: Any) -> bool:
+        """A segment is written, and the answer comes or is lost; or it is written later."""
+        answers = self.answers if "_segments/" in upload.name else "come"
+        if answers == "late":
+            self.late.append(upload)
+        else:
+            written = self.write(upload, **options)
+            if answers == "come":
+                return written
+        raise BackendTimeout("lost")
+
+    @rule(answers=st.sampled_from(["come", "come", "lost", "late"]))
+    def answers_are_lost(self, answers: str) -> None:
+        self.answers = answers
+
+    @rule()
+    def late_ones_arrive(self) -> None:
+        """Whatever its writer has done since."""
+        before, self.objects.before = self.objects.before, _well
+        late, self.late = self.late, []
+        for upload in late:
+            self.write(upload, if_absent=True, if_match=None, deadline=None)
+        self.objects.before = before
 
     @rule(number=which)
     def flush(self, number: int) -> None:
@@ -180,7 +207,7 @@ class Machine(RuleBasedStateMachine):
         process = self.processes[number]
         process.writer.pending.after_fork()
         process.writer._closing = True
-        process.writer._try_again()
+        process.writer._retries.close()
         assert process.writer._pool.drain(GUARD)  # what was on its way arrived, or it did not
         process.on_sealed = _deaf
         self.dead.append(process)
@@ -189,16 +216,25 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.001, 1.0, 35.0, 700.0, 4000.0]))
     def time_passes(self, seconds: float) -> None:
+        """Nothing waits for more than an hour, and no request is under way for minutes."""
+        for number, process in enumerate(self.processes):
+            if any(batch.age.seconds() + seconds > writer.MAX_HOLD - GUARD for batch in process.writer.pending):
+                self.flush(number)
+                if process.has_pending:
+                    return
+        if seconds > 60:
+            self.late_ones_arrive()
         self.clock.advance(seconds)
 
     @rule(days=st.integers(1, 9))
     @precondition(lambda self: self.rules_of_lifecycle)
     def days_pass(self, days: int) -> None:
-        """Nothing waits for more than an hour; the store's own rules delete what is older than its bucket says."""
+        """Nothing waits or is under way; the store's own rules delete what is older than its bucket says."""
         for number in range(3):
             self.flush(number)
         if any(process.has_pending for process in self.processes):
             return
+        self.late_ones_arrive()
         for _ in range(days):
             self.clock.advance(DAY)
             for name in self.objects.segments():
@@ -288,6 +324,8 @@ class Machine(RuleBasedStateMachine):
             return  # another one wrote later, or in the same millisecond
         if found is None and self.merged and self.lagged:
             return  # the merged segment was not listed yet, and the one of this process is gone
+        if found is None and stamp <= self.processes[number].discovery.aside.until:
+            return  # it was written before a segment that cannot be read, as far as that can be told
         assert (None if found is None else found.payload) == mine, (
             f"process {number}, {key}: {found and found.payload[:8]!r}, not {mine and mine[:8]!r}; stamp {stamp}, "
             f"known {self.processes[number].newest.stamp(digest_of(key))}"
@@ -296,7 +334,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def all_agree(self) -> None:
         """All is flushed, all have looked: all say the same, a new process too, and it is the newest or a miss."""
-        self.objects.before, self.objects.lag = _well, 0.0
+        self.objects.before, self.objects.lag, self.answers = _well, 0.0, "come"
+        self.late_ones_arrive()
         for process in self.processes:
             process.flush(deadline=time.monotonic() + GUARD)
             assert not process.has_pending
@@ -360,8 +399,9 @@ def _well(call: str, name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _retries_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(writer, "LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(sending, "LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(retries, "LOOK_EVERY", 0.002)
 
 
 def run(examples: int, steps: int) -> None:

@@ -386,8 +386,6 @@ async def test_cancelled_it_ends_after_the_page_under_way(objects):
         await moving
     go_on.set()
     assert await asyncio.to_thread(reported.wait, 60)
-    with pytest.raises(TypeError, match="no argument"):
-        await amigrate(source, target, dry=True)
     assert seen == [1000]
 
 
@@ -404,6 +402,14 @@ def test_the_same_place_is_refused(objects):
     for make in (single, packed):
         with pytest.raises(ConfigurationError, match="same place"):
             migrate(make(objects), make(objects))
+
+
+def test_what_is_no_backend_is_refused_and_named(objects):
+    target = packed(objects)
+    with pytest.raises(ConfigurationError, match=r"source must be a backend.*not a Tier"):
+        migrate(Tier(MemoryBackend()), target)
+    with pytest.raises(ConfigurationError, match=r"target must be a backend.*not a str"):
+        migrate(target, "s3+packed://bucket/")
 
 
 def test_readers_miss_nothing_during_the_move(objects):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
+import tests.packed.listening as listening_process
 from tests.carriers import Carrier, Hub
 from tests.test_objectstore import DictStore, entry
 from tiercache import Cache, MemoryBackend, TierChain
@@ -17,6 +24,7 @@ from tiercache_redis import RedisBackend
 from tiercache_s3 import S3Backend
 
 WAIT = 30
+ROOT = Path(__file__).parent.parent.parent
 
 
 def eventually(condition):
@@ -168,3 +176,35 @@ async def test_what_is_flushed_by_closing_is_told(process, store, clock):
     await Cache(chain, namespace="n").aset("k", "v")
     await chain.aclose()
     eventually(lambda: there.get("n:k") is not None)
+
+
+def test_another_process_sees_a_segment_within_a_second_and_does_not_look_for_it(redis_url, s3_server, s3_bucket):
+    place = {
+        "bucket": s3_bucket,
+        "prefix": f"{os.urandom(6).hex()}/",
+        "endpoint_url": s3_server.endpoint_url,
+        "access_key_id": s3_server.access_key,
+        "secret_access_key": s3_server.secret_key,
+        "region": s3_server.region,
+    }
+    arguments = [sys.executable, listening_process.__file__, redis_url, json.dumps(place)]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+    chain, packed = listening_process.chain_of(redis_url, place)
+    with (
+        contextlib.closing(chain),
+        subprocess.Popen(
+            arguments, stdin=PIPE, stdout=PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+        ) as there,
+    ):
+        listening_process.listening(chain)
+        assert json.loads(there.stdout.readline()) == there.pid != os.getpid()
+        for value in ("first", "second", None):
+            if value is None:
+                packed.delete("n:k")
+            else:
+                packed.put("n:k", entry("n:k", value.encode()))
+                packed.flush()
+            print(json.dumps(["n:k", value]), file=there.stdin, flush=True)
+            assert json.loads(there.stdout.readline()) == [value, 0]
+        there.stdin.close()
+        assert there.wait(60) == 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, demo, doctor, lifecycle, sweep
+from . import bench, demo, doctor, inspect, lifecycle, ls, plan, rm, stats, sweep
 from .failures import reported
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     epilog="Every command takes the cache as URLs, as --config FILE, or from TIERCACHE_URLS or TIERCACHE_CONFIG. "
     "Exit codes: 0 done, 1 the answer is no, 2 a mistake in options or configuration, 3 a store failed, 130 Ctrl-C.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # its boxes take a tenth of a second to import
     pretty_exceptions_enable=False,  # they show local variables, and those hold secrets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,11 +38,16 @@ def _options(
     """Look after a tiercache: check its tiers, see what is in it, move it, size it."""
 
 
-app.command("doctor")(doctor.doctor)
-app.command("sweep")(sweep.sweep)
-app.add_typer(lifecycle.app, name="lifecycle")
-app.command("bench")(bench.bench)
-app.command("demo")(demo.demo)
+app.command("doctor", short_help="Check each tier, and say how to mend it.")(doctor.doctor)
+app.command("stats", short_help="What other processes report, summed.")(stats.stats)
+app.command("inspect", short_help="One key: each tier's copy of it.")(inspect.inspect)
+app.command("ls", short_help="List entries.")(ls.ls)
+app.command("rm", short_help="Delete entries; shows first which.")(rm.rm)
+app.command("sweep", short_help="Delete what is expired in the buckets.")(sweep.sweep)
+app.add_typer(lifecycle.app, name="lifecycle", short_help="A bucket's rules: show, compare, set them.")
+app.command("bench", short_help="Measure this chain, tier by tier.")(bench.bench)
+app.command("plan", short_help="Size the tiers by an access log.")(plan.plan)
+app.command("demo", short_help="Show what a cache does, with no server.")(demo.demo)
 
 
 def run() -> None:

@@ -24,7 +24,7 @@ def bench(
     """Measure this chain, as configured: sets, hits, misses and batches, on each tier by itself and on the chain.
 
     One caller, one call after the other. It writes entries of its own, in a namespace of its own, and deletes them.
-    In an object store every call is billed: 300 calls of each operation are less than a cent.
+    In an object store every call is billed: 300 calls of each operation are about a cent.
     """
     from ..errors import ConfigurationError
     from ..units import parse_size
@@ -45,13 +45,12 @@ def bench(
         show_json({"size": plan.size, "batch": batch, "rows": rows})
         return
     show_table(
-        ["tier", "operation", "calls", "entries", "p50", "p99", "CPU", "entries/s", "requests"],
+        ["tier", "operation", "calls", "p50", "p99", "CPU", "entries/s", "requests"],
         [
             (
                 row.tier,
-                row.operation,
+                row.operation if row.entries == 1 else f"{row.operation} of {row.entries:,}",
                 f"{row.calls:,}",
-                row.entries,
                 duration(row.p50),
                 duration(row.p99),
                 duration(row.cpu),
@@ -60,6 +59,6 @@ def bench(
             )
             for row in rows
         ],
-        numbers=["calls", "entries", "p50", "p99", "CPU", "entries/s", "requests"],
+        numbers=["calls", "p50", "p99", "CPU", "entries/s", "requests"],
     )
     show(f"values of {plan.size:,} bytes; p50, p99 and CPU of a call; requests to the object store a call")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 _COLOURS = {"fault": "red", "warning": "yellow", "note": "dim"}
 _STATES = {
     "ok": "green",
-    "usable": "green",
+    "yes": "green",
+    "no": "red",
     "denied": "red",
     "fails": "red",
-    "cannot be used": "red",
     "unknown": "dim",
     "not needed": "dim",
 }
+_ORDER = ("read", "write", "delete", "list", "condition", "notices")
+_NAMES = {"condition": "conditional writes"}
 
 
 def doctor(
@@ -67,32 +69,31 @@ def doctor(
 
 
 def _show(reports: list[TierReport], together: list[Finding]) -> None:
-    operations = ["read", "write", "delete", "list", "condition"]
     show_table(
-        ["tier", "state", *operations, "median", "worst", "clock"],
-        [
-            [
-                report.name,
-                "usable" if report.usable else "cannot be used",
-                *(report.operations.get(operation, "unknown") for operation in operations),
-                None if report.median is None else duration(report.median),
-                None if report.worst is None else duration(report.worst),
-                None if report.skew is None else f"{report.skew:+.1f} s",
-            ]
-            for report in reports
-        ],
-        numbers=["median", "worst", "clock"],
+        ["", *(report.name for report in reports)],
+        [(name, *map(cell, reports)) for name, cell in _rows(reports)],
         styles=_STATES,
     )
-    for report in reports:
-        if report.contents is not None:
-            show(f"{report.name} holds {report.contents}")
     told = [*((report.name, each) for report in reports for each in report.findings), *(("chain", e) for e in together)]
     for name, finding in told:
         for line, style in _lines(name, finding):
             show(line, style=style)
     if not told:
         show("nothing to mend")
+
+
+def _rows(reports: list[TierReport]) -> Iterator[tuple[str, Callable[[TierReport], str | None]]]:
+    """What is shown of each tier, and how: a column for a tier, as there are few of them and many rows."""
+    yield "can be used", lambda report: "yes" if report.usable else "no"
+    tried = {name for report in reports for name in report.operations}
+    for name in sorted(tried, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
+        yield _NAMES.get(name, name), lambda report, name=name: report.operations.get(name)  # type: ignore[misc]
+    yield "ping, median", lambda report: None if report.median is None else duration(report.median)
+    yield "ping, worst", lambda report: None if report.worst is None else duration(report.worst)
+    if any(report.skew is not None for report in reports):
+        yield "its clock", lambda report: None if report.skew is None else f"{report.skew:+.1f} s"
+    if any(report.contents is not None for report in reports):
+        yield "it holds", lambda report: None if report.contents is None else str(report.contents)
 
 
 def _lines(name: str, finding: Finding) -> Iterator[tuple[str, str | None]]:

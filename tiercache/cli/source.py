@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ConfigurationError
 from .failures import Mistake
 from .output import say
 
@@ -30,6 +31,7 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="The cache's namespace; left out: what the configuration says.")
 ]
 
+_URLS, _CONFIG = "TIERCACHE_URLS", "TIERCACHE_CONFIG"
 NOTHING_SAID = (
     "which cache? Write its tiers as URLs, such as memory:// redis://localhost:6379/0 s3://bucket/prefix/, or --config "
     "FILE.toml, or set TIERCACHE_URLS or TIERCACHE_CONFIG. disk:// is the file of a Cache() without arguments"
@@ -74,26 +76,29 @@ def _cache(urls: list[str], config: Path | None, namespace: str | None) -> Cache
         urls, config = [], Path(urls[0])
     if urls and config is not None:
         raise Mistake("give URLs or --config FILE, not both")
-    if not urls and config is None:
-        urls, config = _environment()
-    return _of_file(config, namespace) if config is not None else _of_urls(urls, namespace)
-
-
-def _environment() -> tuple[list[str], Path | None]:
-    urls, config = os.environ.get("TIERCACHE_URLS", "").split(), os.environ.get("TIERCACHE_CONFIG", "")
-    if urls:
-        return urls, None
-    if config:
-        return [], Path(config)
-    raise Mistake(NOTHING_SAID)
-
-
-def _of_urls(urls: list[str], namespace: str | None) -> Cache:
+    cache = _made(urls, config)
+    if cache.chain.reporter is not None:
+        cache.chain.reporter.abandon()  # a command is none of the processes that use the cache
+    if namespace is None or namespace == cache.namespace:
+        return cache
     from ..cache import Cache
-    from ..chain import TierChain
 
-    return Cache(TierChain.from_urls(*urls), namespace=namespace or os.environ.get("TIERCACHE_NAMESPACE") or "default")
+    return Cache(cache.chain, namespace=namespace, ttl=cache.ttl)
 
 
-def _of_file(path: Path, namespace: str | None) -> Cache:
-    raise Mistake(f"{path}: configuration files are read from the next change on")
+def _made(urls: list[str], config: Path | None) -> Cache:
+    from ..cache import Cache
+
+    if config is not None:
+        return Cache.from_toml(config)
+    if not urls:
+        if not (os.environ.get(_URLS) or os.environ.get(_CONFIG)):
+            raise Mistake(NOTHING_SAID)
+        return Cache.from_env()
+    # The options of the environment hold for these tiers, too: a namespace, a ttl, keys.
+    environ = {**os.environ, _URLS: " ".join(url.replace(" ", "%20") for url in urls), _CONFIG: ""}
+    try:
+        return Cache.from_env(environ)
+    except ConfigurationError as error:
+        error.args = (str(error).replace(f"{_URLS}, URL ", "URL "),)
+        raise

@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from .. import fork
 from ..call import Call
 from ..errors import BackendUnavailable, CacheClosed, TiercacheError
+from ..logs import fields
 from ..pool import DaemonPool
 from ..tier import FAILURES, Tier
 from . import notice
@@ -202,7 +203,9 @@ class News:
         except Exception as error:  # noqa: BLE001 - counted, and told of once: it finds the same by itself, later
             self.counters.failed += 1
             if self.counters.failed == 1:
-                logger.warning("tier %s: news of other processes: %s", tier.label, type(error).__name__)
+                kind = type(error).__name__
+                extra = fields("tier.news_failed", tier=tier.label, kind=kind)
+                logger.warning("tier %s: news of other processes: %s", tier.label, kind, extra=extra)
 
 
 def _telling(news: News, place: bytes) -> Callable[[Sequence[bytes]], None]:

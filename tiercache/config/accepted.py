@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from ..errors import ConfigurationError
-from .complaints import Said, did_you_mean
+from ..spelling import did_you_mean
+from .complaints import Said
 
 _TOML = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
 
@@ -55,7 +56,7 @@ def _refusal(target: type, name: str, said: Said, accepted: list[Any]) -> str:
     if isinstance(said.value, str):
         choices = [part for hint in accepted if is_literal(hint) for part in get_args(hint)]
         if choices:
-            return f"{name}={said.value!r} must be one of {', '.join(choices)}"
+            return f"{name}={said.value!r} must be one of {', '.join(choices)}{did_you_mean(said.value, choices)}"
         if said.lenient:
             return f"{name}={said.value!r} of {target.__name__} must be {wanted(accepted)}"
     return f"{name} of {target.__name__} must be {wanted(accepted)}, not {kind(said.value)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,18 +48,6 @@ class Said(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:  # never the value
         return f"<Said in {self.place or 'a URL'}>"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'ttl'?)` for a name that is nearly one of those known; else nothing."""
-    near = nearly(name, known)
-    return "" if near is None else f" (did you mean {near!r}?)"
-
-
-def nearly(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """Return the known name that is most like a name; None: none is as like it as that, 0 to 1."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=likeness)
-    return near[0] if near else None
 
 
 @contextmanager

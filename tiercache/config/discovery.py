@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 from ..backend import Backend
 from ..errors import ConfigurationError, MissingExtra
-from .complaints import did_you_mean
+from ..spelling import did_you_mean
 
 BUILT_IN = {"memory": "tiercache.memory:MemoryBackend", "disk": "tiercache.disk:DiskBackend"}
 EXTRAS = {
@@ -49,7 +49,8 @@ def find_backend(scheme: str) -> type[Backend]:
         raise MissingExtra(f"{scheme}://", EXTRAS[scheme])
     known = known_schemes()
     raise ConfigurationError(
-        f"no backend for {scheme or 'an empty scheme'}://{did_you_mean(scheme, known)}; known are {', '.join(known)}"
+        f"no backend for {scheme or 'an empty scheme'}://{did_you_mean(scheme, known)}; known are {', '.join(known)}, "
+        "and object stores packed, as in s3+packed://"
     )
 
 

@@ -7,8 +7,10 @@ import re
 from collections.abc import Collection, Mapping
 
 from ..errors import ConfigurationError
+from ..logs import fields
+from ..spelling import nearly
 from . import toml
-from .complaints import Said, nearly
+from .complaints import Said
 from .references import resolved
 from .settings import Settings, SwitchSaid, TierSaid
 
@@ -81,7 +83,8 @@ def _check_names(environ: Mapping[str, str], options: Collection[str]) -> None:
         if near and environ[name]:
             raise ConfigurationError(f"{name} is no variable of tiercache; did you mean {PREFIX}{near.upper()}?")
     if unknown:
-        logger.warning("nothing in tiercache reads %s; see docs/configuration.md", ", ".join(sorted(unknown)))
+        text = "nothing in tiercache reads %s; see docs/configuration.md"
+        logger.warning(text, ", ".join(sorted(unknown)), extra=fields("environment.unknown", variables=sorted(unknown)))
 
 
 def _file(environ: Mapping[str, str]) -> Settings | None:

@@ -12,14 +12,16 @@ from ..chain import TierChain
 from ..disk import DiskBackend
 from ..errors import ConfigurationError
 from ..health.breaker import BreakerPolicy
+from ..keys import check_namespace
 from ..memory import MemoryBackend
 from ..sealing.keyring import KeyRing
 from ..storage_class import StorageClassRule
+from ..switches import Setting, Switches
 from ..tier import Tier
 from . import environment, toml
 from .accepted import converted, usable
 from .complaints import Said, blaming
-from .discovery import find_backend
+from .discovery import PACKED, find_backend
 from .references import is_reference, resolved
 from .settings import Options, Settings, TierSaid
 from .urls import split, tier_of
@@ -99,7 +101,30 @@ def _chain(settings: Settings, make: type[T], environ: Mapping[str, str] | None)
     keys = _key_ring(settings, environ)
     tiers = _usual_tiers(environ) if settings.tiers is None else [_tier(said) for said in settings.tiers]
     with blaming(settings.chain, settings.chain_place or settings.place):
-        return make(*tiers, keys=keys, **options)
+        chain = make(*tiers, keys=keys, **options)
+    try:
+        chain.switches.replace(_switches(settings, chain.switches))
+    except ConfigurationError:
+        chain.close()
+        raise
+    return chain
+
+
+def switches_in(path: str | os.PathLike[str], switches: Switches) -> dict[tuple[str, str | None], Setting]:
+    """Return the switches in a file, for the tiers of these (`Switches.reload`)."""
+    return _switches(toml.read(path), switches)
+
+
+def _switches(settings: Settings, switches: Switches) -> dict[tuple[str, str | None], Setting]:
+    found: dict[tuple[str, str | None], Setting] = {}
+    for one in settings.switches:  # those of the environment come last, and count
+        said = {name: value for name, value in (("mode", one.mode), ("ramp", one.ramp)) if value is not None}
+        with blaming(said, one.place):
+            switches.check(one.tier)
+            if one.namespace is not None:
+                check_namespace(one.namespace)
+            found[one.tier, one.namespace] = Setting(**converted(Setting, said))
+    return found
 
 
 def _usual_tiers(environ: Mapping[str, str] | None) -> list[Tier]:
@@ -108,24 +133,34 @@ def _usual_tiers(environ: Mapping[str, str] | None) -> list[Tier]:
 
 
 def _tier(said: TierSaid) -> Tier:
-    options = dict(said.options)
     others = _made_already(said)
-    known = options | ({} if said.url is None else {"url": said.url})
-    known |= {} if said.backend is None else {"backend": said.backend}
+    parts, query = _place(said)
+    known = query | said.options
     if said.rules:
         known["storage_classes"] = Said(None, said.rules[0][0])
     with blaming(known, said.place):
-        if said.url is None:
-            scheme = str(said.backend.value) if said.backend else ""
-            find_backend(scheme.removesuffix("+packed"))
-            return tier_of(SplitResult(scheme, "", "", "", ""), options, located=False, **others)
-        parts, query = split(str(said.url.value))
-        if said.backend is not None and str(said.backend.value).lower() != parts.scheme:
-            raise ConfigurationError(f"backend and url differ: the url is of {parts.scheme}://; leave backend out")
-        twice = sorted(query.keys() & options.keys())
+        twice = sorted(query.keys() & said.options.keys())
         if twice:
             raise ConfigurationError(f"{twice[0]} stands in the url, too; keep one")
-        return tier_of(parts, query | options, **others)
+        return tier_of(parts, query | said.options, located=said.url is not None, **others)
+
+
+def _place(said: TierSaid) -> tuple[SplitResult, Options]:
+    """Return the parts of a tier's URL, and the options in its query; without one, the scheme of its backend alone."""
+    if said.url is not None:
+        known = {"url": said.url} | ({} if said.backend is None else {"backend": said.backend})
+        with blaming(known, said.url.place):
+            parts, query = split(str(said.url.value))
+            find_backend(parts.scheme.removesuffix(PACKED))
+            if said.backend is not None and str(said.backend.value).lower() != parts.scheme:
+                raise ConfigurationError(f"backend and url differ: the url is of {parts.scheme}://; leave backend out")
+        place, reference = said.url.place, said.url.reference
+        return parts, {name: Said(one.value, place, True, reference) for name, one in query.items()}
+    backend = said.backend or Said("")
+    with blaming({"backend": backend}, backend.place):
+        scheme = str(backend.value)
+        find_backend(scheme.removesuffix(PACKED))
+    return SplitResult(scheme, "", "", "", ""), {}
 
 
 def _made_already(said: TierSaid) -> dict[str, Any]:

@@ -39,8 +39,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
+from ..spelling import did_you_mean
 from .accepted import kind
-from .complaints import Said, did_you_mean
+from .complaints import Said
 from .positions import Path as KeyPath
 from .positions import line_of, lines_of
 from .references import is_reference, resolved

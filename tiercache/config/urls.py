@@ -9,9 +9,10 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from ..backend import Backend
 from ..errors import ConfigurationError
 from ..objectstore import ObjectStoreBackend
+from ..spelling import did_you_mean, nearly
 from ..tier import Tier
 from .accepted import converted, kind, parameters, usable
-from .complaints import Said, blaming, did_you_mean, nearly
+from .complaints import Said, blaming
 from .discovery import PACKED, find_backend
 from .references import resolved
 

@@ -103,7 +103,7 @@ class DiskBackend(Backend):
         env = os.environ if env is None else env  # as a default it would stand in help()
         directory = env.get("TIERCACHE_DIR")
         path = env.get("TIERCACHE_DISK_PATH") or (directory and os.path.join(directory, FILE_NAME))
-        found = {"path": path, "max_bytes": env.get("TIERCACHE_DISK_MAX_BYTES")}
+        found: dict[str, Any] = {"path": path, "max_bytes": env.get("TIERCACHE_DISK_MAX_BYTES")}
         return cls(**{name: value for name, value in found.items() if value} | options)
 
     @classmethod

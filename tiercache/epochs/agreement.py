@@ -173,7 +173,7 @@ def _is_old(space: Space, held: Held) -> bool:
 async def _put(tier: Tier, space: Space, entry: Entry, held: Held) -> bool:
     """Replace what was read; in a store without conditional puts, whatever is there."""
     if tier.classes is not None:
-        entry = entry.in_class(_class_for_marks(tier))
+        entry = entry.in_class(class_for_marks(tier))
     try:
         if held.etag is not None:
             return await tier.put(space.key, entry, if_match=held.etag)
@@ -186,8 +186,8 @@ async def _put(tier: Tier, space: Space, entry: Entry, held: Held) -> bool:
     return await tier.put(space.key, entry)
 
 
-def _class_for_marks(tier: Tier) -> str | None:
-    """Return the store's class without minimum billing beside the backend's own, None where that is it."""
+def class_for_marks(tier: Tier) -> str | None:
+    """Return the class for small objects that are often replaced, which is billed for no minimum; None: the default."""
     for name, rules in (tier.classes or {}).items():
         if (
             rules.plain is None

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..coherence.guard import Seen
 from ..coherence.listening import Join
-from ..entry import Entry
+from ..entry import Entry, Metadata
 from ..epochs.agreement import believe
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather, running_loop
 from ..memory import MemoryBackend
+from ..noted import Reason, passed_over, why_failed
 from ..tier import FAILURES, Tier
-from . import change, guarded
+from . import change, guarded, shadow
 from .announce import announce
-from .read import Found, is_barred, is_believed, promote_local, raise_if_strict, refused
+from .read import Found, is_barred, is_believed, pass_over, promote_local, raise_if_strict, refused, why_not
 from .write import begin, end, gather, keep_alone, raise_failures, settle, writable
 
 if TYPE_CHECKING:
@@ -46,13 +48,21 @@ async def read_many(
         await Join(chain.coherence)
     missing = list(dict.fromkeys(keys))
     if loads is not None:
-        return await _read_many(chain, missing, loads, allow_stale, warming)
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     loads = {key: chain.fence.begin(key) for key in missing}
     try:
-        return await _read_many(chain, missing, loads, allow_stale, warming)
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     finally:
         for load in loads.values():
             chain.fence.release(load)
+
+
+def _recorded(chain: TierChain, keys: Iterable[str], found: dict[str, Found], warming: bool) -> dict[str, Found]:
+    if chain.recorder is not None and not warming:
+        for key in keys:
+            one = found.get(key)
+            chain.recorder.read(key, *((None, "") if one is None else (one.entry, one.tier.label)))
+    return found
 
 
 async def _read_many(
@@ -67,23 +77,31 @@ async def _read_many(
             break
         space = chain.epochs.of(missing[0])
         failed = [upper for upper, shut in closed.items() if shut]
+        asked = missing if tier.switch is None else [key for key in missing if tier.switch.reads(key)]
         try:
+            if len(asked) < len(missing):
+                await pass_over(chain, tier, {key: loads[key] for key in set(missing).difference(asked)})
+            if not asked:
+                continue
             if space.unread and not tier.local:
                 silent = await believe(chain, space, tier, silent)
         except FAILURES as error:
             raise_if_strict(chain, error)
             closed[tier] = set(missing)
-            tier.counters.add(misses=len(missing))
+            tier.counters.add(misses=len(asked))
+            passed_over(tier.label, why_failed(error), len(asked))
             continue
-        entries, closed[tier] = await _ask(chain, tier, missing, loads, warming, failed)
+        entries, closed[tier] = await _ask(chain, tier, asked, loads, warming, failed)
         now = chain.clock()
         for key, entry in entries.items():
             if entry.metadata.is_usable(now) and space.accepts(entry.metadata, tier, now):
                 where = stale if entry.metadata.is_stale(now) else found
                 where.setdefault(key, Found(entry, tier))
-        asked = len(missing)
+        if any(key not in found for key in entries):
+            _note_passed_over(tier, [entry.metadata for key, entry in entries.items() if key not in found], now)
+        hits = sum(key in found for key in asked)
         missing = [key for key in missing if key not in found]
-        tier.counters.add(hits=asked - len(missing), misses=len(missing))
+        tier.counters.add(hits=hits, misses=len(asked) - hits)
     for upper, shut in closed.items():
         above = chain.tiers.index(upper)
         wanted = {
@@ -92,7 +110,14 @@ async def _read_many(
             if chain.tiers.index(one.tier) > above and key not in shut and upper.admits(key, warming=warming)
         }
         await _promote_many(chain, upper, wanted, loads, warming)
+    if chain.switches.shadowing and found:
+        await shadow.compare(chain, {key: one.entry for key, one in found.items()}, loads)
     return {**stale, **found} if allow_stale else found
+
+
+def _note_passed_over(tier: Tier, untaken: Iterable[Metadata], now: float) -> None:
+    for reason, keys in Counter[Reason](why_not(metadata, now) for metadata in untaken).items():
+        passed_over(tier.label, reason, keys)
 
 
 async def _ask(
@@ -110,11 +135,17 @@ async def _ask(
         changes = {key: one for key in keys if (one := pending.get(key)) is not None}
         for key, one in changes.items():
             waiting[key] = None if one.entry is None or is_barred(loads[key], one.entry.metadata) else one.entry
+        if (gone := sum(entry is None for entry in waiting.values())) > 0:
+            passed_over(tier.label, "pending", gone)
     asked = [key for key in keys if key not in waiting]
     found, shut = await _ask_store(chain, tier, asked, loads, warming) if asked else ({}, set[str]())
     if found and tier in chain.missed.doubtful and not await is_believed(chain, tier, keys[0], failed):
+        passed_over(tier.label, "distrusted", len(found))
         found, shut = {}, set(asked)
+    held = len(found)
     found = {key: entry for key, entry in found.items() if not refused(tier, loads[key], entry.metadata)}
+    if len(found) < held:
+        passed_over(tier.label, "deleted", held - len(found))
     found |= {key: entry for key, entry in waiting.items() if entry is not None}
     return found, shut | {key for key, entry in waiting.items() if entry is None}
 
@@ -134,10 +165,13 @@ async def _ask_store(
             for key, error in partial.failed.items()
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat)
         }
+        for reason, count in Counter[Reason](why_failed(error) for error in partial.failed.values()).items():
+            passed_over(tier.label, reason, count)
         results = partial.results or {}
         return _saw(results, loads) if tier is chain.guard else results, set(partial.failed) - healed_by_a_copy
     except FAILURES as error:
         raise_if_strict(chain, error)
+        passed_over(tier.label, why_failed(error), len(keys))
         return {}, set(keys)
 
 
@@ -216,6 +250,9 @@ async def put_all(
         after_memory: called when memory can answer.
         claimed: the tokens under which the guard holds some of them already.
     """
+    if chain.recorder is not None:
+        for key, entry in entries.items():
+            chain.recorder.stored(key, entry)
     for tier in tiers:
         if tier.local:
             await _put_many(chain, tier, entries, {})
@@ -268,6 +305,9 @@ async def delete_many(chain: TierChain, keys: Iterable[str]) -> int:
             finally:
                 await guarded.close(chain, burial)
             guarded.raise_if_strict(chain, burial)
+        if chain.recorder is not None:
+            for key in unique:
+                chain.recorder.deleted(key)
         await announce(chain, dict.fromkeys(unique), results)
         remaining = [result if isinstance(result, set) else set(unique) for result in results]
         if burial is not None:

@@ -113,10 +113,9 @@ def stand_in(flight: Flight, job: Job, outcome: Outcome) -> Outcome:
 
 def in_memory(chain: TierChain, key: str, job: Job) -> Found | None:
     """Return what memory holds if it is served at once: nobody has to wait, not even for a look below."""
-    memory = chain.memory
-    if memory is None or not job.takes_stale:
+    if not job.takes_stale:
         return None
-    entry = memory.get(key)
+    entry = chain.held(key)
     if entry is None or not entry.metadata.is_usable(chain.clock()):
         return None
     found = Found(entry, chain.tiers[0])
@@ -150,8 +149,7 @@ async def refresh(chain: TierChain, key: str, job: Job, found: Found) -> None:
 
 def held_now(chain: TierChain, key: str) -> Found | None:
     """Return what memory holds now that a flight is in the table: found earlier, it may have been deleted since."""
-    memory = chain.memory
-    entry = None if memory is None else memory.get(key)
+    entry = chain.held(key)
     return None if entry is None or not entry.metadata.is_usable(chain.clock()) else Found(entry, chain.tiers[0])
 
 

@@ -73,12 +73,11 @@ async def obtain_many(chain: TierChain, keys: Sequence[str], job: Job, kind: Kin
 def _take_from_memory(
     chain: TierChain, keys: Sequence[str], job: Job, answers: dict[str, Answer], stale: dict[str, Found]
 ) -> None:
-    memory = chain.memory
-    if memory is None:
+    if chain.memory is None:
         return
     now = chain.clock()
     for key in keys:
-        entry = memory.get(key)
+        entry = chain.held(key)
         if entry is not None and entry.metadata.is_usable(now) and not entry.metadata.is_stale(now):
             chain.tiers[0].counters.hits += 1
             answers[key] = Answer(Outcome(entry, chain.tiers[0]))

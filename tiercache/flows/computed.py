@@ -10,6 +10,7 @@ from ..computing.singleflight import Kind, Outcome
 from ..entry import Entry
 from ..errors import CorruptEntry, UncacheableValue, UnknownFormat
 from ..memory import Slot
+from ..noted import answered
 from ..options import OWN, Computed, ComputeOptions, Freshness, Options, checked_attributes, checked_tags
 from ..result import Result
 from ..units import Duration
@@ -62,6 +63,7 @@ class ComputedFlows(ValueFlows):
             answer = await obtain(self.chain, full, job, kind)
             if answer.outcome.entry is None:
                 self.counters.misses += 1
+                answered(None, "computed" if answer.led else "shared")
                 return answer.outcome.value
             value, kind = self._decoded(answer.outcome.entry, answer, type)
             if kind == "find":
@@ -75,6 +77,7 @@ class ComputedFlows(ValueFlows):
             outcome = answer.outcome
             if outcome.entry is None:
                 self.counters.misses += 1
+                answered(None, "computed" if answer.led else "shared")
                 return Result(outcome.value)
             if self._is_too_old(answer, max_age):
                 kind = "renew"
@@ -113,7 +116,7 @@ class ComputedFlows(ValueFlows):
         while asking:
             kind, keys = asking.popitem()
             for full, answer in (await obtain_many(self.chain, keys, job, kind)).items():
-                again = "renew" if self._is_too_old(answer, max_age) else self._note(full, answer, type, results, shown)
+                again = "renew" if self._is_too_old(answer, max_age) else self._take(full, answer, type, results, shown)
                 if again != "find":
                     asking.setdefault(again, []).append(full)
         if errors == "raise":
@@ -138,7 +141,7 @@ class ComputedFlows(ValueFlows):
             return Result(value, metadata=metadata)
         return self.result_of(value, outcome.tier.label, metadata)
 
-    def _note(self, full: str, answer: Answer, type: type[Any] | None, results: dict[str, Any], shown: Shown) -> Kind:
+    def _take(self, full: str, answer: Answer, type: type[Any] | None, results: dict[str, Any], shown: Shown) -> Kind:
         """Note the value or the error of a key; return how it is asked for again, or "find" if it is not."""
         outcome = answer.outcome
         if outcome.entry is None:
@@ -167,6 +170,7 @@ class ComputedFlows(ValueFlows):
             except CorruptEntry:
                 return None, "renew"  # not what is asked for (an older version of a class, say): a miss, made anew
             self.counters.hits += 1
+            self._note(Found(entry, answer.outcome.tier))
             return value, "find"
         try:
             value = codec.decode(entry.payload, entry.metadata.codec, type)
@@ -176,6 +180,7 @@ class ComputedFlows(ValueFlows):
                 raise TypeError(f"{_NO_MATCH}: {error}") from None
             return None, "renew"  # the one who computed it asked for another type
         self.counters.misses += 1
+        answered(None, "computed" if answer.led else "shared")
         return value, "find"
 
     def _builder(self, options: Options, negative_ttl: float | None) -> Callable[[str, Any, float], Made]:

@@ -12,13 +12,14 @@ from ..coherence.listening import Join
 from ..entry import Entry, Metadata
 from ..epochs.agreement import believe
 from ..epochs.agreement import read as read_marks
-from ..errors import BackendError, CorruptEntry, UnknownFormat
+from ..errors import BackendError, CorruptEntry, PartialFailure, UnknownFormat
 from ..fence import Load
 from ..flow import Background, Gather
 from ..journal.hearsay import ask
 from ..memory import MemoryBackend
+from ..noted import Reason, answered, passed_over, why_failed
 from ..tier import FAILURES, Tier
-from . import change
+from . import change, shadow
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -52,7 +53,12 @@ async def read(
         await Join(chain.coherence)
     own = chain.fence.begin(key) if load is None else load
     try:
-        return await _read(chain, key, allow_stale, own, newer_than)
+        found = await _read(chain, key, allow_stale, own, newer_than)
+        if chain.switches.shadowing and found is not None and not found.entry.metadata.is_stale(chain.clock()):
+            await shadow.compare(chain, {key: found.entry}, {key: own})
+        if chain.recorder is not None and newer_than is None:
+            chain.recorder.read(key, *((None, "") if found is None else (found.entry, found.tier.label)))
+        return found
     finally:
         if load is None:
             chain.fence.release(own)
@@ -66,18 +72,28 @@ async def head(chain: TierChain, key: str, *, allow_stale: bool = False) -> tupl
     silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if not tier.reads(key):
+                await pass_over(chain, tier, {key: load})
+                continue
             if space.unread and not tier.local:
                 silent = await believe(chain, space, tier, silent)
             metadata = await _ask_head(chain, tier, load)
         except FAILURES as error:
             raise_if_strict(chain, error)
+            passed_over(tier.label, why_failed(error))
             continue
         now = chain.clock()
         if metadata is not None and metadata.is_usable(now) and space.accepts(metadata, tier, now):
             if not metadata.is_stale(now):
+                answered(tier.label, "hit")
                 return metadata, tier
             stale = stale or (metadata, tier)
-    return stale if allow_stale else None
+        if metadata is not None:
+            passed_over(tier.label, why_not(metadata, now))
+    if allow_stale and stale is not None:
+        answered(stale[1].label, "stale")
+        return stale
+    return None
 
 
 def raise_if_strict(chain: TierChain, error: Exception) -> None:
@@ -96,10 +112,14 @@ async def _read(
     silent: Mapping[Tier, Exception] = {}
     for tier in chain.tiers:
         try:
+            if tier.switch is not None and not tier.switch.reads(key):
+                await pass_over(chain, tier, {key: load})
+                continue
             if tier.journal.pending and (pending := tier.journal.pending.get(key)) is not None:
                 # What it holds is old, and no copy may be put there before it is deleted; or what waits is, by now.
                 if pending.entry is None or is_barred(load, pending.entry.metadata):
                     tier.counters.misses += 1
+                    passed_over(tier.label, "pending")
                     continue
                 entry: Entry | None = pending.entry
             elif tier.local:  # memory never waits and has no deadline: an operation would cost more than the look
@@ -111,12 +131,14 @@ async def _read(
                 doubtful = entry is not None and tier in chain.missed.doubtful
                 if doubtful and not await is_believed(chain, tier, key, failed):
                     tier.counters.misses += 1
+                    passed_over(tier.label, "distrusted")
                     continue
         except FAILURES as error:
             if tier.local:
                 tier.failed(error)
             raise_if_strict(chain, error)
             tier.counters.misses += 1
+            passed_over(tier.label, why_failed(error))
             failed.append(tier)
             if isinstance(error, CorruptEntry) and not isinstance(error, UnknownFormat):
                 lacking.append(tier)  # a good copy heals it; other failures are asked no more in this call
@@ -130,6 +152,9 @@ async def _read(
                         await _promote(chain, upper, entry, load, now)
                 return Found(entry, tier)
             stale = stale or Found(entry, tier)
+            passed_over(tier.label, "stale")
+        elif entry is not None:
+            passed_over(tier.label, why_not(entry.metadata, now))
         tier.counters.misses += 1
         lacking.append(tier)
     if allow_stale and stale is not None:
@@ -137,6 +162,35 @@ async def _read(
         stale.tier.counters.misses -= 1
         return stale
     return None
+
+
+def why_not(metadata: Metadata, now: float) -> Reason:
+    """Return why an entry that a tier gave back is not taken."""
+    if not metadata.is_usable(now):
+        return "expired"
+    return "stale" if metadata.is_stale(now) else "invalidated"
+
+
+async def pass_over(chain: TierChain, tier: Tier, loads: Mapping[str, Load]) -> None:
+    """Go on without a tier that is switched off for these keys; the guard is asked all the same what was changed.
+
+    What slower tiers hold is refused if it is older than a delete, or than an entry in the guard: that may still wait
+    to be written behind in another process.
+    """
+    passed_over(tier.label, "switched_off", len(loads))
+    keys = [key for key in loads if key not in tier.journal.pending]
+    if tier is not chain.guard or not keys:
+        return
+    try:
+        found = await tier.get_many_seen(keys)
+    except PartialFailure as partial:
+        found = partial.results or {}
+        for error in partial.failed.values():
+            raise_if_strict(chain, error)
+    for key, seen in found.items():
+        loads[key].saw(seen.token, seen.deleted_at)
+        if seen.entry is not None:
+            loads[key].barred = math.nextafter(seen.entry.metadata.loaded_at, -math.inf)
 
 
 def outlives(metadata: Metadata, moment: float | None) -> bool:
@@ -169,7 +223,10 @@ async def _ask(chain: TierChain, tier: Tier, key: str, load: Load) -> Entry | No
         entry = seen.entry
     else:
         entry = await tier.get(key)
-    return None if entry is not None and refused(tier, load, entry.metadata) else entry
+    if entry is not None and refused(tier, load, entry.metadata):
+        passed_over(tier.label, "deleted")
+        return None
+    return entry
 
 
 async def _ask_head(chain: TierChain, tier: Tier, load: Load) -> Metadata | None:

@@ -9,12 +9,15 @@ from .. import codec
 from ..chain import TierChain
 from ..entry import AttributeValue, Clock, Entry, Metadata
 from ..errors import CorruptEntry
+from ..fence import Load
 from ..keys import MAX_KEY_BYTES, check_key
+from ..noted import passed_over, watching
 from ..options import OWN, Defaults, Options, given, shortened
 from ..result import Result
 from ..stats import CacheCounters
+from ..tier import Tier
 from ..units import Duration, parse_duration
-from . import batch, read, write
+from . import batch, invalidate, read, write
 
 CACHE_TTL = OWN
 """Stands for "the cache's own ttl" where None would mean "never expires"."""
@@ -93,6 +96,7 @@ class ValueFlows:
                 pass  # counted by `decode`
             else:
                 self.counters.hits += 1
+                self._note(found)
                 return value
         self.counters.misses += 1
         return default
@@ -104,6 +108,7 @@ class ValueFlows:
             result = self._result(found, type)
             if result is not None:
                 self.counters.hits += 1
+                self._note(found)
                 return result
         self.counters.misses += 1
         return Result(default)
@@ -114,12 +119,22 @@ class ValueFlows:
             return codec.decode(found.entry.payload, found.entry.metadata.codec, type)
         except CorruptEntry as error:
             found.tier.failed(error)
+            passed_over(found.tier.label, "undecodable")
             raise
+
+    async def head(self, full: str, *, allow_stale: bool = False) -> tuple[Metadata, Tier] | None:
+        """Return the metadata of a fresh entry, or of a stale one where that will do, and its tier."""
+        return await read.head(self.chain, full, allow_stale=allow_stale)
 
     async def set(self, full: str, entry: Entry) -> None:
         """Store an entry."""
         self.counters.puts += 1
         await write.write(self.chain, full, entry)
+
+    async def set_loaded(self, load: Load, entry: Entry) -> bool:
+        """Store what was begun earlier, unless its key was changed since; return whether it was stored."""
+        self.counters.puts += 1
+        return await write.write_loaded(self.chain, load, entry)
 
     async def delete(self, full: str) -> bool:
         """Remove an entry."""
@@ -148,6 +163,9 @@ class ValueFlows:
         hits, misses = len(results), len(fulls) - len(results)
         self.counters.hits += hits  # a call within the addition might let another thread's count get lost
         self.counters.misses += misses
+        if (watcher := watching.get()) is not None:
+            for result in results.values():
+                watcher.answered(result.tier, "stale" if result.is_stale else "hit")
         return results
 
     async def get_many(self, keys: Iterable[str], type: type[Any] | None, allow_stale: bool = False) -> dict[str, Any]:
@@ -166,6 +184,14 @@ class ValueFlows:
         self.counters.deletes += absent
         return absent
 
+    async def clear(self, namespace: str, *, purge: bool) -> None:
+        """Make every entry of the namespace a miss."""
+        await invalidate.clear(self.chain, namespace, purge=purge)
+
+    async def invalidate_tags(self, namespace: str, tags: Iterable[str]) -> None:
+        """Make every entry that carries one of the tags a miss."""
+        await invalidate.invalidate_tags(self.chain, namespace, tags)
+
     async def warm(self, fulls: list[str]) -> int:
         """Copy entries up, a thousand at a time."""
         found = 0
@@ -179,7 +205,7 @@ class ValueFlows:
         memory = self.chain.memory
         if memory is None:
             return {}
-        tier, now, fresh = self.chain.tiers[0], self.clock(), memory.reader()
+        tier, now, fresh = self.chain.tiers[0], self.clock(), self.chain.reader(self.prefix[:-1])
         known: dict[str, Result] = {}
         for full in fulls:
             slot = fresh(full)
@@ -206,6 +232,11 @@ class ValueFlows:
         except CorruptEntry:
             return None
         return self.result_of(value, found.tier.label, metadata)
+
+    def _note(self, found: read.Found) -> None:
+        if (watcher := watching.get()) is not None:
+            stale = found.entry.metadata.is_stale(self.clock())
+            watcher.answered(found.tier.label, "stale" if stale else "hit")
 
     def result_of(self, value: Any, tier: str, metadata: Metadata) -> Result:
         """Return the result of a hit in the tier of that name."""

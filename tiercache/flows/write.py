@@ -66,6 +66,8 @@ async def delete(chain: TierChain, key: str) -> bool:
             finally:
                 await guarded.close(chain, burial)
             guarded.raise_if_strict(chain, burial)
+        if chain.recorder is not None:
+            chain.recorder.deleted(key)
         await announce(chain, {key: None}, removed)
         return any(result is True for result in removed) or (burial is not None and key in burial.had)
     finally:
@@ -127,6 +129,8 @@ async def put_everywhere(
         classes: the storage class for some of the tiers; for the others the entry's own.
         claimed: the token under which the guard holds it already.
     """
+    if chain.recorder is not None:
+        chain.recorder.stored(key, entry)
     placed = classes or {}
     tiers = [tier for tier in writable(chain) if tier is not chain.guard]
     for tier in tiers:
@@ -265,4 +269,8 @@ async def _put(chain: TierChain, tier: Tier, key: str, entry: Entry, token: str 
             tier.counters.skipped += 1
         else:
             return
-    await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces
+    if tier.stores(key):
+        await change.delete(tier, key)  # it stays out of this tier, and so must what it replaces
+    else:
+        for error in (await change.delete_many(tier, [key])).values():  # likewise, without asking what was there
+            raise error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import fork
 from ..errors import BackendUnavailable, CacheClosed, CircuitOpen, TiercacheError
+from ..logs import fields
 from ..pool import DaemonPool
 from ..ticker import ticker
 from . import this_call
@@ -117,16 +118,21 @@ class Healer:
         self._tend_to_it()
         text = "tier %s: %s: %s; it is not asked for %.1f s, and then pinged until it answers (see health)"
         kind = type(error).__name__
-        if self._tell(logging.WARNING, text, self._tier.label, kind, error, seconds):
+        extra = fields("tier.opened", tier=self._tier.label, kind=kind, seconds=round(seconds, 3))
+        if self._tell(logging.WARNING, text, self._tier.label, kind, error, seconds, extra=extra):
             self._tier.said(kind)
 
     def _closed(self, seconds: float) -> None:
-        self._tell(logging.INFO, "tier %s: answers again after %.1f s", self._tier.label, seconds)
+        label = self._tier.label
+        extra = fields("tier.closed", tier=label, seconds=round(seconds, 3))
+        self._tell(logging.INFO, "tier %s: answers again after %.1f s", label, seconds, extra=extra)
         for callback in list(self.on_recovery):
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - whoever found that the store answers is not to blame
-                logger.error("tier %s: a recovery callback failed: %s", self._tier.label, type(error).__name__)  # noqa: TRY400
+                kind = type(error).__name__
+                extra = fields("tier.recovery_failed", tier=label, kind=kind)
+                logger.error("tier %s: a recovery callback failed: %s", label, kind, extra=extra)  # noqa: TRY400
 
     def _rebuild(self) -> None:
         rebuild = getattr(self._tier.backend, "rebuild", None)
@@ -137,11 +143,11 @@ class Healer:
         except Exception as error:  # noqa: BLE001 - counted as any failure of the tier; the probe goes on
             self._tier.failed(error)
 
-    def _tell(self, level: int, text: str, *args: object) -> bool:
+    def _tell(self, level: int, text: str, *args: object, extra: dict[str, object]) -> bool:
         now = time.monotonic()
         with self._lock:
             if now - self._told.get(text, -math.inf) < LOG_EVERY:
                 return False
             self._told[text] = now
-        logger.log(level, text, *args)
+        logger.log(level, text, *args, extra=extra)
         return True

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from .. import fork
 from ..coherence.guard import STANDS
 from ..errors import BackendError, BackendUnavailable, CacheClosed, EntryTooLarge, PartialFailure
-from ..flow import drive
+from ..flow import Flow, drive
+from ..logs import fields
 from ..pool import DaemonPool
 from ..ticker import ticker
 from ..tier import FAILURES, Tier
@@ -35,6 +36,9 @@ class Drainer:
     Args:
         tiers: those with journals.
         guard: the one that knows whether another process changed what is written behind.
+
+    Attributes:
+        shown: is given each flow that takes what is pending, and returns what is run in its place.
     """
 
     def __init__(self, tiers: Sequence[Tier], guard: Tier | None = None) -> None:
@@ -42,6 +46,7 @@ class Drainer:
         self._tiers = [tier for tier in tiers if not tier.local and tier.write != "never"]
         self._pool = DaemonPool(max(1, len(self._tiers)), "tiercache-writer")
         self._closed = False
+        self.shown: Callable[[Flow[bool]], Flow[bool]] = _as_it_is
         self.after_fork()
         fork.register(self)
         for tier in self._tiers:
@@ -112,7 +117,8 @@ class Drainer:
             lost = tier.journal.abandon()
             if lost:
                 losing.append(tier)
-                logger.warning("tier %s: %d entries were not written before the end (see stats)", tier.label, lost)
+                text = "tier %s: %d entries were not written before the end (see stats)"
+                logger.warning(text, tier.label, lost, extra=fields("entries.lost", tier=tier.label, entries=lost))
         ends = time.monotonic() + LAST_DELETES
         with self._changed:
             for tier in losing:
@@ -133,7 +139,7 @@ class Drainer:
     def _work(self, tier: Tier) -> None:
         while True:
             try:
-                done = drive(take_pending(tier, self._guard))
+                done = drive(self.shown(take_pending(tier, self._guard)))
             except CacheClosed:
                 done = False
             with self._changed:
@@ -147,6 +153,11 @@ class Drainer:
                     self._pause[tier], self._not_before[tier] = pause, time.monotonic() + pause
                 self._changed.notify_all()
                 return
+
+
+def _as_it_is(flow: Flow[bool]) -> Flow[bool]:
+    """Nobody watches."""
+    return flow
 
 
 async def take_pending(tier: Tier, guard: Tier | None = None) -> bool:

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 from ..errors import StorageClassWarning
+from ..logs import fields
 from .classes import ClassRules, advice, suits
 
 logger = logging.getLogger("tiercache")
@@ -59,7 +60,7 @@ class Advisor:
             try:
                 self._say(advice(rules, ttl=ttl, size=self.entry_bytes))
             except StorageClassWarning as warning:
-                logger.warning("%s", warning)
+                logger.warning("%s", warning, extra=fields("storage_class.unsuitable", kind=type(warning).__name__))
 
     def _say(self, text: str | None) -> None:
         if text is None:

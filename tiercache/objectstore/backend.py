@@ -36,7 +36,7 @@ from .classes import ClassRules, usable
 from .listing import Listed, guessed, known, ours, page_of, with_info
 from .mirror import from_user_metadata, to_user_metadata
 from .objects import ObjectInfo, ObjectStore, Upload, checked_prefix
-from .parallel import for_each
+from .parallel import for_each, what_is_intact
 from .upkeep import BucketUpkeep
 
 T = TypeVar("T")
@@ -376,10 +376,7 @@ class ObjectStoreBackend(BucketUpkeep):
         try:
             return self.side_by_side(names, look, deadline)
         except PartialFailure as failure:
-            if not all(isinstance(error, CorruptEntry) for error in failure.failed.values()):
-                raise
-            found: dict[str, Metadata] = failure.results
-            return found
+            return what_is_intact(failure)
 
     def _read_cut(self, name: str, due: float | None) -> Metadata | None:
         """The metadata of the object of a cut name, whose key only the envelope tells."""

@@ -7,9 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from contextvars import copy_context
+from typing import Any, Generic, TypeVar
 
-from ..errors import BackendError, BackendTimeout, BackendUnavailable, PartialFailure
+from ..errors import BackendError, BackendTimeout, BackendUnavailable, CorruptEntry, PartialFailure
 from ..pool import DaemonPool
 
 T = TypeVar("T")
@@ -48,6 +49,18 @@ def for_each(
     return {key: batch.results[key] for key in wanted if key in batch.results}
 
 
+def what_is_intact(failure: PartialFailure) -> dict[str, Any]:
+    """Return the results of a batch, for a scan, which leaves out what is damaged.
+
+    Raises:
+        BackendError: something failed for another reason: this one.
+    """
+    for error in failure.failed.values():
+        if not isinstance(error, CorruptEntry):
+            raise error from failure
+    return failure.results or {}
+
+
 class _Batch(Generic[T]):
     def __init__(self, pool: DaemonPool, keys: Iterable[str], operation: Callable[[str], T | None]) -> None:
         self.pool = pool
@@ -75,7 +88,7 @@ class _Batch(Generic[T]):
     def _start_more(self) -> None:
         while self.waiting and len(self.running) < self.pool.size:
             key = self.waiting[0]
-            future = self.pool.submit(self.operation, key)
+            future = self.pool.submit(copy_context().run, self.operation, key)
             self.running[self.waiting.popleft()] = future
             future.add_done_callback(lambda _, key=key: self.answers.put(key))  # type: ignore[misc]
 

@@ -13,21 +13,24 @@ from typing import Any, Literal
 
 from .. import fork
 from ..entry import Entry, Metadata
-from ..errors import BackendError, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure, UnknownFormat
+from ..errors import CacheClosed, ConfigurationError, CorruptEntry, UnknownFormat
 from ..keys import RESERVED, check_key
+from ..logs import fields
 from ..objectstore import LifecycleChange, ObjectStoreBackend
 from ..shutdown import watch
 from ..ticker import ticker
 from ..units import Duration, Size, parse_duration, parse_size
 from .changes import Changes
-from .discovery import Discovery, news_of
+from .discovery import Discovery
 from .lifecycle import apply_lifecycle
 from .listing import clear, scan
 from .naming import SegmentName
 from .newest import Newest
+from .parts import Parts
 from .pending import Batch
 from .reader import Reader
 from .segment import Built, digest_of
+from .told import news_of
 from .upkeep import SegmentUpkeep
 from .writer import Writer
 
@@ -144,9 +147,17 @@ class PackedBackend(SegmentUpkeep):
     def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
         """Return the entries that are there; near ones of a segment come with one request."""
         own, others = _apart(keys)
-        found = self.inner.get_many(own, deadline=deadline) if own else {}
-        self.begin(deadline)
-        return found | self.reader.get_many(others, deadline)
+        parts, found = Parts(own + others), dict[str, Entry]()
+        if own:
+            with parts.part(own):
+                found |= self.inner.get_many(own, deadline=deadline)
+        with parts.part(others):
+            self.begin(deadline)
+            found |= self.reader.get_many(others, deadline)
+        for some in parts.partial:
+            found |= some or {}
+        parts.check(found)
+        return found
 
     def head(self, key: str, *, deadline: float | None = None) -> Metadata | None:
         """Return the metadata; it costs what `get` costs."""
@@ -205,24 +216,21 @@ class PackedBackend(SegmentUpkeep):
         return True
 
     def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
-        """Let the entries wait for their segments; full ones are written at once."""
+        """Let the entries wait for their segments; full ones are written at once. `durable`: until all are stored.
+
+        Raises:
+            PartialFailure: some wait for no segment, or (`durable`) their segment was not stored with the first
+                attempt, or by the deadline; it is still being tried.
+        """
         own, others = _apart(entries)
+        parts = Parts(entries)
         if own:
-            self.inner.put_many({key: entries[key] for key in own}, deadline=deadline)
-        due, batches = self.begin(deadline, fresh=False), dict[str, Batch]()
-        failed: dict[str, BackendError] = {}
-        for key in others:
-            try:
-                batch = self.changes.put(key, entries[key], due)
-            except BackendError as error:
-                failed[key] = error
-            else:
-                assert batch is not None  # noqa: S101 - for the type checker: nothing is expected
-                batches[key] = batch
-        if self.durable:
-            self.changes.stored(set(batches.values()), due)
-        if failed:
-            raise PartialFailure(failed, dict.fromkeys([*own, *batches], True))
+            with parts.part(own):
+                self.inner.put_many({key: entries[key] for key in own}, deadline=deadline)
+        with parts.part(others):
+            due = self.begin(deadline, fresh=False)
+            parts.failed |= self.changes.put_many({key: entries[key] for key in others}, due, wait=self.durable)
+        parts.check({key: True for key in entries if key not in parts.failed})
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
         """Write a tombstone, and return whether there was an entry that could still be read."""
@@ -233,15 +241,30 @@ class PackedBackend(SegmentUpkeep):
             existed = self._readable(key, due) is not None
         except UnknownFormat:
             existed = True
-        self._bury([key], due)
+        batch = self.changes.bury(digest_of(key), due)
+        if batch is not None:
+            self.changes.stored([batch], due)
         return existed
 
     def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
-        """Write tombstones, in one segment, and return how many of these keys are now absent."""
+        """Write tombstones, in one segment, and return how many of these keys are now absent.
+
+        Raises:
+            PartialFailure: tombstones of some keys were not stored with the first attempt, or by the deadline. They
+                hide the values in this process, and are still being tried.
+        """
         own, others = _apart(dict.fromkeys(keys))
-        removed = self.inner.delete_many(own, deadline=deadline) if own else 0
-        self._bury(others, self.begin(deadline))
-        return removed + len(others)
+        parts, removed = Parts(own + others), 0
+        if own:
+            with parts.part(own):
+                removed += self.inner.delete_many(own, deadline=deadline)
+        with parts.part(others):
+            failed = self.changes.bury_many(others, self.begin(deadline))
+            parts.failed |= failed
+            removed += len(others) - len(failed)
+        removed += sum(some or 0 for some in parts.partial)
+        parts.check(removed)
+        return removed
 
     def flush(self, *, deadline: float | None = None) -> None:
         """Store all that waits; without a deadline it waits as long as it takes.
@@ -305,7 +328,8 @@ class PackedBackend(SegmentUpkeep):
         try:
             self.writer.flush(time.monotonic() + timeout)
         except Exception as error:  # noqa: BLE001 - why an attempt failed; who drains cannot do more about it
-            logger.debug("what waits in %s could not be stored: %s", self.scheme, type(error).__name__)
+            kind, text = type(error).__name__, "what waits in %s could not be stored: %s"
+            logger.debug(text, self.scheme, kind, extra=fields("segment.not_stored", backend=self.scheme, kind=kind))
             return False
         return True
 
@@ -315,7 +339,10 @@ class PackedBackend(SegmentUpkeep):
             self._finish(0.0)
 
     def close(self) -> None:
-        """Store what waits, for ten seconds at most, and release everything; what is lost is logged."""
+        """Store what waits, for ten seconds at most, and release everything; what is lost is logged and counted.
+
+        From its beginning on every operation raises `CacheClosed`, also a put that waits for room.
+        """
         if self._closed:
             return
         self._finish(CLOSE_SECONDS)
@@ -324,11 +351,12 @@ class PackedBackend(SegmentUpkeep):
         super().close()
 
     def _finish(self, seconds: float) -> None:
+        self._closed = True  # first: what was put from now on would not be among what is stored, nor be counted
         lost = self.writer.close(seconds)
-        self._closed = True
         ticker.stop(self._tick)
         if lost:
-            logger.warning("%d entries were not stored when their backend was closed: they are lost", lost)
+            text = "%d entries were not stored when their backend was closed: they are lost"
+            logger.warning(text, lost, extra=fields("entries.lost", backend=self.scheme, entries=lost))
 
     def begin(self, deadline: float | None, *, fresh: bool = True) -> float | None:
         """Return when an operation that begins now must end, when the catalogue can be believed.
@@ -360,10 +388,6 @@ class PackedBackend(SegmentUpkeep):
             return None
         return None if entry is None else entry.metadata
 
-    def _bury(self, keys: Iterable[str], due: float | None) -> None:
-        batches = [self.changes.bury(digest_of(check_key(key)), due) for key in keys]
-        self.changes.stored({batch for batch in batches if batch is not None}, due)
-
     def bury_for_good(self, key: str, deadline: float | None) -> None:
         """Store a tombstone of a key, and whatever of it waits or is being stored."""
         self.changes.bury(digest_of(key), deadline)
@@ -372,7 +396,7 @@ class PackedBackend(SegmentUpkeep):
     def adopt(self, name: SegmentName, storage_class: str | None, built: Built) -> None:
         """Take note of a segment that was stored, and tell others."""
         segment = self.discovery.adopt(name, storage_class, built)
-        self.on_sealed([news_of(segment, self.inner.prefix)])
+        self.on_sealed([news_of(segment, self.inner.prefix, self.inner.storage_class)])
 
     def _lost(self, batch: Batch) -> None:
         if not self._closed:

@@ -30,7 +30,8 @@ class Beneath(Backend):
     def __init__(self, inner: ObjectStoreBackend) -> None:
         if not isinstance(inner, ObjectStoreBackend):
             raise ConfigurationError(
-                f"a PackedBackend is made of an object store's backend, not of a {type(inner).__name__}"
+                "a PackedBackend is made of an object store's backend, as in PackedBackend(S3Backend('my-bucket')), "
+                f"not of {f'the class {inner.__name__}' if isinstance(inner, type) else f'a {type(inner).__name__}'}"
             )
         self.inner = inner
 
@@ -42,8 +43,7 @@ class Beneath(Backend):
     @property
     def place(self) -> bytes:
         """What the backends of all processes have in common that keep their segments here: bucket and prefix."""
-        where = getattr(self.inner, "bucket", None) or getattr(self.inner, "container", "")
-        return blake3(f"{self.inner.scheme}://{where}/{self.inner.prefix}".encode()).digest(16)
+        return place_of(self.inner)
 
     @property
     def timeout(self) -> float | None:
@@ -91,3 +91,9 @@ class Beneath(Backend):
         """Close the store."""
         self.inner.close()
         super().close()
+
+
+def place_of(store: ObjectStoreBackend, *more: str) -> bytes:
+    """Return what names a bucket and prefix, and `more`, without telling it."""
+    where = getattr(store, "bucket", None) or getattr(store, "container", "")
+    return blake3("\n".join([f"{store.scheme}://{where}/{store.prefix}", *more]).encode()).digest(16)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..logs import fields
 from .segment import ENTRY_BYTES, Located, entry_of
 from .shards import DIGEST, NUMBER, RECORD_BYTES, STAMP, Shards
 
@@ -43,12 +44,11 @@ class Found(NamedTuple):
 
 
 class _Segment:
-    __slots__ = ("left_out", "ulid", "winners")
+    __slots__ = ("ulid", "winners")
 
     def __init__(self, ulid: str) -> None:
         self.ulid = ulid
         self.winners = 0
-        self.left_out = 0
 
 
 class Catalogue:
@@ -111,6 +111,7 @@ class Catalogue:
                 "will be computed again; raise max_entries (about 40 bytes of memory each), or keep entries for "
                 "a shorter time",
                 self.max_entries,
+                extra=fields("catalogue.full", max_entries=self.max_entries),
             )
         return number
 
@@ -146,17 +147,12 @@ class Catalogue:
                 self._purge()
 
     def winners(self, number: int) -> int:
-        """Return how many of a segment's records are the newest of their keys; 0 for one that is not known."""
-        segment = self._live.get(number)
-        return segment.winners if segment else 0
+        """Return how many of a segment's records are the newest of their keys; 0 for one that is not known.
 
-    def left_out(self, number: int) -> int:
-        """Return how many of a segment's records were left out because the catalogue was full.
-
-        Such a record may be the newest of its key although it is no winner.
+        Where the catalogue is full there may be more, which were left out.
         """
         segment = self._live.get(number)
-        return segment.left_out if segment else 0
+        return segment.winners if segment else 0
 
     def is_winner(self, number: int, located: Located) -> bool:
         """Return whether a record of a segment is the newest of its key."""
@@ -185,7 +181,7 @@ class Catalogue:
         with self._lock:
             tables = sum(map(sys.getsizeof, (self._numbers, self._live, self._gone)))
             each = sum(
-                sum(map(sys.getsizeof, (number, segment, segment.ulid, segment.winners, segment.left_out)))
+                sum(map(sys.getsizeof, (number, segment, segment.ulid, segment.winners)))
                 for number, segment in self._live.items()
             )
             return tables + each + self._shards.nbytes()
@@ -218,8 +214,6 @@ class Catalogue:
             elif self._has_room(record):
                 shards.insert(record)
                 segment.winners += 1
-            else:
-                segment.left_out += 1
 
     def _contend(self, segment: _Segment, record: bytes, shard: bytes, at: int) -> None:
         old = shard[at : at + RECORD_BYTES]
@@ -227,7 +221,6 @@ class Catalogue:
         holder = self._live.get(number)
         if holder is None:
             if not self._has_room(record):
-                segment.left_out += 1
                 return
             self._lose_gone(number)
         elif (record[STAMP], segment.ulid) > (old[STAMP], holder.ulid):

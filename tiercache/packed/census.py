@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .catalogue import Found
 from .pending import OVERHEAD
+
+_DIGEST, _STAMP = 16, 6
 
 
 @dataclass(slots=True)
@@ -17,31 +19,47 @@ class Holding:
     Attributes:
         alive: entries that can be read.
         alive_bytes: that these take.
-        shadows: the stamps, by digest, of tombstones and expired records: older records may be hidden by them.
+        kept: digest and stamp of each shadow that must be kept: a tombstone or an expired record that may hide older
+            ones. Of a million of them 22 MB, where a dict would take 130.
     """
 
     alive: int = 0
     alive_bytes: int = 0
-    shadows: dict[bytes, int] = field(default_factory=dict)
+    kept: bytearray = field(default_factory=bytearray)
 
-    def useful_bytes(self, settled: frozenset[bytes] = frozenset()) -> int:
-        """Return the bytes that it takes to keep what must be kept; `settled` shadows hide nothing any more."""
-        return self.alive_bytes + OVERHEAD * sum(digest not in settled for digest in self.shadows)
+    @property
+    def useful_bytes(self) -> int:
+        """The bytes that it takes to keep what must be kept."""
+        return self.alive_bytes + OVERHEAD * (len(self.kept) // (_DIGEST + _STAMP))
+
+    def shadows(self) -> Iterator[tuple[bytes, int]]:
+        """Yield digest and stamp of each shadow that must be kept."""
+        for start in range(0, len(self.kept), _DIGEST + _STAMP):
+            stamp = start + _DIGEST
+            yield bytes(self.kept[start:stamp]), int.from_bytes(self.kept[stamp : stamp + _STAMP], "big")
 
 
-def census(newest: Iterable[tuple[bytes, Found]], now: float) -> defaultdict[int, Holding]:
+def census(
+    newest: Iterable[tuple[bytes, Found]], now: float, keeps: Callable[[bytes, Found], bool] = lambda digest, at: False
+) -> defaultdict[int, Holding]:
     """Return what each segment holds, by its number.
 
     Args:
         newest: the newest record of each key, as `Catalogue.digests` tells.
         now: Unix seconds.
+        keeps: tells which shadows must be kept; without it none is told of.
     """
     holdings: defaultdict[int, Holding] = defaultdict(Holding)
-    for digest, (stamp, gone_at, _, length, segment) in newest:
-        holding = holdings[segment]
-        if length and not 0 < gone_at <= now:
+    for digest, at in newest:
+        if not is_shadow(at.gone_at, at.length, now):
+            holding = holdings[at.segment]
             holding.alive += 1
-            holding.alive_bytes += length + OVERHEAD
-        else:
-            holding.shadows[digest] = stamp
+            holding.alive_bytes += at.length + OVERHEAD
+        elif keeps(digest, at):
+            holdings[at.segment].kept += digest + at.stamp.to_bytes(_STAMP, "big")
     return holdings
+
+
+def is_shadow(gone_at: int, length: int, now: float) -> bool:
+    """Whether a record is a tombstone or expired: nobody reads it, but it may hide older ones."""
+    return not length or 0 < gone_at <= now

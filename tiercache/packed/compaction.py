@@ -14,6 +14,7 @@ from .naming import DAY, ulid_time
 from .report import CompactionReport, Progress
 from .rewriting import ATTEMPTS, Dead, Rewriter
 from .round import Round
+from .shadows import Shadows
 
 if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
@@ -57,9 +58,9 @@ class Compaction:
             turn.count(busy=True, complete=False)
             return turn.report
         try:
-            turn.look()
-            turn.check_catalogue()
+            turn.look(least=LEAST_REQUESTS)
             segments = self._backend.discovery.known()
+            turn.check_catalogue()  # of all of these
             mature = [segment for segment in segments if self._early or not is_young(self._backend, segment)]
             turn.count(segments=len(segments), young=len(segments) - len(mature))
             turn.remove(turn.worthless(mature))
@@ -72,16 +73,19 @@ class Compaction:
 
     def _merge(self, segments: list[Segment], progress: Progress) -> None:
         turn, backend = self._turn, self._backend
-        holdings = census(backend.discovery.catalogue.digests(), backend.inner.clock())
-        most = backend.segment_bytes
+        now, digests, most = backend.inner.clock(), backend.discovery.catalogue.digests, backend.segment_bytes
+        holdings = census(digests(), now)
         candidates = [each for each in segments if is_wasteful(each.size, holdings[each.number].alive_bytes, most)]
-        shadows = {digest: each.number for each in candidates for digest in holdings[each.number].shadows}
-        settled = turn.settled(shadows)
-        rewriter = Rewriter(turn, dead=self._dead, settled=settled)
+        shadows = Shadows(turn, {each.number for each in candidates}, now)
+        holdings = census(digests(), now, shadows.must_stay)
+        rewriter = Rewriter(turn, self._holds_lease, dead=self._dead, shadows=shadows)
         failures = 0
-        for whole_group in groups(candidates, holdings, settled, most, backend.inner.storage_class or ""):
+        for whole_group in groups(candidates, holdings, most, backend.inner.storage_class or ""):
             group = self._affordable(whole_group)
-            if not group or not self._may_go_on():
+            if not group:  # others may be smaller
+                turn.count(complete=False)
+                continue
+            if not self._may_go_on():
                 turn.count(complete=False)
                 return
             try:
@@ -101,15 +105,19 @@ class Compaction:
         turn = self._turn
         group = [each for each in group if self._is_known(each)]
         some = group[: max(0, turn.affordable(len(group) + _AFTER_READING) - _AFTER_READING)]
-        if not turn.affords(0, 2 * sum(each.size for each in some)) or len(some) < min(2, len(group)):
-            return []
-        return some
+        while some and not turn.affords(0, 2 * sum(each.size for each in some)):
+            some.pop()
+        return some if len(some) >= min(2, len(group)) else []
 
     def _may_go_on(self) -> bool:
         """Whether the lease is held still, and the segments are known as they were lately."""
         turn = self._turn
         if turn.looked_ago() > LOOK_AGAIN:
             turn.look()
+        return self._holds_lease()
+
+    def _holds_lease(self) -> bool:
+        turn = self._turn
         if not self._lease.is_old():
             return True
         turn.count(requests=KEEP_REQUESTS)
@@ -128,8 +136,8 @@ def check_budget(max_requests: int | None, max_bytes: int | None = None, segment
         raise ConfigurationError(f"max_requests must be {LEAST_REQUESTS} at least, or None for no bound")
     if max_bytes is not None and max_bytes < 2 * MOST_READ * segment_bytes:
         raise ConfigurationError(
-            f"max_bytes must be {2 * MOST_READ} times segment_bytes at least, which one new segment may take to read"
-            " and write, or None for no bound"
+            f"max_bytes must be {2 * MOST_READ * segment_bytes} at least ({2 * MOST_READ} times segment_bytes), which"
+            " one new segment may take to read and write, or None for no bound"
         )
 
 
@@ -141,7 +149,6 @@ def is_wasteful(size: int, useful: int, segment_bytes: int) -> bool:
 def groups(
     candidates: Iterable[Segment],
     holdings: Mapping[int, Holding],
-    settled: frozenset[bytes],
     segment_bytes: int,
     own_class: str = "",
 ) -> Iterator[list[Segment]]:
@@ -151,7 +158,7 @@ def groups(
     """
     kinds: dict[tuple[str, str], list[tuple[Segment, int]]] = defaultdict(list)
     for each in candidates:  # by ULID
-        useful = holdings[each.number].useful_bytes(settled)
+        useful = holdings[each.number].useful_bytes
         if is_wasteful(each.size, useful, segment_bytes):
             kinds[each.parts.bucket, each.storage_class or own_class].append((each, useful))
     for sources in kinds.values():

@@ -1,86 +1,36 @@
-"""`Discovery`: which segments there are. Many writers, no manifest: names are listed, and the tails of new ones read.
+"""`Discovery`: which segments there are, and what they hold: names are listed, and the tails of new ones read.
 
-A listing goes on from where the last one ended, for each TTL bucket, less a margin for clocks that are behind and for
-writes that took long; all names are listed from time to time, and whenever that is no dearer. Other processes may tell
-of a segment when they have stored it: that is only faster.
+Other processes may tell of a segment when they have stored it: that is only faster.
 
 A segment that was listed and is not there when its tail is read was merged into another one meanwhile, which may hide
-what older segments hold: names are listed again, and nothing of a look counts before all of it is known.
+what older segments hold: names are listed again, and nothing of a look counts before all of it is known. One that
+is listed and cannot be read is set aside (`Aside`).
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 
 from .. import fork
 from ..entry import Clock
-from ..errors import BackendError, BackendTimeout, CacheClosed, ConfigurationError, CorruptEntry, PartialFailure
+from ..errors import BackendTimeout
 from ..objectstore import ObjectStoreBackend
-from ..objectstore.listing import page_of
-from ..objectstore.parallel import for_each
 from ..pool import DaemonPool
-from .catalogue import Catalogue
-from .naming import BUCKETS, FOLDER, KEEP, SegmentName, first_ulid, object_name, parse, ulid_time
-from .ranges import BYTES_PER_TIMEOUT
+from .aside import Aside
+from .known import Known, Segment
+from .names import DiscoveryCounters, Names, Shown
+from .naming import SegmentName, object_name
 from .segment import Built, Tail, read_tail
+from .tails import Tails
+from .told import Told
 
-logger = logging.getLogger("tiercache")
+__all__ = ["Discovery", "Segment"]
 
-MARGIN = 600.0
-"""Seconds that a listing begins before its last name: what a clock may be behind and a write may take."""
-WHOLE_EVERY = 3600.0
-"""Seconds after which all names are listed again, whatever it costs."""
 FAILED_PAUSE = 5.0
 """Seconds at most from one look to the next, where the first failed and nobody waits for the second."""
-PAGE = 1000
-"""Names that a page of a listing has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A segment that is known.
-
-    Attributes:
-        number: that the catalogue gave it.
-        name: of its object.
-        parts: what its name says.
-        size: bytes of the object.
-        storage_class: that it is in; None: the store's own.
-        tail: where its block of keys is, and its checksum.
-        since: when this process learned of it, in monotonic seconds.
-    """
-
-    number: int
-    name: str
-    parts: SegmentName
-    size: int
-    storage_class: str | None
-    tail: Tail
-    since: float
-
-
-@dataclass(slots=True)
-class DiscoveryCounters:
-    """What finding segments took.
-
-    Attributes:
-        listings: pages that were listed.
-        tails: that were read.
-        told: segments that other processes told of.
-        gone: segments that were forgotten because they are no longer there.
-        unreadable: segments that are damaged, or of a later release.
-    """
-
-    listings: int = 0
-    tails: int = 0
-    told: int = 0
-    gone: int = 0
-    unreadable: int = 0
 
 
 class Discovery:
@@ -95,43 +45,47 @@ class Discovery:
     Attributes:
         catalogue: the newest record of each key.
         segments: by their number in the catalogue.
-        listed: the ULIDs that the last listing of all names showed.
+        aside: the segments that cannot be read.
         counters: what it took.
     """
 
     def __init__(self, inner: ObjectStoreBackend, *, refresh: float, max_entries: int, clock: Clock) -> None:
         self._inner = inner
-        self._start = inner.prefix + FOLDER
         self._every = refresh
         self._clock = clock
         self._pool = DaemonPool(max(2, inner.concurrency), "tiercache-tails")
         self._looking = DaemonPool(2, "tiercache-segments")
         self._max_entries = max_entries
-        self._begin()
         self.counters = DiscoveryCounters()
+        self._told = Told(
+            inner.prefix,
+            self._pool,
+            self.tail_of,
+            self.counters,
+            take=lambda shown, tail: self._known.add(shown, tail),
+            look=self.look,
+        )
+        self._begin()
         self.after_fork()
         fork.register(self)
 
     def after_fork(self) -> None:
         """A look that was under way stayed in the parent; what it was in the middle of changing is read anew."""
-        if self._changing:
+        if self._known.is_changing:
             self._begin()
+        self._known.after_fork()
+        self.aside.sum_up()
         self._lock = threading.Lock()
         self._look: Future[None] | None = None
+        self._told.after_fork()
 
     def _begin(self) -> None:
-        self.catalogue = Catalogue(self._max_entries)
-        self.segments: dict[int, Segment] = {}
-        self._by_ulid: dict[str, Segment] = {}
-        self.listed: frozenset[str] = frozenset()
-        self._unreadable: set[str] = set()
-        self._read: dict[str, tuple[SegmentName, int, str | None, Tail]] = {}  # by looks that failed
-        self._all_names = False
-        self._cursors: dict[str, str] = {}
-        self._whole_at = self._fresh_at = -float("inf")
-        self._pages = 1
-        self._changing = 0
-        self._again_at = -float("inf")
+        self._known = Known(self._max_entries, self.counters)
+        self.catalogue, self.segments = self._known.catalogue, self._known.segments
+        self.aside = Aside(self.counters)
+        self._names = Names(self._inner, self.counters)
+        self._tails = Tails(self._inner, self._pool, self.aside, self.counters, self._clock)
+        self._fresh_at = self._again_at = -float("inf")
 
     @property
     def is_fresh(self) -> bool:
@@ -163,8 +117,19 @@ class Discovery:
     def refresh_whole(self, deadline: float | None) -> None:
         """List all names now, whatever it costs, and return when all segments of this moment are known."""
         began = time.monotonic()
-        while self._whole_at < began:
-            self._all_names = True
+        while self._names.whole_at < began:
+            self._names.all_next = True
+            self.refresh(deadline)
+
+    def missed(self, segments: Sequence[Segment], deadline: float | None) -> None:
+        """These segments were not there when they were read: look for others in their place, and forget them.
+
+        In this order: where the bucket is missing each object is, for some stores, and the look fails.
+        """
+        self.refresh(deadline)
+        for segment in segments:
+            self.forget(segment)
+        if any(segment.parts.ulid in self.listed for segment in segments):  # as they are there again, or archived
             self.refresh(deadline)
 
     def look(self) -> Future[None]:
@@ -176,53 +141,35 @@ class Discovery:
 
     def adopt(self, parts: SegmentName, storage_class: str | None, built: Built) -> Segment:
         """Take note of a segment that this process has stored."""
-        name = object_name(self._inner.prefix, parts)
-        tail = read_tail(built.body[-built.tail :], size=len(built.body), count=parts.count)
-        return self._add(name, parts, len(built.body), storage_class, tail)
+        name, size = object_name(self._inner.prefix, parts), len(built.body)
+        tail = read_tail(built.body[-built.tail :], size=size, count=parts.count)
+        return self._known.add(Shown(name, parts, size, storage_class), tail)
 
     def told(self, news: Iterable[bytes]) -> None:
         """Another process stored these segments (what `news_of` returned there): they are looked at soon."""
-        for item in news:
-            told = _read_news(self._inner.prefix, item)
-            if told is not None and told[1].ulid not in self._by_ulid:
-                self.counters.told += 1
-                self._pool.submit(self._read_told, *told)
+        self._told.hear(news, self._is_known)
 
     def forget(self, segment: Segment) -> None:
         """The segment is no longer there."""
-        with self._lock:
-            if self.segments.pop(segment.number, None) is None:
-                return
-            self._by_ulid.pop(segment.parts.ulid, None)
-            self.counters.gone += 1
-            self._changing += 1
-            self.catalogue.forget(segment.number)
-            self._changing -= 1
+        self._known.forget(segment)
 
     def known(self) -> list[Segment]:
         """Return the segments of the moment, the oldest first."""
-        with self._lock:
-            return sorted(self.segments.values(), key=lambda segment: segment.parts.ulid)
+        return self._known.all()
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The ULIDs that the last listing of all names showed."""
+        return self._names.listed
 
     @property
     def unreadable(self) -> int:
-        """How many segments are damaged or of a later release, so that nobody here knows what they hold."""
-        return len(self._unreadable)
+        """How many segments are set aside, so that nobody here knows what they hold."""
+        return len(self.aside)
 
     def tail_of(self, name: str, parts: SegmentName, size: int, deadline: float | None) -> Tail | None:
-        """Read the tail of a segment with one GET; None: it is not there, or cannot be read.
-
-        Raises:
-            CorruptEntry: it is damaged, or of a later release.
-        """
-        if size < parts.tail:
-            raise CorruptEntry("the segment is shorter than its name says")
-        self.counters.tails += 1
-        due, timeout = self._inner.due(deadline), self._inner.timeout
-        if deadline is None and timeout is not None:  # a tail of megabytes has the time that it takes
-            due = time.monotonic() + timeout * max(1.0, parts.tail / BYTES_PER_TIMEOUT)
-        data = self._inner.objects.read_range(name, size - parts.tail, parts.tail, deadline=due)
-        return None if data is None else read_tail(data, size=size, count=parts.count)
+        """Read the tail of a segment with one GET (see `Tails.of`)."""
+        return self._tails.of(name, parts, size, deadline)
 
     def close(self) -> None:
         """Look no more."""
@@ -233,146 +180,55 @@ class Discovery:
         # Else each operation would begin another look while the store fails, though nobody waits for it.
         self._again_at = time.monotonic() + min(FAILED_PAUSE, self._every / 4)
         began, now = time.monotonic(), self._clock()
-        whole = self._all_names or began - self._whole_at > WHOLE_EVERY or self._pages <= len(BUCKETS) + 1
+        whole = self._names.whole_is_due()
+        again = {shown.name: shown for shown in self.aside.due()}
         gone: set[str] = set()
         while True:
-            seen: set[str] = set()
-            ends: dict[str, str] = {}
-            wanted: dict[str, tuple[SegmentName, int, str | None]] = {}
-            for name, parts, size, storage_class in self._whole() if whole else self._since():
-                seen.add(parts.ulid)
-                ends[parts.bucket] = max(parts.ulid, ends.get(parts.bucket, ""))
-                skipped = name in gone or name in self._read or name in self._unreadable
-                if parts.ulid not in self._by_ulid and not skipped:
-                    wanted[name] = (parts, size, storage_class)
-            missing = self._read_all(wanted)
-            if not missing:
+            shown = list(self._names.shown(whole=whole))
+            wanted = {each.name: each for each in shown if self._is_wanted(each, now)}
+            for name in gone & wanted.keys():  # listed a second time, after it was not there
+                self.aside.put(wanted.pop(name), None, now)
+            wanted.update(again)
+            missing = self._tails.read_all(wanted.values(), self._readable)
+            for name in missing & again.keys():
+                self.aside.put(again[name], None, now)
+            gone |= missing - again.keys()
+            again = {}
+            if not gone & wanted.keys():
                 break
-            gone |= missing
-        # The newest first: what an older one holds may be hidden by it.
-        for name, found in sorted(self._read.items(), key=lambda item: item[1][0].ulid, reverse=True):
-            self._add(name, *found)
-        self._read = {}
+        seen = frozenset(each.parts.ulid for each in shown)
+        self._take_in()
         if whole:
-            self._whole_at, self._all_names, self.listed = began, False, frozenset(seen)
-            self._drop_missing(seen, began)
-            with self._lock:
-                ulids = {name: parse(self._inner.prefix, name) for name in self._unreadable}
-                self._unreadable = {name for name, parts in ulids.items() if parts is not None and parts.ulid in seen}
-        # Not what was told, nor what this process stored: others may have stored before that, and be listed later. Nor
-        # a clock that is ahead: behind its names those of all others would not be looked for.
-        for bucket, ulid in ends.items():
-            self._cursors[bucket] = max(self._cursors.get(bucket, ""), min(ulid, first_ulid(now)))
+            self._known.keep(seen, began=began, now=self._clock())
+            self.aside.keep(seen)
+        self._known.update(shown)
+        ends: dict[str, str] = {}
+        for each in shown:
+            ends[each.parts.bucket] = max(each.parts.ulid, ends.get(each.parts.bucket, ""))
+        self._names.took(ends, began, now, seen=seen if whole else None)
         self._fresh_at = began
 
-    def _read_all(self, wanted: dict[str, tuple[SegmentName, int, str | None]]) -> set[str]:
-        """Read these tails side by side, and return the names of those that are not there.
+    def _is_wanted(self, shown: Shown, now: float) -> bool:
+        """Whether the tail of a segment is to be read."""
+        if self._is_known(shown) or shown.name in self._tails.read:
+            return False
+        if shown.archived:
+            self.aside.put(shown, None, now)
+        return not shown.archived
 
-        Raises:
-            BackendError: one could not be read; what was read is kept for the next look.
-        """
+    def _is_known(self, shown: Shown) -> bool:
+        return shown.parts.ulid in self._known or shown.name in self.aside
 
-        def one(name: str) -> Tail | None:
-            parts, size, _ = wanted[name]
-            try:
-                return self.tail_of(name, parts, size, None)
-            except CorruptEntry as error:
-                self._is_unreadable(name, error)
-                return None
+    def _take_in(self) -> None:
+        """Let what was read count. The newest first: what an older one holds may be hidden by it."""
+        read, self._tails.read = self._tails.read, {}
+        for shown, tail in sorted(read.values(), key=lambda item: item[0].parts.ulid, reverse=True):
+            self._known.add(shown, tail)
+            self.aside.take_back(shown.name)
 
-        failed: BackendError | None = None
-        try:
-            tails = for_each(self._pool, wanted, one)
-        except PartialFailure as failure:
-            tails, failed = failure.results, next(iter(failure.failed.values()))
-        self._read |= {name: (*wanted[name], tail) for name, tail in tails.items()}
-        if failed is not None:
-            raise failed
-        return {name for name in wanted if name not in tails and name not in self._unreadable}
-
-    def _read_told(self, name: str, parts: SegmentName, size: int) -> None:
-        try:
-            tail = self.tail_of(name, parts, size, None)
-        except (BackendError, CacheClosed, ConfigurationError) as error:  # the next listing finds it
-            # Nor is it unreadable if it seems damaged: whoever told may have told a wrong size.
-            logger.debug("a segment that was told of could not be read: %s", type(error).__name__)
-        else:
-            if tail is not None:
-                self._add(name, parts, size, None, tail)
-
-    def _add(self, name: str, parts: SegmentName, size: int, storage_class: str | None, tail: Tail) -> Segment:
-        with self._lock:
-            known = self._by_ulid.get(parts.ulid)
-            if known is not None:
-                return known
-            self._changing += 1
-            number = self.catalogue.add(parts.ulid, tail.index)
-            segment = Segment(number, name, parts, size, storage_class, tail._replace(index=b""), time.monotonic())
-            self.segments[number] = self._by_ulid[parts.ulid] = segment
-            self._changing -= 1
-            return segment
-
-    def _whole(self) -> Iterator[tuple[str, SegmentName, int, str | None]]:
-        pages = 0
-        for name in self._pages_of(self._start, None):
-            pages += name is None
-            if name is not None:
-                yield name
-        self._pages = pages
-
-    def _since(self) -> Iterator[tuple[str, SegmentName, int, str | None]]:
-        for bucket in (*(name for name, _ in BUCKETS), KEEP):
-            cursor = self._cursors.get(bucket)
-            after = None if cursor is None else f"{self._start}{bucket}/{first_ulid(ulid_time(cursor) - MARGIN)}"
-            yield from (found for found in self._pages_of(f"{self._start}{bucket}/", after) if found is not None)
-
-    def _pages_of(self, start: str, after: str | None) -> Iterator[tuple[str, SegmentName, int, str | None] | None]:
-        """The segments whose names begin so; None at the end of each page."""
-        token: str | None = None
-        while True:
-            due = self._inner.due(None)
-            page, token = page_of(self._inner.objects, start, token, after=after, deadline=due)
-            self.counters.listings += 1
-            for info in page:
-                parts = parse(self._inner.prefix, info.name)
-                if parts is not None and not info.archived:
-                    yield info.name, parts, info.size, info.storage_class
-            yield None
-            if token is None:
-                return
-
-    def _drop_missing(self, seen: set[str], began: float) -> None:
-        """Forget what a whole listing no longer shows; what is young may be too new for a listing that lags.
-
-        A name is as old as the clock of its writer says, which may be behind: so this process must have known it for
-        long, too.
-        """
-        before = self._clock() - MARGIN
-        for segment in self.known():
-            old = ulid_time(segment.parts.ulid) < before and segment.since < began - MARGIN
-            if old and segment.parts.ulid not in seen:
-                self.forget(segment)
-
-    def _is_unreadable(self, name: str, error: CorruptEntry) -> None:
-        with self._lock:
-            self._unreadable.add(name)
-            self.counters.unreadable += 1
-            first = self.counters.unreadable == 1
-        if first:
-            logger.warning("a segment cannot be read and is left out: %s: %s", type(error).__name__, error)
-
-
-def news_of(segment: Segment, prefix: str) -> bytes:
-    """Return what tells another process of a segment."""
-    return f"{segment.name.removeprefix(prefix)} {segment.size}".encode()
-
-
-def _read_news(prefix: str, item: bytes) -> tuple[str, SegmentName, int] | None:
-    name, _, size = item.decode("ascii", "replace").partition(" ")
-    parts = parse(prefix, prefix + name)
-    if parts is None or not size.isdecimal() or len(size) > 12:
-        return None
-    return prefix + name, parts, int(size)
+    def _readable(self) -> list[Shown]:
+        """The segments that could be read, the newest last."""
+        return [Shown(each.name, each.parts, each.size, each.storage_class) for each in self.known()]
 
 
 def _await(look: Future[None], deadline: float | None) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
 
 POLL = 1.0
+STORE_SECONDS = 300.0
+"""Seconds that the tombstone, and what waits, may take to be stored."""
+LOOKS = 3
+"""Times that segments are looked for, while some go that were known."""
 
 
 def erase(backend: SegmentUpkeep, turn: Round, key: str) -> int:
@@ -26,10 +30,10 @@ def erase(backend: SegmentUpkeep, turn: Round, key: str) -> int:
     _wait_for(lease, backend, turn.deadline)
     try:
         turn.look()
-        backend.bury_for_good(key, turn.deadline)
-        turn.look()
+        turn.check_catalogue()
+        backend.bury_for_good(key, turn.deadline or time.monotonic() + STORE_SECONDS)
         holders = _holders(backend, turn, digest)
-        rewriter = Rewriter(turn, without=digest)
+        rewriter = Rewriter(turn, lambda: lease.keep(backend.inner.due(turn.deadline)), without=digest)
         for holder in holders:
             if not lease.keep(backend.inner.due(turn.deadline)):
                 raise BackendUnavailable("another process began to compact; erase again", tier_wide=False)
@@ -41,23 +45,27 @@ def erase(backend: SegmentUpkeep, turn: Round, key: str) -> int:
     turn.finished()
     if backend.discovery.unreadable:
         raise CorruptEntry(
-            f"the key was erased, but {backend.discovery.unreadable} segments are damaged or of a later release, so"
-            " that nobody here knows whether they hold it"
+            f"the key was erased, but {backend.discovery.unreadable} segments are damaged, archived, denied or of a"
+            " later release, so that nobody here knows whether they hold it"
         )
     return len(holders)
 
 
 def _holders(backend: SegmentUpkeep, turn: Round, digest: bytes) -> list[Segment]:
     """The segments that hold bytes of the key."""
-    holders: list[Segment] = []
-    for segment, index in turn.indices(backend.discovery.known()):
-        if index is None:
-            turn.finished()
-            raise BackendUnavailable("a segment went while the key was looked for; erase again", tier_wide=False)
+
+    def holds(_: Segment, index: bytes) -> bool:
         found = find(index, digest)
-        if found is not None and found.length:
-            holders.append(segment)
-    return holders
+        return found is not None and found.length > 0
+
+    for _ in range(LOOKS):
+        turn.look()
+        segments = backend.discovery.known()
+        held = turn.in_indices(segments, holds)
+        turn.finished()
+        if len(held) == len(segments):
+            return [segment for segment in segments if held[segment.name]]
+    raise BackendUnavailable("segments went while the key was looked for; erase again", tier_wide=False)
 
 
 def _wait_for(lease: Lease, backend: SegmentUpkeep, deadline: float | None) -> None:

@@ -1,4 +1,4 @@
-"""`scan`: what a packed backend holds: what waits, then segment by segment."""
+"""`scan`: what a packed backend holds: what waits, then segment by segment, then the library's own single objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..entry import Metadata
 from ..errors import CorruptEntry
+from ..keys import RESERVED
 from .discovery import Segment
 from .pending import Batch, Held
 from .segment import Located, digest_of, located, read_keys, read_tail
@@ -14,6 +15,7 @@ from .segment import Located, digest_of, located, read_keys, read_tail
 if TYPE_CHECKING:
     from .backend import PackedBackend
 
+OWN = RESERVED + ":"
 PAGE = 500
 """Keys that a full scan reads at a time."""
 
@@ -23,6 +25,21 @@ def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | N
 
     A segment whose keys are damaged is left out; one that is gone is looked for under another name at the end.
     """
+    if not prefix.startswith(OWN):
+        yield from _packed(backend, prefix, full=full, deadline=deadline)
+    if (own := _own(prefix)) is not None:
+        yield from backend.inner.scan(own, full=full, deadline=deadline)
+
+
+def _own(prefix: str) -> str | None:
+    """The prefix of those of the library's own entries whose keys start with `prefix`; None: there are none."""
+    return max(prefix, OWN) if prefix.startswith(OWN) or OWN.startswith(prefix) else None
+
+
+def _packed(
+    backend: PackedBackend, prefix: str, *, full: bool, deadline: float | None
+) -> Iterator[tuple[str, Metadata]]:
+    done: set[int] = set()
     seen: set[bytes] = set()
     for held in backend.writer.pending.held():
         record = held.record
@@ -30,13 +47,15 @@ def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | N
             seen.add(record.digest)
             yield from _read(backend, [record.key], deadline)
     for again in (False, True):
-        gone = False
+        gone: list[Segment] = []
         for segment in backend.discovery.known():
+            if segment.number in done:
+                continue
             listed = contents_of(backend, segment, deadline)
             if listed is None:
-                backend.discovery.forget(segment)
-                gone = True
+                gone.append(segment)
                 continue
+            done.add(segment.number)
             live = [
                 (key, place)
                 for place, key in listed
@@ -53,19 +72,23 @@ def scan(backend: PackedBackend, prefix: str, *, full: bool, deadline: float | N
                 yield from ((key, _guessed(segment, key, place)) for key, place in live)
         if not gone or again:
             return
-        backend.discovery.refresh(backend.inner.due(deadline))
+        backend.discovery.missed(gone, backend.inner.due(deadline))
 
 
 def clear(backend: PackedBackend, prefix: str, *, deadline: float | None) -> int:
     """Bury each entry whose key starts so, and return how many; the tombstones of all segments wait together."""
     batches: set[Batch] = set()
     removed = 0
-    for key, _ in scan(backend, prefix, full=False, deadline=deadline):
+    if prefix.startswith(OWN):
+        return backend.inner.clear(prefix, deadline=deadline)
+    for key, _ in _packed(backend, prefix, full=False, deadline=deadline):
         batch = backend.changes.bury(digest_of(key), backend.inner.due(deadline))
         if batch is not None:
             batches.add(batch)
         removed += 1
     backend.changes.stored(batches, backend.inner.due_in_bulk(deadline, removed))
+    if (own := _own(prefix)) is not None:
+        removed += backend.inner.clear(own, deadline=deadline)
     return removed
 
 

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ..backend import Backend
 from ..envelope import envelope_of
@@ -91,11 +90,12 @@ def migrate(
     """Copy entries from one backend to another, as they are: made for one object each -> `PackedBackend`, and back.
 
     Others may read and write meanwhile. Nothing that the target has is overwritten, and what it deleted after the
-    entry was written stays deleted. Into segments that holds whichever process writes; into objects a delete in the
-    very moment of the copy may be undone. Tags, attributes, times, expiry, the storage class and sealed bytes are kept.
-    What was invalidated (`clear`, `invalidate_tags`) in the source is so in the target, before any entry comes there
-    and again at the end. Both may have the same bucket and prefix. Changes that wait in another process' journal
-    because the source was away are not known here: begin when its tier is well.
+    entry was written stays deleted, as long as its tombstone is there: a day, or until it is compacted. Into segments
+    that holds whichever process writes; into objects a delete in the very moment of the copy may be undone. Tags,
+    attributes, times, expiry, the storage class and sealed bytes are kept. What was invalidated (`clear`,
+    `invalidate_tags`) in the source is so in the target, before any entry comes there and again at the end. Both may
+    have the same bucket and prefix. Changes that wait in another process' journal because the source was away are not
+    known here: begin when its tier is well.
 
     Memory is bounded by about 8 MiB of stored entries, decompressed, and what waits in the target. From objects it
     costs a listing, a GET and its share of a segment each; from segments two GETs each, and a PUT an entry.
@@ -104,7 +104,8 @@ def migrate(
         source: where the entries are.
         target: where they are to be.
         prefix: of the full keys, such as `"search:"` for one namespace.
-        resume: the `resume` of an earlier report; without one, what is in the target is skipped.
+        resume: the `resume` of an earlier report on the same source and prefix; without one, what is in the target is
+            skipped.
         max_entries: to be looked at, about; the report says where it stopped. Segments are moved whole.
         delete: remove from the source what is stored in the target, as new as it is here (where the target had it
             before, that is read at both). What was written again stays, where the store has conditional deletes.
@@ -113,32 +114,25 @@ def migrate(
 
     Raises:
         PartialFailure: source or target failed; `results` is the report, whose `resume` goes on from what is safe.
-        ConfigurationError: source and target are one, or the target would keep open what the source has sealed.
+        ConfigurationError: one is no backend, an option has no such value, both are one, or the target would keep open
+            what the source has sealed.
     """
     return Migration(source, target, prefix, max_entries, delete, progress).run(resume)
 
 
-async def amigrate(source: Backend, target: Backend, **options: Any) -> MigrationReport:
+async def amigrate(
+    source: Backend,
+    target: Backend,
+    *,
+    prefix: str = "",
+    resume: str | None = None,
+    max_entries: int | None = None,
+    delete: bool = False,
+    progress: Progress | None = None,
+) -> MigrationReport:
     """`migrate`, awaited; `progress` is called in a thread. Cancelled, it ends after the entries under way."""
     stop = threading.Event()
-    report = options.pop("progress", None)
-
-    def progress(so_far: MigrationReport) -> None:
-        if report is not None:
-            report(so_far)
-
-    move = Migration(
-        source,
-        target,
-        options.pop("prefix", ""),
-        options.pop("max_entries", None),
-        options.pop("delete", False),
-        progress,
-        stop,
-    )
-    resume = options.pop("resume", None)
-    if options:
-        raise TypeError(f"amigrate has no argument {next(iter(options))!r}")
+    move = Migration(source, target, prefix, max_entries, delete, progress, stop)
     try:
         return await asyncio.to_thread(move.run, resume)
     except asyncio.CancelledError:
@@ -175,6 +169,10 @@ class Migration:
     ) -> None:
         if max_entries is not None and (type(max_entries) is not int or max_entries < 1):
             raise ConfigurationError("max_entries must be a whole number from 1 on, or None for all")
+        if not isinstance(delete, bool):
+            raise ConfigurationError("delete must be True or False")
+        if not isinstance(prefix, str):
+            raise ConfigurationError("prefix must be text, such as 'search:'")
         _check_apart(source, target, delete)
         self._source, self._target = source, target
         self._origin, self._destination = origin_of(source, prefix), destination_of(target)
@@ -190,6 +188,8 @@ class Migration:
 
     def run(self, resume: str | None) -> MigrationReport:
         """Move until the end, or the budget."""
+        if resume is not None and not isinstance(resume, str):
+            raise ConfigurationError("resume must be the `resume` of an earlier report, or None")
         self._began = time.monotonic()
         safe = self._safe = MigrationReport(resume=resume or "")
         self._report = safe
@@ -278,6 +278,12 @@ def _chunks(items: list[Item]) -> Iterator[list[Item]]:
 
 
 def _check_apart(source: Backend, target: Backend, delete: bool) -> None:
+    for role, one in (("source", source), ("target", target)):
+        if isinstance(one, type) or not callable(getattr(one, "scan", None)):
+            raise ConfigurationError(
+                f"{role} must be a backend, as S3Backend(…) or PackedBackend(…) is (of a tier: its backend), "
+                f"not a {type(one).__name__}"
+            )
     if envelope_of(source).sealed and not envelope_of(target).sealed:
         raise ConfigurationError("the source is sealed, the target is not: give both the keys, TierChain(..., keys=…)")
     same = source is target

@@ -12,14 +12,15 @@ from typing import NamedTuple
 from .. import keys
 from ..backend import Backend
 from ..entry import Entry
-from ..errors import ConfigurationError, CorruptEntry, PartialFailure
+from ..errors import BackendUnavailable, ConfigurationError, PartialFailure
 from ..objectstore import ObjectStoreBackend
 from ..objectstore.faults import Conflict, Refused
 from ..objectstore.listing import ours, page_of
+from ..objectstore.parallel import what_is_intact
 from .backend import PackedBackend, is_reserved
+from .beneath import place_of
 from .discovery import Segment
 from .listing import contents_of
-from .pending import Held
 from .segment import Located, digest_of
 
 PAGE = 1000
@@ -27,7 +28,6 @@ LOAD_SECONDS = 600.0
 """Seconds that the catalogue of the segments may take to load."""
 ROUNDS = 10
 """Times that segments are looked for again which were written since: somebody may be writing all the time."""
-AFTER, TOKEN = "after:", "token:"
 
 
 class Item(NamedTuple):
@@ -74,6 +74,28 @@ class Origin(ABC):
         self.backend = backend
         self.prefix = prefix
 
+    def token(self, last: str) -> str:
+        """Return the token of what follows `last`, which is good for this source and prefix alone; "" for ""."""
+        return f"{self._mark()}:{last}" if last else ""
+
+    def last(self, token: str | None) -> str:
+        """Return what `token` was made of; "" for none.
+
+        Raises:
+            ConfigurationError: it is of another place, or for another prefix: entries would be passed over.
+        """
+        mark, _, last = (token or "").partition(":")
+        if token and mark != self._mark():
+            raise ConfigurationError(
+                "resume is of another source, or of another prefix; begin without it, what is there is skipped"
+            )
+        return last
+
+    def _mark(self) -> str:
+        store = self.backend.inner if isinstance(self.backend, PackedBackend) else self.backend
+        assert isinstance(store, ObjectStoreBackend)  # noqa: S101 - others have no tokens
+        return place_of(store, self.prefix, type(self).__name__).hex()[:16]
+
     @abstractmethod
     def pages(self, resume: str | None, limit: Callable[[], int]) -> Iterator[Page]:
         """Yield the entries behind `resume`; no page has more than `limit()` where it can be cut."""
@@ -92,7 +114,7 @@ class Origin(ABC):
 
 
 class Objects(Origin):
-    """One object an entry. The token is the last name, or the store's own where it cannot begin at a name."""
+    """One object an entry. The token is of the last name, or the store's own where it cannot begin at a name."""
 
     backend: ObjectStoreBackend
 
@@ -101,9 +123,7 @@ class Objects(Origin):
         backend = self.backend
         start = backend.prefix + keys.listing_prefix(self.prefix)
         by_name = backend.objects.lists_from
-        if resume and not resume.startswith(AFTER if by_name else TOKEN):
-            raise ConfigurationError("resume is of another source; begin without it, what is there is skipped")
-        said = None if not resume else resume.removeprefix(AFTER).removeprefix(TOKEN)
+        said = self.last(resume) or None
         token, after = (None, said and backend.prefix + said) if by_name else (said, None)
         last = after
         while True:
@@ -121,7 +141,7 @@ class Objects(Origin):
             ]
             following = None
             if token is not None:
-                following = f"{AFTER}{(last or '').removeprefix(backend.prefix)}" if by_name else f"{TOKEN}{token}"
+                following = self.token((last or "").removeprefix(backend.prefix) if by_name else token)
             yield Page(items, following, damaged=len(cut) - len(key_of))
             if token is None:
                 return
@@ -141,29 +161,42 @@ class Objects(Origin):
 
 
 class Segments(Origin):
-    """Packed. The token is the ULID of the last whole segment."""
+    """Packed. The token is the ULID of the last segment before which nothing is left."""
 
     backend: PackedBackend
 
     def pages(self, resume: str | None, limit: Callable[[], int]) -> Iterator[Page]:
         """Yield a segment at a time, the oldest first, with those of its entries that are the newest of their keys."""
-        backend, done = self.backend, resume or ""
-        if ":" in done:
-            raise ConfigurationError("resume is of another source; begin without it, what is there is skipped")
+        backend, start = self.backend, self.last(resume)
+        done, seen, went = start, set[str](), False
         backend.begin(time.monotonic() + LOAD_SECONDS)
+
+        def new() -> list[Segment]:
+            return [
+                each for each in backend.discovery.known() if start < each.parts.ulid and each.parts.ulid not in seen
+            ]
+
         for _ in range(ROUNDS):
             backend.flush()
-            backend.discovery.refresh(time.monotonic() + LOAD_SECONDS)
-            new = [segment for segment in backend.discovery.known() if segment.parts.ulid > done]
-            if not new:
+            look = backend.discovery.refresh_whole if went else backend.discovery.refresh
+            look(time.monotonic() + LOAD_SECONDS)
+            if backend.discovery.catalogue.full:
+                raise ConfigurationError("the source's catalogue is full; give it a larger max_entries")
+            if not (segments := new()):
                 break
-            for segment in new:
-                done = segment.parts.ulid
+            went = False
+            for segment in segments:
+                seen.add(segment.parts.ulid)
                 listed = contents_of(backend, segment, None)
-                if listed is None:  # it was merged into one with a later name
-                    backend.discovery.forget(segment)
+                if listed is None:  # it was merged into one that is not known yet, whose name may be an earlier one
+                    went = True
                     continue
-                yield self._page(segment, listed, done)
+                if not went and not any(late.parts.ulid < segment.parts.ulid for late in new()):
+                    done = max(done, segment.parts.ulid)
+                yield self._page(segment, listed, self.token(done))
+        else:
+            if went:
+                raise BackendUnavailable("segments are merged again and again; resume when that is over")
         yield Page([], None)
 
     def remove(self, items: Sequence[Item]) -> int:
@@ -190,7 +223,7 @@ class Segments(Origin):
                 continue
             if place.gone_at and place.gone_at <= now:
                 expired += 1
-            elif not isinstance(self.backend.newest.of(place.digest), Held):
+            elif self.backend.newest.of(place.digest) == found:  # it does not wait to be replaced, nor may be already
                 live.append((place.offset, Item(key, place.length, place.stamp / 1000, place.stamp)))
         return Page([item for _, item in sorted(live)], done, expired)
 
@@ -234,7 +267,4 @@ def read_intact(backend: Backend, wanted: Sequence[str]) -> tuple[dict[str, Entr
     try:
         return backend.get_many(wanted), set()
     except PartialFailure as failure:
-        for error in failure.failed.values():
-            if not isinstance(error, CorruptEntry):
-                raise error from failure
-        return failure.results or {}, set(failure.failed)
+        return what_is_intact(failure), set(failure.failed)

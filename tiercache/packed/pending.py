@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from ..errors import BackendTimeout, BackendUnavailable
+from ..entry import Clock
+from ..errors import BackendTimeout, BackendUnavailable, CacheClosed
+from .age import Age
 from .naming import longer
 from .segment import ENTRY_BYTES, Record
 
@@ -64,20 +66,20 @@ class Batch:
         kind: what they have in common.
         held: the records, by digest.
         size: bytes of all of them.
-        since: when the first one was put, in monotonic seconds.
+        age: of the first one that was put.
         sealed: whether it takes no more.
         written: done when the segment is stored; fails when it is given up.
         tried: done when it is stored or given up, or one attempt to store it has failed.
         error: what kept the last attempt from storing it.
     """
 
-    __slots__ = ("error", "held", "kind", "sealed", "since", "size", "tried", "written")
+    __slots__ = ("age", "error", "held", "kind", "sealed", "size", "tried", "written")
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, clock: Clock) -> None:
         self.kind = kind
         self.held: dict[bytes, Held] = {}
         self.size = 0
-        self.since = time.monotonic()
+        self.age = Age(clock)
         self.sealed = False
         self.written: Future[None] = Future()
         self.tried = threading.Event()
@@ -92,13 +94,18 @@ class Pending:
         max_bytes: of all that waits; more than that waits for room, or is refused.
         wait: whether a put waits for room until its deadline; False: it is refused at once.
         seal: called with each batch, without a lock.
+        clock: Unix seconds.
     """
 
-    def __init__(self, segment_bytes: int, max_bytes: int, *, wait: bool, seal: Callable[[Batch], object]) -> None:
+    def __init__(
+        self, segment_bytes: int, max_bytes: int, *, wait: bool, seal: Callable[[Batch], object], clock: Clock
+    ) -> None:
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
         self._wait = wait
         self._seal = seal
+        self._clock = clock
+        self._closed = False
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -138,9 +145,12 @@ class Pending:
         Raises:
             BackendUnavailable: there is no room, and a put does not wait for it.
             BackendTimeout: there was none until the deadline.
+            CacheClosed: nothing is taken any more.
         """
         with self._room:
             self._make_room(size, deadline)
+            if self._closed:
+                raise CacheClosed("this backend")
             before = self._newest.get(digest)
             held = make(before)
             if held is None:
@@ -149,7 +159,7 @@ class Pending:
                 held.kind = held.kind._replace(bucket=longer(held.kind.bucket, before.kind.bucket))
             batch = self._open.get(held.kind)
             if batch is None:
-                batch = self._open[held.kind] = Batch(held.kind)
+                batch = self._open[held.kind] = Batch(held.kind, self._clock)
             if before is not None and before.batch is not None and not before.batch.sealed:
                 self._replace(digest, before.batch, held, batch)
             held.batch = batch
@@ -171,6 +181,12 @@ class Pending:
         for each in full:
             self._seal(each)
         return waiting
+
+    def close(self) -> None:
+        """Take nothing any more: whoever puts, or waits for room, is refused."""
+        with self._room:
+            self._closed = True
+            self._room.notify_all()
 
     def settle(self, batch: Batch, error: Exception | None = None) -> bool:
         """The batch is in the catalogue, where its records are found from now on, or it is given up.
@@ -213,7 +229,7 @@ class Pending:
             return any(digest in other.held and other.held[digest].record.data for other in self if other is not batch)
 
     def _make_room(self, size: int, deadline: float | None) -> None:
-        while size and self.bytes and self.bytes + size > self._max_bytes:
+        while size and self.bytes and self.bytes + size > self._max_bytes and not self._closed:
             if self._open:
                 largest = max(self._open.values(), key=lambda batch: batch.size)
                 self._seal_unlocked(self._close(largest))

@@ -11,7 +11,7 @@ from .. import keys
 from ..entry import Entry
 from ..errors import BackendError, CorruptEntry, PartialFailure
 from ..objectstore import ObjectStoreBackend
-from ..objectstore.parallel import for_each
+from ..objectstore.parallel import for_each, what_is_intact
 from ..pool import DaemonPool
 from .discovery import Discovery, Segment
 from .newest import Newest
@@ -60,10 +60,8 @@ class Reader:
             data = None if segment is None else self.range(segment, place.offset, place.length, due)
             if data is not None and segment is not None:
                 return self.entry(data, key, segment.storage_class)
-            if segment is not None:
-                self._discovery.forget(segment)
             if attempt == 1:
-                self._discovery.refresh(due)
+                self._discovery.missed([] if segment is None else [segment], due)
         return None
 
     def get_many(self, wanted: Sequence[str], deadline: float | None) -> dict[str, Entry]:
@@ -76,7 +74,9 @@ class Reader:
         gone = self._fetch(batch, batch.look_up(batch.key_of), deadline)
         if gone:
             try:
-                self._discovery.refresh(self._inner.due(deadline))  # from now on: what was read took its time
+                known = [self._discovery.segments.get(each.segment) for each in gone]
+                due = self._inner.due(deadline)  # from now on: what was read took its time
+                self._discovery.missed([segment for segment in known if segment is not None], due)
             except BackendError as error:
                 batch.failed |= {batch.key_of[each.digest]: error for each in gone}
             else:
@@ -91,10 +91,7 @@ class Reader:
         try:
             return self.get_many(wanted, deadline)
         except PartialFailure as failure:
-            if not all(isinstance(error, CorruptEntry) for error in failure.failed.values()):
-                raise
-            found: dict[str, Entry] = failure.results
-            return found
+            return what_is_intact(failure)
 
     def entry(self, data: bytes, key: str | None, storage_class: str | None) -> Entry | None:
         """Return the entry in an envelope; None: it is gone.
@@ -138,7 +135,6 @@ class Reader:
                 if data is not None:
                     batch.take(fetch, data, segment.storage_class)
                     return True
-                self._discovery.forget(segment)
             gone.extend(fetch.wanted)
             return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,18 +18,15 @@ from ..errors import BackendError, ConfigurationError, CorruptEntry, PartialFail
 from ..objectstore.listing import page_of
 from .discovery import Segment
 from .report import CompactionReport
-from .segment import ENTRY_BYTES
-from .writer import enough_for
+from .sending import enough_for
 
 if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
 
 T = TypeVar("T")
 
-SETTLED_AFTER = 86_400.0
-"""Seconds after which no record older than a tombstone is still on its way: twice the hour for which one may wait
-(`writer.MAX_HOLD`), and the rest for clocks that are off."""
-DIGEST_BYTES = 16
+PAGE = 1000
+"""Names that a request lists."""
 
 
 class Round:
@@ -61,6 +58,7 @@ class Round:
         self.deadline = deadline
         self.report = CompactionReport()
         self.errors: dict[str, BackendError] = {}
+        self._most = max_requests
         self._requests = None if max_requests is None else max_requests - spare
         self._bytes = max_bytes
         self._listed: set[str] = set()
@@ -106,14 +104,27 @@ class Round:
             raise PartialFailure(self.errors, self.report)
         return self.report
 
-    def look(self) -> None:
-        """List all segments; what is new is known afterwards."""
+    def look(self, *, least: int = 0) -> None:
+        """List all segments; what is new is known afterwards, and what is gone is not.
+
+        Args:
+            least: requests that the budget must have when the listing takes one.
+
+        Raises:
+            ConfigurationError: the listing takes so many that nothing else can be done, each time.
+        """
         counters = self.discovery.counters
         before = counters.listings + counters.tails
         self._looked, self._looked_monotonic = self.inner.clock(), time.monotonic()
         self.discovery.refresh_whole(self.deadline)
         self.count(requests=counters.listings + counters.tails - before)
         self._listed = set(self.discovery.listed)
+        least += len(self._listed) // PAGE
+        if self._most is not None and self._most < least:
+            raise ConfigurationError(
+                f"max_requests must be {least} at least here: listing {len(self._listed):,} segments takes its share"
+            )
+        self._forget_what_is_gone()
 
     def looked_ago(self) -> float:
         """Return the seconds since the last look began, also those for which the machine slept."""
@@ -142,49 +153,21 @@ class Round:
             self.fail(errors.values())
         return gone == len(segments)
 
-    def settled(self, shadows: Mapping[bytes, int]) -> frozenset[bytes]:
-        """Return the shadows that hide nothing, and nothing that may still come: they can be dropped.
-
-        The indices of segments with records that are not the newest of their key are read for it: only there can older
-        ones be. Where the budget does not allow that, none is settled.
-
-        Args:
-            shadows: the number of the segment of each, by its digest.
-        """
-        found = self.backend.discovery.catalogue.find
-        before = (self.inner.clock() - SETTLED_AFTER) * 1000
-        old = {digest for digest in shadows if (at := found(digest)) is not None and at.stamp < before}
-        if not old or self.discovery.unreadable:
-            return frozenset()
-        winners = self.discovery.catalogue.winners
-        holders = [segment for segment in self.discovery.known() if winners(segment.number) < segment.parts.count]
-        if not self.affords(len(holders), sum(segment.parts.tail for segment in holders)):
-            return frozenset()
-        held: set[bytes] = set()
-        for segment, index in self.indices(holders):
-            if index is None:
-                return frozenset()
-            digests = (index[start : start + DIGEST_BYTES] for start in range(0, len(index), ENTRY_BYTES))
-            held.update(digest for digest in digests if digest in old and shadows[digest] != segment.number)
-        return frozenset(old - held)
-
-    def indices(self, segments: Sequence[Segment]) -> Iterator[tuple[Segment, bytes | None]]:
-        """Yield the index of each segment; None: it is not there any more, or could not be read."""
+    def in_indices(self, segments: Sequence[Segment], examine: Callable[[Segment, bytes], T]) -> dict[str, T]:
+        """Return what is found in the index of each segment, by its name; not of those that went or are unreadable."""
         by_name = {segment.name: segment for segment in segments}
         self.count(requests=len(segments), read_bytes=sum(segment.parts.tail for segment in segments))
 
-        def one(segment: Segment) -> bytes | None:
+        def one(segment: Segment) -> T | None:
             try:
                 due = self.due_of(segment.parts.tail)
                 tail = self.discovery.tail_of(segment.name, segment.parts, segment.size, due)
             except CorruptEntry as error:
                 self.fail([error])
                 return None
-            return None if tail is None else tail.index
+            return None if tail is None else examine(segment, tail.index)
 
-        found = self.side_by_side(by_name, one)
-        for name, segment in by_name.items():
-            yield segment, found.get(name)
+        return self.side_by_side(by_name, one)
 
     def side_by_side(self, segments: Mapping[str, Segment], operation: Callable[[Segment], T | None]) -> dict[str, T]:
         """Do something for each segment; those for which it failed are counted and left out."""
@@ -231,9 +214,21 @@ class Round:
             self.count(requests=1)
             if any(info.name == segment.name for info in page):
                 self._listed.add(segment.parts.ulid)
-                continue
-            self.count(requests=1)
-            if self.inner.objects.stat(segment.name, deadline=due) is not None:
+            elif self._is_there(segment):
                 return False
-            self.discovery.forget(segment)
+            else:
+                self.discovery.forget(segment)
         return True
+
+    def _forget_what_is_gone(self) -> None:
+        """A listing that lags does not show what is new; so each segment that it does not show is asked for."""
+        unlisted = {each.name: each for each in self.discovery.known() if each.parts.ulid not in self._listed}
+        if self.affords(2 * len(unlisted)):
+            there = self.side_by_side(unlisted, self._is_there)
+            for name, segment in unlisted.items():
+                if there.get(name) is False:
+                    self.discovery.forget(segment)
+
+    def _is_there(self, segment: Segment) -> bool:
+        self.count(requests=1)
+        return self.inner.objects.stat(segment.name, deadline=self.inner.due(self.deadline)) is not None

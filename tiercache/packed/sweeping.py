@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import PartialFailure
 from ..objectstore import SweepReport
+from ..objectstore.sweep import LEAST_BUDGET
 from .census import census
 from .report import CompactionReport
 from .round import Round
+from .shadows import Shadows
 
 if TYPE_CHECKING:
     from .upkeep import SegmentUpkeep
@@ -17,17 +19,18 @@ if TYPE_CHECKING:
 
 def sweep(backend: SegmentUpkeep, turn: Round, progress: Callable[[SweepReport], None] | None) -> SweepReport:
     """Delete what holds nothing; see `PackedBackend.sweep`."""
-    turn.look()
+    turn.look(least=LEAST_BUDGET)
     segments = backend.discovery.known()
     turn.count(segments=len(segments))
     if backend.discovery.catalogue.full:
         return _swept(turn.report, unknown=len(segments))
     turn.remove(turn.worthless(segments))
-    holdings = census(backend.discovery.catalogue.digests(), backend.inner.clock())
+    now, digests = backend.inner.clock(), backend.discovery.catalogue.digests
+    holdings = census(digests(), now)
     numbers = backend.discovery.segments
-    dead = [each for each in segments if each.number in numbers and not holdings[each.number].alive]
-    settled = turn.settled({digest: each.number for each in dead for digest in holdings[each.number].shadows})
-    turn.remove([each for each in dead if settled.issuperset(holdings[each.number].shadows)])
+    dead = {each.number: each for each in segments if each.number in numbers and not holdings[each.number].alive}
+    holdings = census(digests(), now, Shadows(turn, dead.keys(), now).must_stay)
+    turn.remove([each for number, each in dead.items() if not holdings[number].kept])
     report = _swept(turn.report)
     if progress is not None:
         progress(report)

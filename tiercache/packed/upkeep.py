@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import keys
-from ..errors import PartialFailure
+from ..errors import ConfigurationError, PartialFailure
 from ..objectstore import SweepReport
 from ..objectstore.sweep import IsDead
 from ..objectstore.sweep import check_budget as check_sweep_budget
@@ -51,7 +51,8 @@ class SegmentUpkeep(Beneath):
 
         Args:
             prefix: of the keys that `is_dead` is asked about; the segments of all keys are compacted.
-            max_requests: the budget, 20 at least; the listing, and the indices of new segments, come first.
+            max_requests: the budget, 20 at least and one more for each 1,000 segments; the listing, and the indices of
+                new segments, come first.
             max_bytes: that are read and written, 16 times `segment_bytes` at least.
             early: touch segments, too, that their storage class bills for longer.
             is_dead: tells from when an entry was made and from its tags whether it was invalidated: it is as an expired
@@ -64,6 +65,8 @@ class SegmentUpkeep(Beneath):
             BackendError: the lease or the listing failed.
             ConfigurationError: the budget allows nothing, or the catalogue is full.
         """
+        if not isinstance(early, bool):
+            raise ConfigurationError("early must be True or False")
         most = None if max_bytes is None else parse_size(max_bytes, "max_bytes")
         compaction.check_budget(max_requests, most, self.segment_bytes)
         self.begin(deadline)
@@ -88,7 +91,7 @@ class SegmentUpkeep(Beneath):
 
         Args:
             prefix: of no effect: what is dead is dead for all.
-            max_requests: the budget, 3 at least.
+            max_requests: the budget, 3 at least and one more for each 1,000 segments.
             resume: of no effect: it begins anew, and what was deleted is gone.
             progress: called with the report.
             is_dead: of no effect: `compact` asks it.
@@ -97,6 +100,7 @@ class SegmentUpkeep(Beneath):
         Raises:
             PartialFailure: some segments could not be deleted; `results` is the report.
             BackendError: the listing or a bulk delete failed; what was deleted before stays deleted.
+            ConfigurationError: the budget allows nothing.
         """
         check_sweep_budget(max_requests)
         self.begin(deadline)
@@ -116,6 +120,7 @@ class SegmentUpkeep(Beneath):
             BackendUnavailable: somebody compacts, or something changed meanwhile; erase again.
             CorruptEntry: segments cannot be read, which may hold the key; it is erased elsewhere.
             BackendError: the store failed; erase again.
+            ConfigurationError: the catalogue is full, so that nobody knows which other records are needed.
         """
         if keys.check_key(key).startswith(keys.RESERVED + ":"):
             return int(self.inner.delete(key, deadline=deadline))

@@ -1,36 +1,31 @@
-"""`Writer`: batches become segments. A few threads; what fails is tried again until it is too old to be worth it.
-
-A segment is created, never overwritten: where the name is taken, the store has kept what an earlier attempt sent, whose
-answer was lost, for names are never used twice. A store also refuses to create what conflicts with an attempt that is
-still under way and may yet fail: so whether the segment is there is asked for before it is believed.
-"""
+"""`Writer`: batches become segments. A few threads; what fails is tried again until it is too old to be worth it."""
 
 from __future__ import annotations
 
-import random
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import wait
 from dataclasses import dataclass
 
 from .. import fork
 from ..entry import Clock
 from ..errors import BackendError, BackendTimeout, BackendUnavailable, CacheClosed, ConfigurationError
-from ..objectstore.objects import ObjectStore, Upload
-from ..pool import DaemonPool, give_way
-from .naming import SegmentName, new_ulid, object_name
+from ..objectstore.objects import ObjectStore
+from ..pool import DaemonPool
+from .naming import SegmentName
 from .pending import Batch, Pending
-from .segment import Built, build
+from .retries import Retries
+from .segment import Built
+from .sending import Sending
 
 THREADS = 4
-UPLOAD_SECONDS, UPLOAD_SPEED = 30.0, 2**20
-"""Seconds that one attempt to store a segment may take, and one more for so many bytes."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 LONGEST_WAIT = 900.0
 """Seconds after which a buffer is sealed at the latest, whatever `flush_after` says: far less than `MAX_HOLD`."""
 MAX_HOLD = 3600.0
-"""Seconds after which what could not be written is given up. No record reaches a segment later than that."""
+"""Seconds after which what could not be written is given up. No attempt to store a record begins later than that, also
+where the machine was suspended meanwhile."""
 
 
 @dataclass(slots=True)
@@ -88,22 +83,23 @@ class Writer:
         self._adopt = adopt
         self._lost = lost
         self._pool = DaemonPool(THREADS, "tiercache-segments")
+        self._retries = Retries(THREADS, self._send_again_soon)
         self.counters = WriteCounters()
-        self.pending = Pending(segment_bytes, max_bytes, wait=wait, seal=self._write_soon)
+        self.pending = Pending(segment_bytes, max_bytes, wait=wait, seal=self._write_soon, clock=clock)
         self.after_fork()
         fork.register(self)
 
     def after_fork(self) -> None:
         """What waits is the parent's to write."""
         self.pending.after_fork()
+        self._retries.after_fork()
         self._lock = threading.Lock()
         self._closing = False
-        self._again = threading.Event()
 
     def seal_older_than(self, seconds: float) -> None:
         """Seal the buffers whose first record has waited so long."""
         before = time.monotonic() - min(seconds, LONGEST_WAIT)
-        self.pending.seal(lambda batch: batch.since <= before)
+        self.pending.seal(lambda batch: batch.age.since <= before or batch.age.seconds() >= LONGEST_WAIT)
 
     def flush(self, deadline: float | None) -> None:
         """Store all that waits.
@@ -112,21 +108,22 @@ class Writer:
             BackendError: some of it could not be stored until the deadline: why the last attempt failed.
         """
         batches = self.pending.seal()
-        self._try_again()
+        self._retries.hurry()
         await_all(batches, deadline)
 
     def close(self, seconds: float) -> int:
-        """Store what waits, for so many seconds at most, and return how many records are lost."""
+        """Take nothing more, store what waits, for so many seconds at most, and return how many records are lost."""
+        before = self.counters.dropped
+        self.pending.close()
         batches = self.pending.seal()
-        self._try_again()
+        self._retries.hurry()
         wait([batch.written for batch in batches], seconds)
         self._closing = True
-        self._try_again()
-        lost = [batch for batch in batches if not batch.written.done()]
-        for batch in lost:
+        self._retries.close()
+        for batch in batches:
             self._give_up(batch, CacheClosed("this backend"))
         self._pool.close()
-        return sum(len(batch.held) for batch in lost)
+        return self.counters.dropped - before
 
     def _write_soon(self, batch: Batch) -> None:
         try:
@@ -135,54 +132,61 @@ class Writer:
             self._give_up(batch, error)
 
     def _write(self, batch: Batch) -> None:
-        try:
+        with self._giving_up(batch):
             if batch.held:
-                self._store(batch)
+                self._send(Sending(batch, self._prefix, self._clock))
             else:  # all of it was deleted again
                 self.pending.settle(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is: who waits for the batch must not wait for ever
+
+    def _send_again_soon(self, sending: Sending) -> None:
+        try:
+            self._pool.submit(self._send_again, sending)
+        except BackendUnavailable:  # there is no thread now; `close` gives up what waits
+            self._retries.not_started(sending)
+
+    def _send_again(self, sending: Sending) -> None:
+        try:
+            with self._giving_up(sending.batch):
+                self._send(sending)
+        finally:
+            self._retries.ended()
+
+    @contextlib.contextmanager
+    def _giving_up(self, batch: Batch) -> Iterator[None]:
+        """Give a batch up at an error that nobody expects: who waits for it must not wait for ever."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is
             why = BackendUnavailable(f"unexpected {type(error).__name__} while a segment was stored", tier_wide=False)
             why.__cause__ = error
             self._give_up(batch, why)
 
-    def _store(self, batch: Batch) -> None:
-        """Store a batch, however often it takes, until it is too old or this is closed."""
-        built = build([held.record for held in batch.held.values()])
-        bucket, storage_class, _ = batch.kind
-        name = SegmentName(bucket, new_ulid(self._clock()), len(batch.held), built.tail)
-        # No `gone_at`: a rule that goes by it would delete a value that ends before the older one that it replaced.
-        upload = Upload(object_name(self._prefix, name), built.body, {}, None, storage_class)
-        pause = FIRST_PAUSE
-        while not batch.written.done() and not self._closing:
-            # Before each attempt, not after: it may have waited for a thread all the time.
-            if time.monotonic() - batch.since > MAX_HOLD and any(held.record.data for held in batch.held.values()):
-                self._give_up(batch, batch.error or BackendUnavailable("a segment could not be stored for an hour"))
-                return
-            again = self._again
-            try:
-                stored = create(self._objects, upload, enough_for(len(built.body)))
-            except (BackendError, ConfigurationError) as error:
-                batch.error = error
-                batch.tried.set()
-                with self._lock:
-                    self.counters.failed += 1
-                with give_way():  # another batch may be tried meanwhile: somebody may wait for it
-                    again.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-                pause = min(LONGEST_PAUSE, 2 * pause)
-            else:
-                self._adopt(name, storage_class, built)
-                with self._lock:
-                    self.counters.segments += 1
-                    self.counters.records += len(batch.held)
-                    self.counters.bytes += len(built.body)
-                    self.counters.recognised += not stored
-                self.pending.settle(batch)
-                self._try_again()  # the store takes writes: the others need not wait any longer
-
-    def _try_again(self) -> None:
-        """End the pauses of all that failed."""
-        again, self._again = self._again, threading.Event()
-        again.set()
+    def _send(self, sending: Sending) -> None:
+        """Try once to store a batch, unless it is too old or this is closed; if that fails, it is tried again later."""
+        batch = sending.batch
+        if batch.written.done() or self._closing:
+            return
+        # Before each attempt, not after: it may have waited for a thread all the time, or the machine was suspended.
+        if batch.age.seconds() > MAX_HOLD and any(held.record.data for held in batch.held.values()):
+            self._give_up(batch, batch.error or BackendUnavailable("a segment could not be stored for an hour"))
+            return
+        try:
+            stored = sending.attempt(self._objects)
+        except (BackendError, ConfigurationError) as error:
+            with self._lock:
+                self.counters.failed += 1
+            batch.error = error
+            self._retries.failed(sending)
+            batch.tried.set()
+        else:
+            self._adopt(sending.name, batch.kind.storage_class, sending.built)
+            with self._lock:
+                self.counters.segments += 1
+                self.counters.records += len(batch.held)
+                self.counters.bytes += len(sending.built.body)
+                self.counters.recognised += not stored
+            self.pending.settle(batch)
+            self._retries.stored()  # the store takes writes: the others need not wait any longer
 
     def _give_up(self, batch: Batch, error: Exception) -> None:
         if batch.written.done():
@@ -193,32 +197,10 @@ class Writer:
                 self.counters.dropped += len(batch.held)
 
 
-def enough_for(size: int) -> float:
-    """Return when a request for so many bytes, which nobody waits for, must end, in monotonic seconds."""
-    return time.monotonic() + UPLOAD_SECONDS + size / UPLOAD_SPEED
-
-
-def create(objects: ObjectStore, upload: Upload, due: float | None) -> bool:
-    """Store a segment; False: an earlier attempt had stored it.
-
-    Raises:
-        BackendUnavailable: it was refused and is not there.
-        BackendError: of the store.
-    """
-    if objects.write(upload, if_absent=True, if_match=None, deadline=due):
-        return True
-    info = objects.stat(upload.name, deadline=due)
-    if info is None or info.size != len(upload.body):
-        raise BackendUnavailable("the store refused a new segment for the sake of another write", tier_wide=False)
-    return False
-
-
-def await_first_attempts(batches: list[Batch], deadline: float | None) -> None:
-    """`await_all` that fails with the first attempt, as a write of a single object does."""
+def await_first_attempts(batches: Iterable[Batch], deadline: float | None) -> None:
+    """Return when each of the batches is stored or given up, or one attempt to store it failed; see `why_not`."""
     for batch in batches:
         batch.tried.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-    failed = any(batch.tried.is_set() and not batch.written.done() for batch in batches)
-    await_all(batches, time.monotonic() if failed else deadline)
 
 
 def await_all(batches: list[Batch], deadline: float | None) -> None:
@@ -227,14 +209,16 @@ def await_all(batches: list[Batch], deadline: float | None) -> None:
     Raises:
         BackendError, ConfigurationError: one could not be stored until the deadline: why its last attempt failed.
     """
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    done, late = wait([batch.written for batch in batches], left)
-    for future in done:
-        error = future.exception()
-        if error is not None:
-            raise error
-    if late:
-        why = next((batch.error for batch in batches if batch.error is not None and not batch.written.done()), None)
-        if isinstance(why, BackendError | ConfigurationError):
-            raise why
-        raise BackendTimeout("the deadline passed before the segment was stored; it is still being tried")
+    wait([batch.written for batch in batches], None if deadline is None else max(0.0, deadline - time.monotonic()))
+    errors = [error for batch in batches if (error := why_not(batch)) is not None]
+    if errors:
+        # What is known is worth more than that there was no time.
+        raise next((error for error in errors if not isinstance(error, BackendTimeout)), errors[0])
+
+
+def why_not(batch: Batch) -> Exception | None:
+    """Return why a batch is not stored: why it was given up, or its last attempt failed; None: it is."""
+    if batch.written.done():
+        error = batch.written.exception()
+        return error if isinstance(error, Exception) else None
+    return batch.error or BackendTimeout("the deadline passed before the segment was stored; it is still being tried")

@@ -44,6 +44,16 @@ class SweepCases(ObjectStoreHooks):
         assert deleted == 30
         assert self.raw_names(backend, backend.prefix) == []
 
+    def test_a_dry_run_of_a_sweep_counts_and_deletes_nothing(self, backend: ObjectStoreBackend) -> None:
+        fresh, *expired = self.keys(4)
+        self.expire(backend, *expired)
+        backend.put(fresh, self.entry(fresh, ttl=3600))
+        before = self.raw_names(backend, backend.prefix)
+        report = backend.sweep(self.prefix, dry_run=True)
+        assert (report.deleted, report.examined, report.complete) == (len(expired), 4, True)
+        assert report.freed > 0
+        assert self.raw_names(backend, backend.prefix) == before
+
     @needs("supports_conditional_delete")
     def test_what_is_written_between_look_and_delete_stays(self, backend: ObjectStoreBackend) -> None:
         again, *expired = self.keys(4)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...cache import Cache
-from ...errors import AccessDenied, BackendError, CorruptEntry, PartialFailure, TiercacheError
-from ...findings import Finding
+from ...errors import AccessDenied, BackendError, ConfigurationError, CorruptEntry, PartialFailure, TiercacheError
+from ...findings import Finding, Grants
 from ...objectstore import ClassRules, LifecycleChange, ObjectInfo, ObjectStoreBackend
 from ...objectstore.classes import advice
 from ...objectstore.mirror import gone_at
@@ -169,14 +169,15 @@ def _lifecycle(
     life = _life(cache, tier)
     wasted = _wasted(contents)
     try:
-        grows = packed is None and life is None and _grows(store)
-        change = None if grows or (packed is None and life is None) else _missing(tier, life)
+        aimless = packed is None and life is None and _goes_by_age(store)  # a rule needs days, and nobody says how many
+        grows = aimless and _grows(store)
+        change = None if aimless else _missing(tier, life)
     except AccessDenied:
         yield Finding(
             level="note",
             about="lifecycle",
             text="these credentials do not show the lifecycle rules, as is right for a cache's" + _share(contents),
-            fix="with an operator's credentials: tiercache lifecycle show URL",
+            fix=f"with an operator's credentials: tiercache lifecycle show URL{_statement(store)}",
             monthly=wasted,
         )
         return
@@ -209,6 +210,16 @@ def _missing(tier: Tier, life: float | None) -> LifecycleChange | None:
     return change if change.added and not chosen else None
 
 
+def _goes_by_age(store: ObjectStoreBackend) -> bool:
+    """Whether the store's rules know an object's age alone, and not when its entry ends."""
+    with store.lifecycle_rules(deadline=_due()) as (rules, _):
+        try:
+            rules.wanted(store.prefix, None)
+        except ConfigurationError:
+            return True
+    return False
+
+
 def _grows(store: ObjectStoreBackend) -> bool:
     """Whether nothing that is there says when objects go."""
     with store.lifecycle_rules(deadline=_due()) as (rules, due):
@@ -231,6 +242,10 @@ def _numbers(part: object) -> Iterator[float]:
     elif isinstance(part, list):
         for item in part:
             yield from _numbers(item)
+
+
+def _statement(store: ObjectStoreBackend) -> str:
+    return f"; these would need {store.allow('lifecycle')}" if isinstance(store, Grants) else ""
 
 
 def _wasted(contents: Contents | None) -> float | None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...backend import Backend
 from ...cache import Cache
 from ...entry import CLOCK_SKEW
 from ...errors import AccessDenied, TiercacheError
-from ...findings import Finding
+from ...findings import Examines, Finding, TellsTime
 from ...objectstore import ObjectStoreBackend
 from ...packed import PackedBackend
 from ...tier import Tier
 from ..output import duration
 from .buckets import Contents, look_at
 from .local import of_machine
-from .trials import State, tried
+from .trials import State, refuses_credentials, tried
 
 PINGS = 5
 PATIENCE = 5.0
@@ -67,8 +66,8 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
     before = store.timeout
     store.timeout = max(PATIENCE, before or 0.0)
     try:
-        if _answers(report, store):
-            _try_out(report, tier, store)
+        if _answers(report, tier, store):
+            _try_out(report, cache, tier, store)
             _measure(report, tier, store)
             _compare_clocks(report, store)
             _hear(report, store)
@@ -88,21 +87,23 @@ def _due() -> float:
     return time.monotonic() + PATIENCE
 
 
-def _answers(report: TierReport, store: Backend) -> bool:
+def _answers(report: TierReport, tier: Tier, store: Backend) -> bool:
     """Whether it can be reached at all: a listing that is denied is an answer, too."""
     try:
         store.ping(deadline=_due())
-    except AccessDenied as error:
-        if "credentials" not in str(error):
+    except Exception as raised:  # noqa: BLE001 - whatever a backend raises, the tier sorts it as in every call
+        error = tier.mapped(raised)
+        denied = refuses_credentials(error)
+        if isinstance(error, AccessDenied) and not denied:
             return True
-        report.findings.append(Finding(level="fault", about="credentials", text=str(error)))
-        return False
-    except TiercacheError as error:
-        report.findings.append(Finding(level="fault", about="reach", text=str(error), fix=_start(store)))
-        return False
-    except Exception as error:  # noqa: BLE001 - a backend of somebody else's; the chain takes it so, too
-        text = f"the backend raises {type(error).__name__}, which is none of tiercache.errors"
-        report.findings.append(Finding(level="fault", about="reach", text=text, fix="have its author map it"))
+        report.findings.append(
+            Finding(
+                level="fault",
+                about="credentials" if denied else "reach",
+                text=str(error),
+                fix="" if denied else _start(store),
+            )
+        )
         return False
     return True
 
@@ -113,8 +114,8 @@ def _start(store: Backend) -> str:
     return ""
 
 
-def _try_out(report: TierReport, tier: Tier, store: Backend) -> None:
-    trials = tried(tier, store, _due)
+def _try_out(report: TierReport, cache: Cache, tier: Tier, store: Backend) -> None:
+    trials = tried(tier, store, _due, carries=cache.chain.teller.carrier is tier)
     report.operations = trials.states
     report.findings += trials.findings
 
@@ -148,12 +149,11 @@ def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
 
 
 def _compare_clocks(report: TierReport, store: Backend) -> None:
-    ask: Callable[..., float | None] | None = getattr(store, "server_time", None)
-    if ask is None:
+    if not isinstance(store, TellsTime):
         return
     start = time.time()
     try:
-        theirs = ask(deadline=_due())
+        theirs = store.server_time(deadline=_due())
     except TiercacheError:
         return  # what keeps it from answering has been found by the trials
     if theirs is None:
@@ -181,10 +181,9 @@ def _compare_clocks(report: TierReport, store: Backend) -> None:
 
 
 def _hear(report: TierReport, store: Backend) -> None:
-    examine: Callable[..., list[Finding]] | None = getattr(store, "examine", None)
-    if examine is not None:
+    if isinstance(store, Examines):
         try:
-            report.findings += examine(deadline=_due())
+            report.findings += store.examine(deadline=_due())
         except TiercacheError as error:
             text = f"the store was not asked about itself: {error}"
             report.findings.append(Finding(level="note", about="server", text=text))

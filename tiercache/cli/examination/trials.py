@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from ... import keys
 from ...backend import Backend
+from ...coherence.carrier import NoticeCarrier
 from ...entry import Entry, Metadata
-from ...errors import AccessDenied, ConfigurationError, TiercacheError
-from ...findings import Finding, Permission
+from ...errors import AccessDenied, ConfigurationError
+from ...findings import Finding, Grants, Permission
 from ...objectstore import ObjectStoreBackend
 from ...tier import Tier
+from .notices import travel
 
 State = Literal["ok", "denied", "fails", "unknown", "not needed"]
 LIFE = 60.0
@@ -25,6 +27,7 @@ _NEEDED: dict[str, str] = {
     "write": "nothing is stored in this tier",
     "delete": "what is deleted or invalidated elsewhere would be served from here",
     "list": "keys(), clear(), sweeps and copies cannot see what is there",
+    "notices": "what other processes change is served from memory here until it leaves it",
     "condition": "invalidations of two processes at the same moment may lose one, and leases do not hold",
 }
 
@@ -34,7 +37,8 @@ class Trials:
     """What became of the trials of one tier.
 
     Attributes:
-        states: by operation: `read`, `write`, `delete`, `list`, `condition`, and `class NAME` for each further class.
+        states: by operation: `read`, `write`, `delete`, `list`, `condition`, `notices` where the chain sends them
+            through this tier, and `class NAME` for each further class.
         seconds: what each took, connecting not included.
         findings: what is wrong, and how to mend it.
     """
@@ -48,15 +52,20 @@ class _Off(Exception):
     """What a store did is not what it should have done."""
 
 
-def tried(tier: Tier, backend: Backend, due: Callable[[], float]) -> Trials:
+def tried(tier: Tier, backend: Backend, due: Callable[[], float], *, carries: bool = False) -> Trials:
     """Try every operation that the tier needs.
 
     Args:
         tier: whose policy says what is needed.
         backend: the store that is asked; of a packed tier, the one beneath.
         due: returns the deadline of an operation that begins now.
+        carries: whether the chain sends its notices through this tier.
     """
-    return _Attempt(tier, backend, due).run()
+    attempt = _Attempt(tier, backend, due)
+    trials = attempt.run()
+    if carries and isinstance(backend, NoticeCarrier):
+        attempt.attempt("notices", lambda: travel(backend, due()))
+    return trials
 
 
 class _Attempt:
@@ -68,17 +77,17 @@ class _Attempt:
         self.written: list[str] = []
 
     def run(self) -> Trials:
-        self._try("read", self._miss)
+        self.attempt("read", self._miss)
         if self.tier.write == "never":
             self.trials.states |= dict.fromkeys(("write", "delete", "condition"), "not needed")
-            self._try("list", lambda: next(iter(self._scan()), None))
+            self.attempt("list", lambda: next(iter(self._scan()), None))
             return self.trials
         if isinstance(self.backend, ObjectStoreBackend):
-            self._try("delete", self._delete_nothing)
+            self.attempt("delete", self._delete_nothing)
             if self.trials.states["delete"] != "ok":
                 self.key = f"{_PREFIX}cannot-be-deleted"  # one for all checks, as it stays
         try:
-            if self._try("write", lambda: self._write(self.key)):
+            if self.attempt("write", lambda: self._write(self.key)):
                 self._written()
         finally:
             self._clean_up()
@@ -86,19 +95,19 @@ class _Attempt:
 
     def _written(self) -> None:
         if self.trials.states["read"] == "ok":
-            self._try("read", self._read)
-        self._try("list", self._list)
+            self.attempt("read", self._read)
+        self.attempt("list", self._list)
         if self.tier.persists:
-            self._try("condition", self._replace)
+            self.attempt("condition", self._replace)
         else:
             self.trials.states["condition"] = "not needed"
         for name in self._classes():
-            self._try(f"class {name}", lambda name=name: self._write(f"{self.key}-{name}", name))  # type: ignore[misc]
+            self.attempt(f"class {name}", lambda name=name: self._write(f"{self.key}-{name}", name))  # type: ignore[misc]
 
     def _clean_up(self) -> None:
         if self.trials.states.get("delete", "ok") == "ok":
             for key in self.written:
-                self._try("delete", lambda key=key: self._delete(key))  # type: ignore[misc]
+                self.attempt("delete", lambda key=key: self._delete(key))  # type: ignore[misc]
         if self.written and self.trials.states["delete"] != "ok" and isinstance(self.backend, ObjectStoreBackend):
             self.trials.findings.append(
                 Finding(
@@ -168,14 +177,16 @@ class _Attempt:
         named = dict.fromkeys(rule.storage_class for rule in self.tier.storage_classes)
         return [name for name in named if name != own]
 
-    # What became of them.
-
-    def _try(self, operation: str, trial: Callable[[], object]) -> bool:
+    def attempt(self, operation: str, trial: Callable[[], object]) -> bool:
+        """Perform a trial, and note what became of it; return whether it went well."""
         start = time.perf_counter()
         try:
             trial()
-        except (TiercacheError, _Off) as error:
+        except _Off as error:
             self._fail(operation, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever a backend raises, the tier sorts it as in every call
+            self._fail(operation, self.tier.mapped(error))
             return False
         self.trials.seconds[operation] = time.perf_counter() - start
         self.trials.states[operation] = "ok"
@@ -195,11 +206,15 @@ class _Attempt:
         self.trials.findings = [each for each in self.trials.findings if each.about != operation] + [finding]
 
     def _remedy(self, operation: str, error: Exception) -> str:
-        allow: Callable[[Permission], str] | None = getattr(self.backend, "allow", None)
         permission: dict[str, Permission] = {"read": "read", "delete": "delete", "list": "list"}
-        if allow is None or "refuses the credentials" in str(error) or "no usable credentials" in str(error):
+        if not isinstance(self.backend, Grants) or refuses_credentials(error):
             return ""
-        return f"allow it: {allow(permission.get(operation, 'write'))}"
+        return f"allow it: {self.backend.allow(permission.get(operation, 'write'))}"
+
+
+def refuses_credentials(error: Exception) -> bool:
+    """Whether the store refuses who asks, and not what is asked."""
+    return isinstance(error, AccessDenied) and "credentials" in str(error)
 
 
 def _mend(operation: str, error: Exception) -> str:
