@@ -83,25 +83,43 @@ def about() -> str:
     return "\n".join(lines)
 
 
+class Reasons:
+    """What peers do less, each thing said once below the table and by its number in it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def numbers(self, row: Row) -> str:
+        """Return the numbers for a row; none where the peer does not win."""
+        said = [part.strip() for part in explanation(row).split(";")]
+        found = sorted(self._numbers.setdefault(part, len(self._numbers) + 1) for part in said if part)
+        return ", ".join(map(str, found))
+
+    def __str__(self) -> str:
+        lines = [f"{number}. {said}" for said, number in self._numbers.items()]
+        return "\n".join(["", "Where a peer wins, it", "", *lines]) if lines else ""
+
+
 def beside(tier: str) -> str:
-    """The jobs of one tier, a row for each peer."""
-    heads = ("job", "peer", "ours", "theirs", "ratio", "CPU: ours", "theirs", "ratio", "where it wins, it")
-    return _table(heads, (_beside(row, tier) for row in _rows("beside") if row.get("tier") == tier), "llrrrrrrl")
+    """The jobs of one tier, a row for each peer; what they do less stands below."""
+    heads = ("job", "peer", "ours", "theirs", "ratio", "CPU: ours", "theirs", "ratio", "less")
+    reasons, cells, before = Reasons(), [], ""
+    for row in _rows("beside"):
+        if row.get("tier") == tier:
+            job = _job(row)
+            cells.append(_beside(row, "" if job == before else job, reasons.numbers(row)))
+            before = job
+    return _table(heads, cells, "llrrrrrrl") + f"\n{reasons}".rstrip()
 
 
-def _beside(row: Row, tier: str) -> tuple[str, ...]:
-    job = row["name"].removeprefix(f"{tier}: ")
-    return (
-        job if row["callers"] == 1 else f"{job}, {row['face']}" if "at once" not in job else job,
-        row["peer"],
-        _time(row["ours"]),
-        _time(row["theirs"]),
-        _ratio(row["ratio"]),
-        _time(row["cpu_ours"]),
-        _time(row["cpu_theirs"]),
-        _ratio(row["cpu_ratio"]),
-        explanation(row),
-    )
+def _job(row: Row) -> str:
+    return str(row["name"]).removeprefix(f"{row['tier']}: ")
+
+
+def _beside(row: Row, job: str, less: str) -> tuple[str, ...]:
+    ours, cpu = (f"{_time(row['ours'])}", f"{_time(row['cpu_ours'])}") if job else ("", "")
+    theirs, cpu_theirs = _time(row["theirs"]), _time(row["cpu_theirs"])
+    return (job, row["peer"], ours, theirs, _ratio(row["ratio"]), cpu, cpu_theirs, _ratio(row["cpu_ratio"]), less)
 
 
 def grown() -> str:
@@ -109,16 +127,19 @@ def grown() -> str:
     rows = [row for row in _rows("beside") if row.get("job") == "growth"]
     sizes = sorted({row["callers"] for row in rows})
     lines: dict[str, list[str]] = {}
-    why: dict[str, str] = {}
+    reasons, why = Reasons(), dict[str, str]()
     for row in rows:
         ours = f"**tiercache**, {row['face']}"
         lines.setdefault(ours, [""] * len(sizes))[sizes.index(row["callers"])] = _time(row["cpu_ours"])
         theirs = f"{row['peer']}, {row['face']}"
         lines.setdefault(theirs, [""] * len(sizes))[sizes.index(row["callers"])] = _time(row["cpu_theirs"])
-        why[theirs] = why.get(theirs) or explanation(row)
-    heads = ("CPU of a hit", *(f"{size:,}" for size in sizes), "where it wins, it")
-    return _table(
-        heads, ((name, *cells, why.get(name, "")) for name, cells in lines.items()), "l" + "r" * len(sizes) + "l"
+        why[theirs] = why.get(theirs) or reasons.numbers(row)
+    heads = ("CPU of a hit", *(f"{size:,}" for size in sizes), "less")
+    return (
+        _table(
+            heads, ((name, *cells, why.get(name, "")) for name, cells in lines.items()), "l" + "r" * len(sizes) + "l"
+        )
+        + f"\n{reasons}".rstrip()
     )
 
 
@@ -126,11 +147,11 @@ def footprint() -> str:
     """What an entry takes in memory, a row for each cache."""
     rows = [row for row in _rows("beside") if row.get("job") == "bytes"]
     biggest = max((row["callers"] for row in rows), default=0)
-    rows = [row for row in rows if row["callers"] == biggest]
-    cells = [(f"{row['peer']}", f"{row['theirs']:,.0f}", _ratio(row["ratio"]), explanation(row)) for row in rows]
+    rows, reasons = [row for row in rows if row["callers"] == biggest], Reasons()
+    cells = [(row["peer"], f"{row['theirs']:,.0f}", _ratio(row["ratio"]), reasons.numbers(row)) for row in rows]
     if rows:
         cells.insert(0, ("**tiercache**", f"{rows[0]['ours']:,.0f}", "", ""))
-    return _table((f"{biggest:,} entries", "bytes an entry", "ratio", "where it wins, it"), cells, "lrrl")
+    return _table((f"{biggest:,} entries", "bytes an entry", "ratio", "less"), cells, "lrrl") + f"\n{reasons}".rstrip()
 
 
 def bounds() -> str:

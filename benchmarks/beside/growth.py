@@ -47,19 +47,19 @@ class Grown:
         self._process = subprocess.Popen(
             command, cwd=Path(__file__).parent.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.face: str = self._answer()
+        self.face: str = self.answer()
 
-    def ask(self, what: str, number: int) -> Any:
+    def tell(self, what: str, number: int) -> None:
         """Have it fill up, or time hits."""
         print(what, number, file=self._process.stdin, flush=True)
-        return self._answer()
 
     def close(self) -> None:
         """End its process."""
         self._process.kill()
         self._process.communicate()
 
-    def _answer(self) -> Any:
+    def answer(self) -> Any:
+        """Wait for what came of it."""
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             raise RuntimeError("its process ended")
@@ -74,7 +74,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     sizes = SIZES[:2] if scale.quick else SIZES if _free_gb() >= _NEEDED_GB else SIZES[:3]
     grown: list[Grown] = []
     try:
-        for contender in [*CONTENDERS, Contender(_AWAITED, _ours), Contender("dict", _dict)]:
+        for contender in [*CONTENDERS, Contender("dict", _dict)]:
             try:
                 grown.append(Grown(contender))
             except Exception as error:
@@ -87,17 +87,13 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def _at(size: int, grown: list[Grown], scale: Scale) -> Iterator[Row]:
-    per_entry = {one.name: one.ask("fill", size) for one in grown}
-    samples: dict[str, list[Took]] = {one.name: [] for one in grown}
-    for number in range(scale.rounds(7) + 1):
-        for one in grown if number % 2 else reversed(grown):
-            took = Took(*one.ask("time", number))
-            if number:
-                samples[one.name].append(took)
+    for one in grown:  # all at once: a million entries take the slowest ones half a minute
+        one.tell("fill", size)
+    per_entry = {one.name: one.answer() for one in grown}
+    samples = _timed_in_turn(grown, scale.rounds(7))
     sync, awaits = samples[OURS], samples[_AWAITED]
-    for one in grown:
-        if one.name in (OURS, _AWAITED):
-            continue
+    peers = [one for one in grown if one.name != OURS]
+    for one in peers:
         ours, theirs = sync if one.face == "sync" else awaits, samples[one.name]
         yield Pair(
             area="beside",
@@ -114,13 +110,11 @@ def _at(size: int, grown: list[Grown], scale: Scale) -> Iterator[Row]:
             cpu_ours=median(took.cpu for took in ours),
             cpu_theirs=median(took.cpu for took in theirs),
             cpu_ratio=median(our.cpu / their.cpu for our, their in zip(ours, theirs, strict=True)),
-            less=_LESS_HIT if one.name == "dict" else one.contender.explanation("hit"),
+            less=_LESS_HIT if one.name == "dict" else one.contender.explanation("hit of bytes"),
         )
     if size < 10_000:
         return  # too few to be seen among pages
-    for one in grown:
-        if one.name in (OURS, _AWAITED):
-            continue
+    for one in peers:
         yield Pair(
             area="beside",
             name=f"memory: bytes an entry beyond key and payload, {size:,} entries",
@@ -134,6 +128,20 @@ def _at(size: int, grown: list[Grown], scale: Scale) -> Iterator[Row]:
             callers=size,
             less=_LESS_BYTES.get(one.name, _LESS_BYTES[""]),
         )
+
+
+def _timed_in_turn(grown: list[Grown], rounds: int) -> dict[str, list[Took]]:
+    """Return the samples of each; ours is timed awaited as well, in the same process."""
+    turns = [(one, "atime" if one.face == "async" else "time", one.name) for one in grown]
+    turns += [(one, "atime", _AWAITED) for one in grown if one.name == OURS]
+    samples: dict[str, list[Took]] = {name: [] for _, _, name in turns}
+    for number in range(rounds + 1):
+        for one, what, name in turns[:: 1 if number % 2 else -1]:
+            one.tell(what, number)
+            took = Took(*one.answer())
+            if number:
+                samples[name].append(took)
+    return samples
 
 
 def _free_gb() -> float:
@@ -168,11 +176,9 @@ _LESS_BYTES = {
 
 def _serve(name: str) -> None:
     makes: dict[str, Callable[[Place], Calls]] = {one.name: one.make for one in CONTENDERS}
-    makes |= {OURS: _ours, _AWAITED: _ours, "dict": _dict}
+    makes |= {OURS: _ours, "dict": _dict}
     with asyncio.Runner() as runner, ExitStack() as stack:
         calls = makes[name](Place(runner, stack, room=SIZES[-1] + 1))
-        if name == _AWAITED or calls.get is None:
-            calls.get = calls.set = None
         print(json.dumps("sync" if calls.get else "async"), flush=True)
         filled = 0
         before = _resident()
@@ -185,7 +191,7 @@ def _serve(name: str) -> None:
                 gc.collect()
                 answer: Any = (_resident() - before) / number - _KEY_BYTES - PAYLOAD_BYTES
             else:
-                answer = _timed(runner, calls, filled, number)
+                answer = _timed(runner, calls, filled, number, awaits=what == "atime")
             print(json.dumps(answer), flush=True)
 
 
@@ -209,14 +215,12 @@ async def _fill(calls: Calls, start: int, stop: int) -> None:
             await calls.aset(key, value)
 
 
-def _timed(runner: asyncio.Runner, calls: Calls, filled: int, seed: int) -> tuple[float, float]:
+def _timed(runner: asyncio.Runner, calls: Calls, filled: int, seed: int, *, awaits: bool) -> tuple[float, float]:
     chosen = random.Random(seed).choices(range(filled), k=ASKED)
     asked = [(f"{number:032x}",) for number in chosen]
+    call: Any = calls.aget if awaits else calls.get
     with no_gc():
-        if calls.get:
-            took = blocking(calls.get, iter(asked), ASKED)
-        else:
-            took = awaited(runner, calls.aget or calls.get, iter(asked), ASKED)  # type: ignore[arg-type]
+        took = awaited(runner, call, iter(asked), ASKED) if awaits else blocking(call, iter(asked), ASKED)
     return took.wall, took.cpu
 
 

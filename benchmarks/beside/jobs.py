@@ -62,9 +62,9 @@ class Ring:
         if callers:
             yield from self._crowds(values)
 
-    def hits(self, values: str) -> Iterator[Row]:
+    def hits(self, values: str, job: str = "hit") -> Iterator[Row]:
         """Measure hits alone."""
-        yield from self._both("hit", f"a hit, {values}", "get", lambda one: [(key,) for key in self.keys(one)])
+        yield from self._both(job, f"a hit, {values}", "get", lambda one: [(key,) for key in self.keys(one)])
 
     def refill(self, value: Any) -> None:
         """Store another value under all keys."""
@@ -142,9 +142,18 @@ class Ring:
                 yield from self._rows(timers, job="callers", face=face, name=name, callers=callers)
 
     def _rows(self, timers: Mapping[Contender, Callable[[int], Took]], **about: Any) -> Iterator[Row]:
-        callers = about.get("callers", 1)
-        samples = interleave({one.name: self._sample(timer, callers) for one, timer in timers.items()}, self.rounds)
-        for contender in timers:
+        if len(timers) < 2:  # nobody to be beside
+            return
+        takers: dict[Contender, Callable[[], Took]] = {}
+        for contender, timer in timers.items():
+            try:
+                takers[contender] = self._sample(timer, about.get("callers", 1))
+            except Exception as error:
+                if contender.name == OURS:
+                    raise
+                left_out(f"{about['name']}: {contender.name}", error)
+        samples = interleave({one.name: taker for one, taker in takers.items()}, self.rounds)
+        for contender in takers:
             if contender.name != OURS:
                 less = contender.explanation(about["job"])
                 yield pair(samples, contender.name, area="beside", tier=self.tier, less=less, **about)

@@ -66,8 +66,7 @@ def _answers(runner: asyncio.Runner, stack: ExitStack, scale: Scale) -> Iterator
         }
         samples = interleave(timers, scale.rounds(15))
         name = f"{TIER}: a model's answer in memory, {face}"
-        less = f"{_SAME_OBJECT}; a key is the pair of texts, nothing is left out of it"
-        yield pair(samples, peer, area="beside", name=name, tier=TIER, job="hit", face=face, less=less)
+        yield pair(samples, peer, area="beside", name=name, tier=TIER, job="hit", face=face, less=_SAME_OBJECT)
 
 
 def _vectors(runner: asyncio.Runner, stack: ExitStack, scale: Scale) -> Iterator[Row]:

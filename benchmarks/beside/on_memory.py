@@ -27,7 +27,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         ring = Ring("memory", CONTENDERS, Place(runner, stack), scale, keys=1000)
         yield from ring.rows(value=answer(), values="a chat answer of 1.6 kB")
         ring.refill(noise(100))
-        yield from ring.hits("100 bytes")
+        yield from ring.hits("100 bytes", "hit of bytes")
 
 
 def tiercache(place: Place) -> Calls:
@@ -243,6 +243,7 @@ def _bare(what: str) -> dict[str, str]:
     nothing = "no copy, no bound by bytes, no counters, no tier below, no fence against late writes"
     return {
         "": f"{_SAME_OBJECT}; {what}; {nothing}",
+        "hit of bytes": f"{what}; no counters, no tier below",
         "miss": f"{what}; no counters; nothing below to ask",
         "batch read": f"hands out the stored arrays themselves; {what}; no counters",
         "batch write": f"keeps the caller's own arrays, which the caller can still change; {what}; {nothing}",

@@ -25,6 +25,8 @@ from .jobs import Ring, answer
 from .measured import OURS
 from .on_memory import calls_of, calls_of_aiocache, calls_of_cashews, calls_of_key_value, calls_of_litellm
 
+CONNECTIONS = 256
+"""As many as callers at once and more, for all alike."""
 ROOM = 8
 """Entries that the memory tiers above Redis have room for."""
 
@@ -45,7 +47,7 @@ def tiercache(place: Place) -> Calls:
     """`Cache` on memory and Redis."""
     from tiercache_redis import RedisBackend
 
-    backend = RedisBackend(place.url, timeout=60, max_connections=256)
+    backend = RedisBackend(place.url, timeout=60, max_connections=CONNECTIONS)
     chain = TierChain(MemoryBackend(max_entries=ROOM), backend, strict=True)
     cache = Cache(chain, ttl="1h")
     place.aclose(cache.aclose)
@@ -57,8 +59,8 @@ def bare(place: Place) -> Calls:
     import redis
     import redis.asyncio
 
-    one: Any = place.stack.enter_context(redis.Redis.from_url(place.url))
-    two: Any = redis.asyncio.Redis.from_url(place.url)
+    one: Any = place.stack.enter_context(redis.Redis.from_url(place.url, max_connections=CONNECTIONS))
+    two: Any = redis.asyncio.Redis.from_url(place.url, max_connections=CONNECTIONS)
     place.aclose(two.aclose)
 
     def get(key: str) -> Any:
@@ -107,7 +109,11 @@ def dogpile_redis(place: Place) -> Calls:
     from dogpile.cache.api import NO_VALUE
 
     region = make_region(serializer=lambda value: json.dumps(value).encode(), deserializer=json.loads)
-    region.configure("dogpile.cache.redis", expiration_time=3600, arguments={"url": place.url})
+    region.configure(
+        "dogpile.cache.redis",
+        expiration_time=3600,
+        arguments={"url": place.url, "connection_kwargs": {"max_connections": CONNECTIONS}},
+    )
 
     def get(key: str) -> Any:
         value = region.get(key)
@@ -127,7 +133,7 @@ def litellm_redis(place: Place, *, dual: bool = False) -> Calls:
 
     litellm.suppress_debug_info = True
     where = urlsplit(place.url)
-    cache: Any = RedisCache(host=where.hostname, port=where.port, socket_timeout=60)
+    cache: Any = RedisCache(host=where.hostname, port=where.port, socket_timeout=60, max_connections=CONNECTIONS)
     place.aclose(cache.disconnect)
     calls = calls_of_litellm(DualCache(InMemoryCache(max_size_in_memory=ROOM), cache) if dual else cache, lists=True)
     if dual:  # not the same job: keys that it asked Redis for within ten seconds it does not ask for again
@@ -139,7 +145,7 @@ def cashews_redis(place: Place) -> Calls:
     import cashews
 
     cache: Any = cashews.Cache()
-    cache.setup(place.url, socket_timeout=60, max_connections=256)
+    cache.setup(place.url, socket_timeout=60, max_connections=CONNECTIONS)
     place.aclose(cache.close)
     return calls_of_cashews(cache, bytes_only=True)
 
@@ -150,7 +156,12 @@ def aiocache_redis(place: Place) -> Calls:
 
     where = urlsplit(place.url)
     cache: Any = aiocache.RedisCache(
-        endpoint=where.hostname, port=where.port, serializer=JsonSerializer(), timeout=60, ttl=3600
+        endpoint=where.hostname,
+        port=where.port,
+        serializer=JsonSerializer(),
+        timeout=60,
+        ttl=3600,
+        pool_max_size=CONNECTIONS,
     )
     place.aclose(cache.close)
     calls = calls_of_aiocache(cache)
@@ -163,10 +174,12 @@ def aiocache_redis(place: Place) -> Calls:
 
 
 def key_value_redis(place: Place) -> Calls:
+    import redis.asyncio
     from key_value.aio.stores.redis import RedisStore
 
-    store: Any = RedisStore(url=place.url)
-    place.aclose(store.close)
+    client = redis.asyncio.Redis.from_url(place.url, max_connections=CONNECTIONS, decode_responses=True)
+    place.aclose(client.aclose)
+    store: Any = RedisStore(client=client)
     return calls_of_key_value(store)
 
 
