@@ -17,9 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(ROOT / "benchmarks"), str(Path(__file__).parent)]
 
-from command_reference import reference  # noqa: E402 - beside this file
-
 import page as performance  # noqa: E402 - in benchmarks
+from command_reference import reference  # noqa: E402 - beside this file
 
 from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
 from tiercache.config import EXTRAS  # noqa: E402

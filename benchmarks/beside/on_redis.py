@@ -109,11 +109,8 @@ def dogpile_redis(place: Place) -> Calls:
     from dogpile.cache.api import NO_VALUE
 
     region = make_region(serializer=lambda value: json.dumps(value).encode(), deserializer=json.loads)
-    region.configure(
-        "dogpile.cache.redis",
-        expiration_time=3600,
-        arguments={"url": place.url, "connection_kwargs": {"max_connections": CONNECTIONS}},
-    )
+    arguments = {"url": place.url, "connection_kwargs": {"max_connections": CONNECTIONS}}
+    region.configure("dogpile.cache.redis", expiration_time=3600, arguments=arguments)
 
     def get(key: str) -> Any:
         value = region.get(key)
