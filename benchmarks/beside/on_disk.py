@@ -99,10 +99,11 @@ _LESS = {
     "batch read": f"{_UNCHECKED}; no deadline",
     "batch write": "no checksum; no fence against late writes; its bound by bytes is not exact",
 }
+_BLOCKS = {job: f"blocks the event loop meanwhile, which ours does not; {less}" for job, less in _LESS.items()}
 CONTENDERS = [
     Contender(OURS, tiercache),
     Contender("diskcache", diskcache, _LESS),
     Contender("dogpile dbm", dogpile_dbm, {job: f"{less}; nothing is ever evicted" for job, less in _LESS.items()}),
     Contender("cashews disk", cashews_disk, _LESS),
-    Contender("py-key-value DiskStore", key_value_disk, _LESS),
+    Contender("py-key-value DiskStore", key_value_disk, _BLOCKS),
 ]

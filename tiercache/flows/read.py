@@ -51,7 +51,7 @@ async def read(
     """
     if not chain.coherence.joined:
         await Join(chain.coherence)
-    opens = load is None and not chain.is_memory_alone  # of memory alone nothing is copied up: nothing to fence
+    opens = load is None and not chain.is_single  # from a single tier nothing is copied up: nothing to fence
     own = load or (chain.fence.begin(key) if opens else Load(key, valid=False))
     try:
         found = await _read(chain, key, allow_stale, own, newer_than)
