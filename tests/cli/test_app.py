@@ -46,6 +46,14 @@ def test_the_cache_is_taken_from_a_file(run: Run, tmp_path: Path) -> None:
     assert [[tier["name"] for tier in each["tiers"]] for each in found] == [["first", "disk"]] * 3
 
 
+def test_a_command_is_not_in_the_access_log_of_the_programs(run: Run, tmp_path: Path) -> None:
+    file, log = tmp_path / "cache.toml", tmp_path / "accesses.csv"
+    file.write_text(f'[chain]\nrecord = "{log.as_posix()}"\n\n[[tiers]]\nurl = "memory://"\n')
+    run("bench", "--config", file, "--calls", "2", "--batch", "2")
+
+    assert len(log.read_text().splitlines()) <= 1, "a line of headings at most"
+
+
 def test_a_mistake_in_a_file_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "cache.toml"
     file.write_text('[cache]\nttl = "30d"\n\n[[tiers]]\nurl = "memory://"\nmax_byte = "1GiB"\n')

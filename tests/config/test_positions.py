@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiercache.config.positions import line_of, lines_of
@@ -112,7 +112,7 @@ def written(table: dict[str, str]) -> str:
     return "".join(f"{key} = {value} # [y]\n" for key, value in table.items())
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(pairs, st.lists(st.tuples(st.booleans(), bare, pairs), max_size=4))
 def test_any_text(first: dict[str, str], tables: list[tuple[bool, str, dict[str, str]]]) -> None:
     text = written(first)

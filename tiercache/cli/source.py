@@ -77,13 +77,20 @@ def _cache(urls: list[str], config: Path | None, namespace: str | None) -> Cache
     if urls and config is not None:
         raise Mistake("give URLs or --config FILE, not both")
     cache = _made(urls, config)
-    if cache.chain.reporter is not None:
-        cache.chain.reporter.abandon()  # a command is none of the processes that use the cache
+    _stand_aside(cache.chain)
     if namespace is None or namespace == cache.namespace:
         return cache
     from ..cache import Cache
 
     return Cache(cache.chain, namespace=namespace, ttl=cache.ttl)
+
+
+def _stand_aside(chain: TierChain) -> None:
+    """A command is none of the processes that use the cache: its counters and accesses are not theirs."""
+    if chain.reporter is not None:
+        chain.reporter.abandon()
+    if chain.recorder is not None:
+        chain.record(None)
 
 
 def _made(urls: list[str], config: Path | None) -> Cache:

@@ -25,6 +25,7 @@ class Ranked(Protocol):
     @property
     def gone_at(self) -> float:
         """When the entry may be dropped; infinity: never."""
+        ...
 
 
 S = TypeVar("S")

@@ -22,7 +22,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What each field may be called in a header, in small letters."""
 FIELDS = tuple(NAMES)
-NEEDED = ("time", "key", "size")
+NEEDED: tuple[str, ...] = ("time", "key", "size")
 DELIMITERS = (",", "\t", ";", "|", " ")
 
 
@@ -62,10 +62,11 @@ def columns_of(first: str, chosen: Mapping[str, str]) -> Columns:
         delimiter = max(DELIMITERS[:-1], key=first.count)
     fields = [field.strip().strip('"') for field in first.split(delimiter)]
     has_header = not any(_is_number(field) for field in fields)
+    places: dict[str, int]
     if has_header:
         places = _named([field.lower() for field in fields])
     else:
-        places = dict(zip(NEEDED, range(len(fields)), strict=False)) if len(fields) >= len(NEEDED) else {}
+        places = {name: place for place, name in enumerate(NEEDED)} if len(fields) >= len(NEEDED) else {}
     for name, column in chosen.items():
         places[name] = _position(name, column, fields if has_header else None, len(fields))
     missing = [name for name in NEEDED if name not in places]

@@ -88,7 +88,8 @@ class Watched(Coroutine[Any, Any, T]):
         if isinstance(operation, Gather):
             operation.flows = [Watched(flow, self._watch) for flow in operation.flows]
         elif isinstance(operation, Background):
-            operation.flow = self._inner(operation.flow, _BEHIND.get(operation.flow.__name__, "background"), apart=True)
+            name = getattr(operation.flow, "__name__", "")
+            operation.flow = self._inner(operation.flow, _BEHIND.get(name, "background"), apart=True)
         elif isinstance(operation, Lead):
             operation.body = self._inner(operation.body, "flight")
         elif isinstance(operation, Spawn):
