@@ -116,9 +116,9 @@ def growth(rows: Sequence[Row]) -> Any:
     if not found:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.2), sharey=True, layout="constrained")
-    for axis, face in zip(axes, ("sync", "async"), strict=True):
-        lines = _lines(found, face, "cpu_ours", "cpu_theirs")
-        _plot(axis, lines, _time, f"in memory, {face}: CPU of a hit, in random order")
+    both = [_lines(found, face, "cpu_ours", "cpu_theirs") for face in ("sync", "async")]
+    for axis, lines, face in zip(axes, both, ("blocking", "awaited"), strict=True):
+        _plot(axis, lines, _time, f"in memory, {face}: CPU of a hit, at random", _limits(both))
         axis.set_xlabel("entries")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure
@@ -134,14 +134,10 @@ def callers(rows: Sequence[Row]) -> Any:
         len(tiers), 2, figsize=(9.2, 3.6 * len(tiers)), sharey="row", squeeze=False, layout="constrained"
     )
     for row_of, tier in zip(axes, tiers, strict=True):
-        for axis, face in zip(row_of, ("sync", "async"), strict=True):
-            some = [row for row in found if row["tier"] == tier]
-            lines = {
-                name: [(x, 1e9 / ns) for x, ns in points]
-                for name, points in _lines(some, face, "ours", "theirs").items()
-            }
-            who = "threads" if face == "sync" else "tasks"
-            _plot(axis, lines, _count, f"{tier}: hits a second from {who} at once")
+        some = [row for row in found if row["tier"] == tier]
+        both = [_per_second(_lines(some, face, "ours", "theirs")) for face in ("sync", "async")]
+        for axis, lines, who in zip(row_of, both, ("threads", "tasks"), strict=True):
+            _plot(axis, lines, _count, f"{tier}: hits a second from {who} at once", _limits(both))
             axis.set_xticks([1, 16, 128], ["1", "16", "128"])
             axis.set_xlabel(who)
     return figure
@@ -171,7 +167,17 @@ def _lines(rows: Sequence[Row], face: str, ours: str, theirs: str) -> Lines:
     return {name: sorted(points.items()) for name, points in lines.items()}
 
 
-def _plot(axis: Any, lines: Lines, shown: Any, title: str) -> None:
+def _per_second(lines: Lines) -> Lines:
+    return {name: [(x, 1e9 / ns) for x, ns in points] for name, points in lines.items()}
+
+
+def _limits(panels: Sequence[Lines]) -> tuple[float, float]:
+    """Return the limits of panels that share their axis of values."""
+    values = [value for lines in panels for points in lines.values() for _, value in points]
+    return min(values) / 1.7, max(values) * 1.7
+
+
+def _plot(axis: Any, lines: Lines, shown: Any, title: str, limits: tuple[float, float]) -> None:
     peers = [name for name in lines if name != OURS]
     colours = dict(zip(peers, _PALETTE * 3, strict=False)) | {OURS: _BLUE}
     axis.set_xscale("log")
@@ -187,11 +193,13 @@ def _plot(axis: Any, lines: Lines, shown: Any, title: str) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_title(title)
-    values = [value for points in lines.values() for _, value in points]
-    axis.set_ylim(min(values) / 1.7, max(values) * 1.7)
+    axis.set_ylim(limits)
+    if not lines:
+        axis.set_axis_off()
+        return
     right = max(x for points in lines.values() for x, _ in points)
     left = min(x for points in lines.values() for x, _ in points)
-    axis.set_xlim(left / 1.15, right * (right / left) ** 0.62)
+    axis.set_xlim(left / 1.15, right * (right / left) ** 0.75)
     axis.spines["bottom"].set_bounds(left, right)
     ends = {name: points[-1][1] for name, points in lines.items()}
     for name, height in _spread(ends, axis.get_ylim()):
@@ -204,7 +212,14 @@ def _plot(axis: Any, lines: Lines, shown: Any, title: str) -> None:
             fontsize=7.8,
             fontweight="bold" if own else "normal",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colours[name], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colours[name],
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
         )
 
 
