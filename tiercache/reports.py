@@ -299,7 +299,7 @@ def scope_of(tier: Tier) -> Scope:
 
 
 def beneath(backend: Backend) -> Backend:
-    """Return the store that lists the library's own entries: segments do not hold them."""
+    """Return the store that holds the library's own entries: to ask it takes no catalogue of segments."""
     return backend.inner if isinstance(backend, PackedBackend) else backend
 
 

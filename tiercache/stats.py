@@ -34,7 +34,7 @@ class Histogram:
 
     @classmethod
     def of(cls, counts: Mapping[int, int]) -> Histogram:
-        """Return a histogram that counted these (see `counts`); its `seconds` are those of the buckets' middles."""
+        """Return a histogram that counted these (see `counts`); its `seconds` count the middle of each bucket."""
         made = cls()
         made._counts.update(counts)
         made._nanoseconds = round(sum(2.0 ** ((bucket + 0.5) / _STEPS) * count for bucket, count in counts.items()))

@@ -26,6 +26,8 @@ PUBLIC = (
     "tiercache.testing",
     "tiercache.testing.servers",
     "tiercache.integrations.http",
+    "tiercache.integrations.opentelemetry",
+    "tiercache.planning",
     "tiercache_azure",
     "tiercache_gcs",
     "tiercache_redis",

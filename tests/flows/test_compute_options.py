@@ -76,7 +76,7 @@ def test_entries_with_jitter_go_on_sharing_what_describes_them(clock: FakeClock)
     cache = Cache(memory, ttl="30d", jitter=0.5, clock=clock)
     for number in range(2000):
         cache.set(str(number), 1)
-    assert len(memory._traits) <= 64
+    assert len(memory._make._traits) <= 64
 
 
 def test_touch_is_exact(clock: FakeClock) -> None:

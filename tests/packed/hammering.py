@@ -18,6 +18,8 @@ from tiercache.packed.segment import digest_of
 from tiercache_s3 import S3Backend
 
 KEYS = 25
+LIVES = [None, 36_000, 90_000]
+"""Longer than any clock here is off: what is said to be stored has not ended for others."""
 
 
 class LaggingObjects:
@@ -57,13 +59,12 @@ def main(place: dict[str, str], name: str, off: float, lag: float) -> None:
                 backend.delete(key)
             else:
                 value = f"{key} {name} {number}"
-                life = random.choice([None, 3600, 90_000])
+                life = random.choice(LIVES)
                 made = entry(key, value.encode(), ttl=life, now=backend.inner.clock())
                 backend.put(key, made)
             said[key] = [key, backend.newest.stamp(digest_of(key)), value]
         own = f"own:{name}:{number}"
-        life = random.choice([None, 36_000, 90_000])  # longer than any clock here is off
-        backend.put(own, entry(own, own.encode() * 20, ttl=life, now=backend.inner.clock()))
+        backend.put(own, entry(own, own.encode() * 20, ttl=random.choice(LIVES), now=backend.inner.clock()))
         said[own] = [own, backend.newest.stamp(digest_of(own)), own * 20]
         backend.flush()
         if random.random() < 0.1 and abs(off) < 300:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import bench, demo, doctor, inspect, lifecycle, ls, plan, rm, stats, sweep
+from . import bench, copy, demo, doctor, export, import_, inspect, lifecycle, ls, plan, rm, stats, sweep, warm
 from .failures import reported
 
 app = typer.Typer(
@@ -43,6 +43,10 @@ app.command("stats", short_help="What other processes report, summed.")(stats.st
 app.command("inspect", short_help="One key: each tier's copy of it.")(inspect.inspect)
 app.command("ls", short_help="List entries.")(ls.ls)
 app.command("rm", short_help="Delete entries; shows first which.")(rm.rm)
+app.command("warm", short_help="Bring entries up into fast tiers.")(warm.warm)
+app.command("copy", short_help="Copy entries from chain to chain.")(copy.copy)
+app.command("export", short_help="Write entries into one file.")(export.export)
+app.command("import", short_help="Read entries from such a file.")(import_.import_)
 app.command("sweep", short_help="Delete what is expired in the buckets.")(sweep.sweep)
 app.add_typer(lifecycle.app, name="lifecycle", short_help="A bucket's rules: show, compare, set them.")
 app.command("bench", short_help="Measure this chain, tier by tier.")(bench.bench)

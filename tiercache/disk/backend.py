@@ -248,6 +248,35 @@ class DiskBackend(Backend):
         if failed:
             raise PartialFailure(failed)
 
+    def put_many_where(
+        self, entries: Mapping[str, Entry], held: Mapping[str, str | None], *, deadline: float | None = None
+    ) -> set[str]:
+        """Store those entries, in one transaction, under whose keys nothing has changed; return their keys.
+
+        Args:
+            entries: what to store.
+            held: the `metadata.etag` that each key holds; None: nothing that a `get` would return.
+            deadline: as everywhere.
+
+        Raises:
+            PartialFailure: some entries are too large; its `results` are the keys of those that are stored.
+        """
+        until, rows, failed = self._until(deadline), dict[str, Row](), dict[str, BackendError]()
+        for key, entry in entries.items():
+            try:
+                rows[key] = self._row(key, entry)
+            except BackendError as error:
+                failed[key] = error
+        stored: set[str] = set()
+        with self._writer.transaction(until=until) as db:
+            for key, row in rows.items():
+                if self._may_write(db, key, held[key] is None, held[key]):
+                    store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+                    stored.add(key)
+        if failed:
+            raise PartialFailure(failed, stored)
+        return stored
+
     def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
         """Remove the entries in one transaction and return how many of these keys are now absent."""
         wanted = [_encoded(key) for key in dict.fromkeys(keys)]

@@ -10,7 +10,8 @@ from another backend, and back: from `origins` to `destinations`, with the `inva
 """
 
 from .backend import PackedBackend
-from .moving import MigrationReport, amigrate, migrate
+from .moves import MigrationReport
+from .moving import amigrate, migrate
 from .report import CompactionReport
 
 __all__ = ["CompactionReport", "MigrationReport", "PackedBackend", "amigrate", "migrate"]

@@ -131,8 +131,12 @@ class IntoSegments(Destination):
         self.backend.changes.stored(batches, time.monotonic() + STORE_SECONDS)
         self.settled(batches)
 
+    def classed(self, entry: Entry) -> Entry:
+        """Return the entry, asking for the class that its segment is to have."""
+        return in_class(entry, self.backend.inner)
+
     def _put(self, key: str, entry: Entry, stamp: int | None, made: int) -> Batch | None:
-        placed = in_class(entry, self.backend.inner)
+        placed = self.classed(entry)
         for again in (False, True):
             due = time.monotonic() + STORE_SECONDS
             try:

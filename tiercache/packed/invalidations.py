@@ -23,10 +23,11 @@ def carry(source: Backend, target: Backend) -> None:
     for key in [key for key, _ in source.scan(start)]:
         entry = source.get(key)
         if entry is not None:
-            _merge(target, key.removeprefix(start), from_bytes(entry.payload))
+            merge(target, key.removeprefix(start), from_bytes(entry.payload))
 
 
-def _merge(target: Backend, namespace: str, told: Written) -> None:
+def merge(target: Backend, namespace: str, told: Written) -> None:
+    """Merge marks of a namespace into the target's; they only ever grow."""
     key = key_of(namespace)
     for _ in range(ATTEMPTS):
         held = target.get(key)
