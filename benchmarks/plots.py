@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import figures
@@ -22,8 +23,8 @@ Lines = dict[str, list[tuple[float, float]]]
 DIRECTORY = figures.ROOT / "docs" / "images"
 OURS = "tiercache"
 _BLUE, _GREY, _INK = "#0072B2", "#9AA0A6", "#333333"
-_PALETTE = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F6A00", "#6B4C9A", "#8C564B")
-"""Okabe and Ito's colours, told apart by colour-blind eyes, and three more; ours is blue and thick."""
+_PALETTE = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7F6A00", "#6B4C9A", "#8C564B", "#555555")
+"""Okabe and Ito's colours, told apart by colour-blind eyes, and four more; ours is blue and thick."""
 _STYLE = {
     "font.size": 8.5,
     "font.family": "sans-serif",
@@ -43,7 +44,7 @@ _STYLE = {
 }
 
 
-def draw(found: figures.Figures, *, png: bool = False) -> None:
+def draw(found: figures.Figures, png: Path | None = None) -> None:
     """Write every plot that there are figures for."""
     DIRECTORY.mkdir(exist_ok=True)
     rows = [row for area in found["areas"].values() for row in area["rows"] if row.get("tier")]
@@ -52,9 +53,9 @@ def draw(found: figures.Figures, *, png: bool = False) -> None:
             figure = make(rows)
             if figure is None:
                 continue
-            for kind in ("svg", "png") if png else ("svg",):
-                where = DIRECTORY / f"performance-{name}.{kind}"
-                figure.savefig(where, dpi=110, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(DIRECTORY / f"performance-{name}.svg", metadata={"Date": None})
+            if png is not None:
+                figure.savefig(png / f"performance-{name}.png", dpi=110)
             plt.close(figure)
 
 
@@ -251,4 +252,4 @@ def _count(value: float) -> str:
 
 
 if __name__ == "__main__":
-    draw(figures.read(), png="png" in sys.argv[1:])
+    draw(figures.read(), Path(sys.argv[1]) if sys.argv[1:] else None)

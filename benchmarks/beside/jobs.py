@@ -160,9 +160,10 @@ class Ring:
 
     def _sample(self, timer: Callable[[int], Took], callers: int) -> Callable[[], Took]:
         """Return what takes one sample, of as many calls as take the time it should."""
-        timer(callers)
-        took = timer(4 * callers).wall
         sample = SAMPLE_NS / 5 if self.scale.quick else SAMPLE_NS
+        took = timer(callers).wall
+        if took * callers < sample:  # the first call of all is no measure of the others
+            took = timer(4 * callers).wall
         return partial(timer, min(50_000, max(callers, int(sample / took / callers) * callers)))
 
 
