@@ -30,7 +30,7 @@ from .on_memory import CONTENDERS, calls_of
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 PAYLOAD_BYTES = 64
-ASKED = 20_000
+ASKED = 8_000
 _STATM = Path("/proc/self/statm")
 _MEMINFO = Path("/proc/meminfo")
 _NEEDED_GB = 8
@@ -90,7 +90,7 @@ def _at(size: int, grown: list[Grown], scale: Scale) -> Iterator[Row]:
     for one in grown:  # all at once: a million entries take the slowest ones half a minute
         one.tell("fill", size)
     per_entry = {one.name: one.answer() for one in grown}
-    samples = _timed_in_turn(grown, scale.rounds(7))
+    samples = _timed_in_turn(grown, scale.rounds(5))
     sync, awaits = samples[OURS], samples[_AWAITED]
     peers = [one for one in grown if one.name != OURS]
     for one in peers:
