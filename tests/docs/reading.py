@@ -115,7 +115,7 @@ class Reader:
             (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program}"$@"\n')
             (programs / name).chmod(0o755)
         path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("TIERCACHE_S")}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("TIERCACHE_SERVERS")}
         return {
             **ours,
             "PATH": os.pathsep.join(path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_what_a_page_says_is_so(
         request.getfixturevalue(fixture)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    reader = Reader(tmp_path, replace)
+    reader, environment = Reader(tmp_path, replace), dict(os.environ)
     sys.modules["docs_page"] = reader.module
     try:
         for block in found:
@@ -74,6 +75,8 @@ def test_what_a_page_says_is_so(
         close_clients(reader.module)
         reader.close()
         del sys.modules["docs_page"]
+        os.environ.clear()  # what a page sets holds for that page
+        os.environ.update(environment)
 
 
 def not_run(name: str, block: Block) -> str | None:
