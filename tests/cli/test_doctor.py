@@ -337,7 +337,7 @@ def test_a_file_that_others_may_read_is_warned_of(run: Run, tmp_path: Path) -> N
 def test_memory_alone_does_not_survive_and_grows_without_a_bound(run: Run) -> None:
     report = run("doctor", "memory://", "--json").json
 
-    assert [finding["about"] for finding in report["tiers"][0]["findings"]] == ["memory"]
+    assert [finding["about"] for finding in report["tiers"][0]["findings"]] == ["size"]
     assert [finding["about"] for finding in report["findings"]] == ["restart"]
 
 

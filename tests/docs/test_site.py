@@ -28,6 +28,7 @@ PUBLIC = (
     "tiercache.integrations.http",
     "tiercache.integrations.opentelemetry",
     "tiercache.planning",
+    "tiercache.transfer",
     "tiercache_azure",
     "tiercache_gcs",
     "tiercache_redis",

@@ -22,6 +22,7 @@ KEYS = "TIERCACHE_KEYS"
 OTHERS = {
     "TIERCACHE_DIR": "the directory of the default file of `DiskBackend`",
     "TIERCACHE_DISABLED": "`1` turns every cache into a pass-through",
+    "TIERCACHE_SERVERS_DIR": "`tiercache.testing.servers`: where the servers of tests are",
     "TIERCACHE_REDIS_URL": "`RedisBackend.from_env()`",
     "TIERCACHE_MEMORY_MAX_BYTES": "`MemoryBackend.from_env()`",
     "TIERCACHE_MEMORY_MAX_ENTRIES": "`MemoryBackend.from_env()`",

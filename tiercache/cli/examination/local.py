@@ -74,8 +74,8 @@ def _memory(backend: MemoryBackend) -> Iterator[Finding]:
     if backend.max_bytes is None and backend.max_entries is None:
         yield Finding(
             level="warning",
-            about="memory",
-            text="memory has no bound: it grows with every entry until the system ends the process",
+            about="size",
+            text="it has no bound: it grows with every entry until the system ends the process",
             fix="memory://?max_bytes=256MiB",
         )
     elif backend.max_bytes is not None and (there := _installed()) and backend.max_bytes > there / 2:
