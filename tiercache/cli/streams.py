@@ -20,7 +20,10 @@ class Unwritable(Exception):
 
 
 def prepare() -> None:
-    """Make stdout and stderr such that any text can be written there, and results can be dropped."""
+    """Make stdout and stderr such that any text can be written there, and a `COLUMNS` that is no width unsaid."""
+    said = os.environ.get("COLUMNS", "")
+    if not (said.isdecimal() and int(said) > 0):
+        os.environ.pop("COLUMNS", None)  # at 0, as some containers have it, tables would be empty
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     if sys.stderr is None:
@@ -39,9 +42,8 @@ def is_unicode(stream: TextIO) -> bool:
 
 
 def width() -> int:
-    """Return the columns of a table where there is no terminal to ask: `COLUMNS`, if it is a sensible number."""
-    said = os.environ.get("COLUMNS", "")
-    return int(said) if said.isdecimal() and int(said) > 0 else WIDTH
+    """Return the columns of a table where there is no terminal to ask."""
+    return int(os.environ.get("COLUMNS") or WIDTH)
 
 
 def least_width(columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: set[str]) -> int:
