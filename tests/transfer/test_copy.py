@@ -206,9 +206,9 @@ def test_what_redis_above_knows_to_be_deleted_does_not_come_back_below_it(make: 
         Cache(destination, namespace="n").delete("before")
         fast.displace({"n:after": time.time() - 90}, bytes(range(16)))
         report = copy(source, destination)
-    assert (report.copied, report.skipped_newer) == (1, 1)
-    assert slow.get("n:before") is None
-    assert slow.get("n:after").payload == b"mine"
+        assert (report.copied, report.skipped_newer) == (1, 1)
+        assert slow.get("n:before") is None
+        assert slow.get("n:after").payload == b"mine"
 
 
 def test_other_processes_hear_of_what_was_replaced(make: Make) -> None:
