@@ -231,3 +231,19 @@ def test_a_tier_that_is_switched_off_answers_no_read(run: Run, files: list[str])
 
 def test_memory_cannot_be_looked_into(run: Run) -> None:
     assert "memory is each process's own" in run("inspect", "k", "memory://", expect=2).err
+
+
+def test_what_is_older_than_a_tombstone_above_it_answers_no_read(run: Run, redis_url: str, tmp_path: Path) -> None:
+    fast, slow = f"{redis_url}?prefix={uuid.uuid4().hex}:&timeout=10s", f"disk://{tmp_path}/slow"
+    with cache_on([slow]) as cache:
+        cache.set("k", "old")
+    with Cache(TierChain.from_urls(fast, f"disk://{tmp_path}/other"), namespace="n") as cache:
+        cache.delete("k")
+    with cache_on([fast, slow]) as cache:
+        assert cache.get("k") is None
+
+    seen = run("inspect", "k", fast, slow, "-n", "n", "--json").json
+
+    assert seen["answers"] is None
+    assert [tier["state"] for tier in seen["tiers"]] == ["deleted", "invalidated"]
+    assert "redis" in seen["tiers"][1]["why"]

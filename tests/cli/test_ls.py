@@ -165,3 +165,7 @@ def test_a_tier_that_is_not_there_is_a_mistake(run: Run, files: list[str]) -> No
 
 def test_a_store_that_fails_is_exit_code_3(run: Run) -> None:
     run("ls", "redis://127.0.0.1:1/0?timeout=0.5s", "--json", expect=3)
+
+
+def test_a_mistake_prints_no_headings(run: Run) -> None:
+    assert not run("ls", "memory://?sized=1", expect=2).out

@@ -225,3 +225,8 @@ def test_it_removes_from_buckets_and_segments(run: Run, s3_server: S3Server, s3_
 
 def test_a_store_that_fails_is_exit_code_3(run: Run, files: list[str]) -> None:
     run("rm", *files, "redis://127.0.0.1:1/0?timeout=0.5s", "-n", "n", "--key", "a", "--yes", "--json", expect=3)
+
+
+@pytest.mark.parametrize("option", ["--tag", "--tenant"])
+def test_an_empty_tag_or_tenant_is_a_mistake(run: Run, files: list[str], option: str) -> None:
+    assert "name it" in run("rm", option, "", "--yes", *files, "-n", "n", expect=2).err

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tiercache import Cache, TierChain
+
 from .conftest import Run
 from .moved import count, fill
 from .stores import of_s3
@@ -62,3 +64,15 @@ def test_mistakes_and_nothing_to_warm(run: Run, tmp_path: Path, fast: str) -> No
     assert "not both" in run("warm", fast, slow, "--keys", "f", "--prefix", "k", expect=2).err
     assert "cannot be read" in run("warm", fast, slow, "--keys", tmp_path / "none", expect=2).err
     assert "nothing came up" in run("warm", fast, slow, "-n", "empty", expect=1).err
+
+
+def test_a_key_may_hold_what_some_take_for_the_end_of_a_line(run: Run, tmp_path: Path, fast: str) -> None:
+    slow, key = f"disk://{tmp_path}/a", "a\u2028b\x0bc"
+    with Cache(TierChain.from_urls(slow), namespace="n") as cache:
+        cache.set(key, 1)
+    keys = tmp_path / "keys"
+    keys.write_bytes(f"{key}\r\n".encode())
+    for source in (["--keys", str(keys)], ["--keys", "-"]):
+        report = run("warm", fast, slow, "-n", "n", *source, "--json", stdin=f"{key}\n").json["report"]
+        assert report["missing"] == 0
+        assert report["warmed"] + report["warm"] == 1

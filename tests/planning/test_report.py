@@ -245,6 +245,33 @@ def test_the_plots_are_written_twice_and_are_the_same_each_time(planned, tmp_pat
             assert one.read_bytes().startswith(b"\x89PNG")
 
 
+def test_no_name_of_a_curve_stands_in_the_title():
+    pytest.importorskip("matplotlib")
+    from tiercache.planning.figures import _figure, _label_curves
+
+    ratios = {
+        "lru": [0.38, 0.43, 0.44, 0.44, 0.60, 0.78, 0.88, 0.94, 0.97, 0.98, 0.99, 0.99],
+        "lfu": [0.38, 0.46, 0.48, 0.50, 0.82, 0.85, 0.92, 0.96, 0.98, 0.98, 0.99, 0.99],
+        "fifo": [0.35, 0.40, 0.42, 0.41, 0.54, 0.71, 0.83, 0.91, 0.95, 0.98, 0.99, 0.99],
+        "sieve": [0.37, 0.41, 0.44, 0.44, 0.63, 0.83, 0.91, 0.95, 0.97, 0.98, 0.99, 0.99],
+        "s3fifo": [0.38, 0.45, 0.48, 0.49, 0.78, 0.84, 0.91, 0.95, 0.98, 0.98, 0.99, 0.99],
+    }
+    sizes = tuple(2**power for power in range(11, 23))
+    curves = [Curve(EvictionPolicy(name), sizes, tuple(ratio), (0.0,) * 12) for name, ratio in ratios.items()]
+    with _figure() as (figure, axes):
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(0, 100)
+        axes.set_xlim(sizes[0], sizes[-1])
+        for curve in curves:
+            axes.plot(sizes, [100 * one for one in curve.hit_ratio])
+        _label_curves(curves, axes)
+        figure.canvas.draw()
+        top = axes.get_window_extent().y1
+        assert {text.get_text(): text.get_window_extent().y1 <= top + 5 for text in axes.texts} == dict.fromkeys(
+            ratios, True
+        )
+
+
 class Links(HTMLParser):
     """Collects what a page loads, its ids and what refers to them."""
 

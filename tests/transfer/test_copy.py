@@ -198,6 +198,19 @@ def test_tiers_above_keep_what_is_newer_and_lose_what_is_older(make: Make, upper
         assert slow.get("n:older").payload == b"mine"
 
 
+def test_what_redis_above_knows_to_be_deleted_does_not_come_back_below_it(make: Make) -> None:
+    source, fast, slow = make("disk", "a"), make("redis", "b"), make("objects", "c")
+    put(source, "n:before", b"mine", age=50)
+    put(source, "n:after", b"mine", age=50)
+    with contextlib.closing(TierChain(fast, slow)) as destination:
+        Cache(destination, namespace="n").delete("before")
+        fast.displace({"n:after": time.time() - 90}, bytes(range(16)))
+        report = copy(source, destination)
+        assert (report.copied, report.skipped_newer) == (1, 1)
+        assert slow.get("n:before") is None
+        assert slow.get("n:after").payload == b"mine"
+
+
 def test_other_processes_hear_of_what_was_replaced(make: Make) -> None:
     with (
         contextlib.closing(TierChain(MemoryBackend("1MiB"), make("redis", "b"), make("disk", "c"))) as live,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -33,6 +34,7 @@ class Copy:
         age: seconds since it was made.
         fresh_for: seconds that it stays fresh; None: for ever, or it is not.
         metadata: what is known of it.
+        deleted_at: when a tombstone says that it was deleted (Unix seconds).
         asked: whether reads of the key go to this tier, by its switch.
         entry: all of it.
         error: what kept it from being read.
@@ -47,6 +49,7 @@ class Copy:
     entry: Entry | None = field(default=None, repr=False)
     error: TiercacheError | None = None
     asked: bool = True
+    deleted_at: float | None = None
 
     @property
     def is_there(self) -> bool:
@@ -66,7 +69,19 @@ def copies(cache: Cache, full: str) -> list[Copy]:
     chain, space = cache.chain, cache.chain.epochs.of(full)
     chain.strict = False  # a tier that fails is shown as that
     believed = drive(judged(chain, space))
-    return [_copy(cache, tier, full, space, tier in believed) for tier in chain.tiers if not tier.local]
+    held = [_copy(cache, tier, full, space, tier in believed) for tier in chain.tiers if not tier.local]
+    _bar(held)
+    return held
+
+
+def _bar(held: list[Copy]) -> None:
+    """A read passes over what is older than a tombstone above it."""
+    deleted, by = -math.inf, ""
+    for copy in held:
+        if copy.deleted_at is not None:
+            deleted, by = max(deleted, copy.deleted_at), copy.tier
+        elif copy.state in ("fresh", "stale") and copy.metadata is not None and copy.metadata.loaded_at <= deleted:
+            copy.state, copy.why = "invalidated", f"{by} knows that it was deleted since"
 
 
 def _copy(cache: Cache, tier: Tier, full: str, space: Space, believed: bool) -> Copy:
@@ -76,6 +91,7 @@ def _copy(cache: Cache, tier: Tier, full: str, space: Space, believed: bool) -> 
     except Exception as error:  # noqa: BLE001 - sorted here
         _explain(copy, tier.mapped(error))
         return copy
+    copy.deleted_at = seen.deleted_at
     if seen.deleted_at is not None:
         copy.state, copy.why = "deleted", "a tombstone keeps late writes of older values out"
     entry = seen.entry

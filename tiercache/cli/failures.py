@@ -10,6 +10,7 @@ from typing import NoReturn, TextIO
 
 from ..errors import BackendError, ConfigurationError, PartialFailure, TiercacheError
 from .output import say
+from .streams import Unwritable, prepare
 
 DONE = 0
 NO = 1
@@ -33,6 +34,7 @@ class No(Exception):
 
 def reported(command: Callable[[], object]) -> NoReturn:
     """Run the command and exit with the code that its outcome has."""
+    prepare()
     warnings.showwarning = _show_warning
     try:
         command()
@@ -42,6 +44,8 @@ def reported(command: Callable[[], object]) -> NoReturn:
         _end(_told(error), MISTAKE)
     except TiercacheError as error:
         _end(_told(error), FAILED if isinstance(error, BackendError) else NO)
+    except Unwritable as error:
+        _end(str(error), FAILED)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     except Exception:  # noqa: BLE001 - it is shown whole, and has an exit code of its own

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import Mistake
-from .output import AsJson, duration, say, show, show_json, size
+from .output import AsJson, duration, say, show, show_json, show_json_line, size
 from .source import Config, Namespace, Urls, opened
 
 if TYPE_CHECKING:
@@ -46,13 +45,14 @@ def ls(
 
     if as_json and jsonl:
         raise Mistake("--json is one document, --jsonl is one a line; choose one")
-    tell = _told(as_json, jsonl, long)
     totals: dict[str, dict[str, Any]] = {}
     entries: list[dict[str, Any]] = []
     with opened(urls, config, namespace_said(namespace)) as cache:
         own = selected_namespace(cache, namespace)
         selection = Selection(own, prefix, frozenset(tag or ()), tenant)
-        for each in tiers_of(cache, tier):
+        chosen = tiers_of(cache, tier)
+        tell = _told(as_json, jsonl, long)
+        for each in chosen:
             walk = Walk(cache, each, selection, full=long)
             total = totals[each.label] = {"entries": 0, "bytes": 0, "complete": False, "invalidated": 0}
             for found in _sorted(walk, limit):
@@ -89,7 +89,7 @@ def _sorted(walk: Walk, limit: int | None) -> Iterator[Found]:
 
 def _told(as_json: bool, jsonl: bool, long: bool) -> Callable[..., None]:
     if jsonl:
-        return lambda found, cache, with_namespace: print(json.dumps(_plain(found, cache), ensure_ascii=False))
+        return lambda found, cache, with_namespace: show_json_line(_plain(found, cache))
     if not as_json:
         show(_line("TIER", "STORED", "AGE", "LEFT", *(("CLASS", "CODEC") if long else ()), "KEY"), style="bold")
 

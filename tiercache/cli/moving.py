@@ -150,6 +150,8 @@ class Run:
 
     def show(self, report: CopyReport, *, as_json: bool, more: dict[str, Any] | None = None) -> None:
         """Show the report."""
+        from .contents import printable
+
         if as_json:
             plain = {field.name: getattr(report, field.name) for field in fields(report) if field.name != "deleted"}
             document = plain | {"complete": report.complete} | (more or {})
@@ -173,7 +175,7 @@ class Run:
         show_table(["entries", "count"], rows, numbers=["count"])
         say(f"{size(report.bytes)} in {report.seconds:,.1f} s, {report.rate:,.0f} entries/s")
         for key, why in self.failed.items():
-            say(f"{why}: {key}")
+            say(f"{why}: {printable(key)}")
 
     def _say_how_to_go_on(self, report: CopyReport) -> None:
         if report.complete:

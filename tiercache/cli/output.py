@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .streams import is_unicode, least_width, width, writing
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-
-WIDTH = 140
-"""Columns of a table that goes into a file or a pipe."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -40,9 +38,9 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or WIDTH)
     # Keys and messages are text as it stands: no markup, no emoji, no colours by what it looks like.
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    columns = None if stream.isatty() else width()
+    return Console(stderr=stderr, width=columns, markup=False, emoji=False, highlight=False)
 
 
 def say(text: str, *, style: str | None = None) -> None:
@@ -52,7 +50,8 @@ def say(text: str, *, style: str | None = None) -> None:
 
 def show(text: str, *, style: str | None = None) -> None:
     """Print a line of the result on stdout (not with `--json`)."""
-    stdout().print(text, style=style, soft_wrap=True)
+    with writing(sys.stdout):
+        stdout().print(text, style=style, soft_wrap=True)
 
 
 def show_json(document: Any) -> None:
@@ -62,7 +61,16 @@ def show_json(document: Any) -> None:
     import msgspec
 
     plain = msgspec.to_builtins(_finite(document), enc_hook=_plain)
-    print(json.dumps(plain, indent=2, ensure_ascii=False))
+    with writing(sys.stdout):
+        print(json.dumps(plain, indent=2, ensure_ascii=not is_unicode(sys.stdout)))
+
+
+def show_json_line(document: Any) -> None:
+    """Print one document of many, on a line of its own."""
+    import json
+
+    with writing(sys.stdout):
+        print(json.dumps(document, ensure_ascii=not is_unicode(sys.stdout)))
 
 
 def show_table(
@@ -73,7 +81,7 @@ def show_table(
     numbers: Iterable[str] = (),
     styles: dict[str, str] | None = None,
 ) -> None:
-    """Print a table on stdout.
+    """Print a table on stdout; where it is too wide for the terminal, row by row, a line a cell.
 
     Args:
         columns: the headings.
@@ -86,10 +94,13 @@ def show_table(
     from rich.table import Table
     from rich.text import Text
 
+    rows, numbers = list(rows), set(numbers)
+    if least_width(columns, rows, numbers) > stdout().width:
+        _show_rows(columns, rows, title, styles or {})
+        return
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    right = set(numbers)
     for column in columns:
-        is_number = column in right
+        is_number = column in numbers
         justify: Literal["left", "right"] = "right" if is_number else "left"
         table.add_column(column, justify=justify, no_wrap=is_number, overflow="fold", min_width=len(column))
     for row in rows:
@@ -97,7 +108,22 @@ def show_table(
         table.add_row(
             *(cell if isinstance(cell, Text) else Text(str(cell), (styles or {}).get(str(cell), "")) for cell in cells)
         )
-    stdout().print(table)
+    with writing(sys.stdout):
+        stdout().print(table)
+
+
+def _show_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None, styles: dict[str, str]
+) -> None:
+    if title is not None:
+        show(title, style="bold")
+    heads = max(map(len, columns))
+    for row in rows:
+        show("")
+        for column, cell in zip(columns, row, strict=False):
+            if cell is not None and str(cell):
+                show(f"{column:<{heads}}  {cell}", style=styles.get(str(cell)))
+    show("")
 
 
 def progress(*, bytes_too: bool = False) -> Progress:
@@ -161,6 +187,7 @@ def agreed(question: str, *, yes: bool) -> bool:
 
     Raises:
         Mistake: nobody is there to be asked (stdin is no terminal) and `--yes` was not given.
+        KeyboardInterrupt: Ctrl-C or the end of the input, in place of an answer.
     """
     if yes:
         return True
@@ -168,7 +195,10 @@ def agreed(question: str, *, yes: bool) -> bool:
         from .failures import Mistake
 
         raise Mistake(f"{question} Nobody is there to answer: add --yes to do it")
-    return typer.confirm(question, err=True)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def size(count: float | None) -> str:

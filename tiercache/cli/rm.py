@@ -52,6 +52,8 @@ def rm(
         raise Mistake(f"remove what? Give one of {', '.join(kinds)}" + (f", not {' and '.join(said)}" if said else ""))
     if prefix == "":
         raise Mistake("an empty prefix is everything: say --all")
+    if tenant == "" or "" in (tag or ()):
+        raise Mistake("an empty tag or tenant is none: name it")
     with opened(urls, config, namespace_said(namespace)) as cache:
         tiers_of(cache)
         removal = Removal(

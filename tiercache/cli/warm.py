@@ -95,7 +95,8 @@ def _without_memory(chain: TierChain) -> None:
 
 def _keys(file: Path) -> Iterator[str]:
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        text = (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise Mistake(f"{file} cannot be read as a list of keys in UTF-8, one a line") from None
-    yield from (line for line in text.splitlines() if line)
+    # Not splitlines(): it also breaks at letters that a key may have, such as U+2028.
+    yield from (line for line in text.replace("\r\n", "\n").split("\n") if line)

@@ -205,7 +205,7 @@ def _clearest(
     for at in range(1, max(2, len(own) - 1)):
         for away in (step, -step, 3 * step, -3 * step):
             place, beside = own[at] + away, at - (1 if away > 0 else -1)
-            if place < 1.5 * step or not 0 <= beside < len(own):
+            if not 1.5 * step <= place <= step / LABEL or not 0 <= beside < len(own):
                 continue
             near = [4 * abs(own[at] - other[at]) for other in others]
             for other in (*others, own) if abs(away) > step else others:

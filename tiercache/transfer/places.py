@@ -71,8 +71,9 @@ def _place(store: Store, name: str | None, *, for_writing: bool) -> Place:
         able = [tier for tier in able if tier.label == name]
     if not able:
         known = ", ".join(tier.label for tier in store.tiers) or "none"
-        what = "that is written to" if for_writing else ""
-        raise ConfigurationError(f"the chain has no such tier {what}; its tiers: {known}".replace("  ", " "))
+        asked = "" if name is None else f" as {name!r}"
+        what = " that is written to" if for_writing else ""
+        raise ConfigurationError(f"the chain has no such tier{asked}{what}; its tiers: {known}")
     chosen = able[-1]
     above = store.tiers[: store.tiers.index(chosen)] if for_writing else ()
     return Place(chosen.backend, chosen, store, tuple(tier for tier in above if tier.write != "never"))

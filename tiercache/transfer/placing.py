@@ -9,9 +9,11 @@ from collections.abc import Mapping
 
 from ..coherence.guard import Guard
 from ..entry import Entry
+from ..errors import PartialFailure
 from ..flow import drive
 from ..flows.announce import announce
 from ..objectstore import ObjectStoreBackend
+from ..objectstore.parallel import what_is_intact
 from ..packed import PackedBackend
 from ..packed.destinations import in_class
 from ..packed.origins import read_intact
@@ -59,11 +61,15 @@ class Above:
         self._tiers = place.above
 
     def newer(self, entries: Mapping[str, Entry]) -> tuple[set[str], dict[Tier, set[str]]]:
-        """Return the keys of which a tier above has something newer, and those of which each has something older."""
+        """Return the keys of which a tier above has something newer, and those of which each has something older.
+
+        That something was deleted is newer than what is older than that: it would come back with the tombstone's end.
+        """
         newer: set[str] = set()
         older: dict[Tier, set[str]] = {}
         for tier in self._tiers:
-            held, _ = read_intact(tier.backend, list(entries))
+            held, deleted = _held(tier, list(entries))
+            newer |= {key for key, moment in deleted.items() if not _is_later(entries[key], moment)}
             for key, entry in held.items():
                 mine = entries[key]
                 if is_opaque(mine) or is_opaque(entry) or entry.metadata.loaded_at == mine.metadata.loaded_at:
@@ -89,3 +95,19 @@ class Above:
         if changed and self._chain is not None:
             moments = {key: entries[key].metadata.loaded_at for key in changed}
             drive(announce(self._chain, moments, []))
+
+
+def _held(tier: Tier, keys: list[str]) -> tuple[dict[str, Entry], dict[str, float]]:
+    """Return what a tier holds, and of which keys it knows since when they are deleted."""
+    if not isinstance(tier.backend, Guard):
+        return read_intact(tier.backend, keys)[0], {}
+    try:
+        seen = tier.backend.get_many_seen(keys)
+    except PartialFailure as failure:
+        seen = what_is_intact(failure)
+    entries = {key: one.entry for key, one in seen.items() if one.entry is not None}
+    return entries, {key: one.deleted_at for key, one in seen.items() if one.deleted_at is not None}
+
+
+def _is_later(entry: Entry, moment: float) -> bool:
+    return not is_opaque(entry) and entry.metadata.loaded_at > moment
