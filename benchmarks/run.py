@@ -1,6 +1,9 @@
 """`make bench`: tiercache beside its peers, as ratios within one run.
 
-    python benchmarks/run.py [--quick] [--only l1 --only redis …] [--json FILE] [--markdown FILE]
+    python benchmarks/run.py [--quick] [--only l1 --only beside-redis …] [--docs] [--json FILE] [--markdown FILE]
+
+`--docs` (`make bench-docs`) keeps the figures in `docs/performance.json` and writes the tables and plots of
+`docs/performance.md` from them. With `--only`, the other areas keep the figures that they had.
 
 Exits with 0 also when a bound is missed: a shared machine must not fail a build. The table says what was missed.
 """
@@ -32,6 +35,13 @@ AREAS = {
     "coherence": "coherence",
     "llm": "llm",
     "streams": "llm_streams",
+    "beside-memory": "beside.on_memory",
+    "beside-disk": "beside.on_disk",
+    "beside-redis": "beside.on_redis",
+    "beside-s3": "beside.on_s3",
+    "beside-http": "beside.on_http",
+    "beside-langchain": "beside.on_langchain",
+    "beside-growth": "beside.growth",
 }
 
 
@@ -40,6 +50,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="tiercache beside its peers")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller tables")
     parser.add_argument("--only", action="append", choices=AREAS, metavar="AREA", help=f"one of {', '.join(AREAS)}")
+    parser.add_argument(
+        "--docs", action="store_true", help="write the figures, tables and plots of docs/performance.md"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
     options = parser.parse_args(arguments)
@@ -58,15 +71,17 @@ def _measure(options: argparse.Namespace) -> int:
     load = os.getloadavg() if hasattr(os, "getloadavg") else None  # before: the benchmark itself keeps a core busy
     for name, reason in peers.missing().items():
         print(f"{name} is not here: {reason}")
-    found: list[Row] = []
+    areas: dict[str, list[Row]] = {}
     for name in options.only or AREAS:
         module = importlib.import_module(AREAS[name])
+        areas[name] = []
         with table.progress(name) as show:
             begun = time.monotonic()
             for row in module.rows(Scale(quick=options.quick)):
-                found.append(row)
+                areas[name].append(row)
                 show(row)
-        print(f"{name}: {time.monotonic() - begun:.0f} s")
+        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+    found = [row for rows in areas.values() for row in rows]
     about: dict[str, Any] = {
         "date": started.date().isoformat(),
         "quick": options.quick,
@@ -79,6 +94,14 @@ def _measure(options: argparse.Namespace) -> int:
         options.json.write_text(json.dumps(about | {"rows": [row.as_dict() for row in found]}, indent=1) + "\n")
     if options.markdown:
         options.markdown.write_text(table.markdown(found))
+    if options.docs:
+        import figures
+        import page
+        import plots
+
+        figures.keep({name: [row.as_dict() for row in rows] for name, rows in areas.items()}, about)
+        plots.draw(figures.read())
+        page.write()
     return 0
 
 

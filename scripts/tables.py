@@ -15,8 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends"), str(ROOT / "benchmarks"), str(Path(__file__).parent)]
 
+import page as performance  # noqa: E402 - in benchmarks
 from command_reference import reference  # noqa: E402 - beside this file
 
 from tiercache.backend import Backend  # noqa: E402 - of this tree, installed or not
@@ -261,6 +262,11 @@ def metadata() -> str:
     """What the mirror holds, by the names that each cloud shows."""
     rows = [(f"`x-amz-meta-{item}`", f"`{item}`", f"`{identifier(item)}`", meaning) for item, meaning in ITEMS.items()]
     return markdown(["S3", "GCS `metadata`", "Azure metadata", "what it says"], [*NATIVE, *rows])
+
+
+# Performance: from the figures of `make bench-docs`, not from the code.
+
+TABLES.update(performance.TABLES)
 
 
 # Options.

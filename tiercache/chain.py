@@ -115,6 +115,7 @@ class TierChain:
                 raise ConfigurationError(f"{name} must be True or False, not of type {type(flag).__name__}")
         check_clock(clock)
         self.tiers: tuple[Tier, ...] = tuple(tier if isinstance(tier, Tier) else Tier(tier) for tier in tiers)
+        self.is_single = len(self.tiers) == 1
         self.strict = strict
         self.clock = clock
         self.flights = Flights()

@@ -49,6 +49,8 @@ def encode(value: Any) -> tuple[bytes, str]:
         return value, "bytes"
     if kind is str:
         return _utf8(value), "str"
+    if kind is dict or kind is list:  # most values: no need to ask whether they are arrays or models
+        return extensions.encode(value), "msgpack"
     if arrays.is_array(value):
         return _encode_array(value)
     if _is_pydantic(kind):

@@ -104,8 +104,13 @@ def _wire_items(items: Any, depth: int) -> list[Any]:
 
 def _wire_dict(items: dict[Any, Any], depth: int) -> Any:
     if set(map(type, items)) <= {str}:
+        if set(map(type, items.values())) <= _SCALARS:  # looked at in C
+            return items
         wired = {}
         for key, item in items.items():
+            if type(item) in _SCALARS:
+                wired[key] = item
+                continue
             try:
                 wired[key] = _wire(item, depth + 1)
             except _Refused as refused:

@@ -51,7 +51,8 @@ async def read(
     """
     if not chain.coherence.joined:
         await Join(chain.coherence)
-    own = chain.fence.begin(key) if load is None else load
+    opens = load is None and not chain.is_single  # from a single tier nothing is copied up: nothing to fence
+    own = load or (chain.fence.begin(key) if opens else Load(key, valid=False))
     try:
         found = await _read(chain, key, allow_stale, own, newer_than)
         if chain.switches.shadowing and found is not None and not found.entry.metadata.is_stale(chain.clock()):
@@ -60,7 +61,7 @@ async def read(
             chain.recorder.read(key, *((None, "") if found is None else (found.entry, found.tier.label)))
         return found
     finally:
-        if load is None:
+        if opens:
             chain.fence.release(own)
 
 

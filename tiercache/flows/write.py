@@ -138,6 +138,8 @@ async def put_everywhere(
             await _put(chain, tier, key, entry)
     if after_memory is not None:
         after_memory()
+    if chain.is_single and chain.tiers[0].local:  # nothing below to write, and nobody to tell
+        return
     results: list[Any] = []
     token = claimed or ""
     with chain.teller.changing({key: entry.metadata.loaded_at}):
