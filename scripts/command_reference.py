@@ -72,7 +72,7 @@ def _kind(hint: Any) -> str:
 
 def _told(parameter: Any) -> str:
     text = (parameter.help or "").replace("|", "\\|")
-    if parameter.default not in (None, False, ()) and not callable(parameter.default):
+    if parameter.default not in (None, False, (), "") and not callable(parameter.default):
         text += f" (default: `{parameter.default}`)"
     if getattr(parameter, "envvar", None):
         text += f" (or the variable `{parameter.envvar}`)"

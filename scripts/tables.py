@@ -279,7 +279,7 @@ def option_table(section: Section) -> str:
         "takes": lambda option: option.type,
         "default": lambda option: f"`{option.default}`" if option.default else "to be given",
         "in a URL": lambda option: f"`{option.url}`" if option.url.startswith("?") else option.url or "-",
-        "variable": lambda option: f"`{option.variable}`",
+        "variable": lambda option: f"`{option.variable}`" if option.variable else "-",
         "meaning": lambda option: option.meaning.replace("|", "\\|"),
     }
     if not any(option.url for option in section.options):

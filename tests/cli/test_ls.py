@@ -45,6 +45,17 @@ def test_it_lists_what_each_tier_holds(run: Run, files: list[str]) -> None:
     assert seen["totals"]["disk"]["complete"]
 
 
+def test_what_was_not_looked_at_is_left_open(run: Run, files: list[str]) -> None:
+    with cache_on(files) as cache:
+        cache.set("a", 1, tags=["red"])
+
+    [listed, _] = run("ls", *files, "-n", "n", "--json").json["entries"]
+    [looked_at, _] = run("ls", *files, "-n", "n", "--json", "--long").json["entries"]
+
+    assert [listed[name] for name in ("codec", "tags", "attributes")] == [None, None, None]
+    assert [looked_at[name] for name in ("codec", "tags", "attributes")] == ["msgpack", ["red"], {}]
+
+
 def test_people_see_lines_and_totals_and_no_values(run: Run, files: list[str]) -> None:
     with cache_on(files) as cache:
         cache.set("k[bold]\x1b[31m", "canary", ttl=600, tags=["doc:7"])

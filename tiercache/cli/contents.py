@@ -57,12 +57,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class Found:
-    """An entry that a tier lists; `dead`: it was invalidated."""
+    """An entry that a tier lists; `dead`: it was invalidated; `in_full`: its metadata was read, not only listed."""
 
     tier: str
     full: str
     metadata: Metadata
     dead: bool
+    in_full: bool
 
     @property
     def namespace(self) -> str:
@@ -101,12 +102,13 @@ class Walk:
 
     def __iter__(self) -> Iterator[Found]:
         selection = self.selection
-        for full, metadata in self.tier.backend.scan(selection.listed, full=self._in_full()):
+        in_full = self._in_full()
+        for full, metadata in self.tier.backend.scan(selection.listed, full=in_full):
             self.looked_at += 1
             if selection.takes(full, metadata):
                 dead = is_known_dead(self._space(full.partition(":")[0]), self.tier, metadata)
                 self.dead += dead
-                yield Found(self.tier.label, full, metadata, dead)
+                yield Found(self.tier.label, full, metadata, dead, in_full)
         self.complete = True
 
     def _in_full(self) -> bool:

@@ -122,7 +122,7 @@ def _plain(found: Found, cache: Cache) -> dict[str, Any]:
         "age": metadata.age(now) if metadata.created_at else None,
         "expires_at": metadata.expires_at,
         "storage_class": metadata.storage_class,
-        "codec": metadata.codec,
-        "tags": list(metadata.tags),
-        "attributes": metadata.attributes,
+        "codec": metadata.codec if found.in_full else None,
+        "tags": list(metadata.tags) if found.in_full else None,
+        "attributes": metadata.attributes if found.in_full else None,
     }
