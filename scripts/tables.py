@@ -29,9 +29,10 @@ from tiercache.integrations.opentelemetry import instruments, names  # noqa: E40
 from tiercache.logs import EVENTS, FIELDS  # noqa: E402
 from tiercache.noted import REASONS  # noqa: E402
 from tiercache.objectstore import CONTENT_TYPE, ClassRules, ObjectStore, ObjectStoreBackend  # noqa: E402
-from tiercache.objectstore.classes import advice, shown_bytes  # noqa: E402
+from tiercache.objectstore.classes import advice  # noqa: E402
 from tiercache.objectstore.mirror import ITEMS  # noqa: E402
 from tiercache.pricing import cheapest, discovery_cost, dollars, monthly_cost  # noqa: E402
+from tiercache.units import shown_bytes  # noqa: E402
 from tiercache_azure import AzureBlobBackend  # noqa: E402
 from tiercache_azure.blobs import identifier  # noqa: E402
 from tiercache_azure.classes import RULES as AZURE  # noqa: E402

@@ -49,6 +49,14 @@ def parse_size(size: Size, what: str = "size") -> int:
     return size
 
 
+def shown_bytes(size: float) -> str:
+    """Return a number of bytes for people: `1.5 GiB`, `8.5 KiB`, `300 bytes`."""
+    for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:,.1f}".removesuffix(".0") + f" {name}"
+    return f"{size:.0f} byte{'' if size == 1 else 's'}"
+
+
 def parse_duration(duration: Duration, what: str = "duration") -> float:
     """Return a number of seconds.
 

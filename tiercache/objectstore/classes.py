@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from ..errors import ConfigurationError
 from ..pricing import DAY, GB, MONTH, Prices, billed_bytes, dollars, packed, prices_of, storage_cost
 from ..storage_class import GRACE
+from ..units import shown_bytes
 
-__all__ = ["ClassRules", "Prices", "advice", "shown_bytes", "suits", "usable"]
+__all__ = ["ClassRules", "Prices", "advice", "suits", "usable"]
 
 MILLION = 1_000_000
 YEAR = 12.0
@@ -169,14 +170,6 @@ def _choice(
     if stored * months + there <= billed * months + here:
         return f"{plainly}: choose {plain.name}, or {keep}."
     return f"{plainly}: over their life this class is the cheaper one even so."
-
-
-def shown_bytes(size: int) -> str:
-    """Return a number of bytes for people: `128 KiB`, `8.5 KiB`, `300 bytes`."""
-    for unit, name in ((2**20, "MiB"), (2**10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:,.1f}".removesuffix(".0") + f" {name}"
-    return f"{size} byte{'' if size == 1 else 's'}"
 
 
 def _shown_days(days: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..eviction import EvictionPolicy
 from ..pricing import GB, dollars
+from ..units import shown_bytes
 from .costs import PACKED, ClassCost
 from .lifetimes import Lifetimes
 from .simulation import Curve
@@ -166,14 +167,6 @@ def computed_sentence(traffic: Traffic, seconds: float | None, cost: float | Non
 def chosen(costs: Sequence[ClassCost]) -> ClassCost:
     """Return the cheapest class and layout that has no catch."""
     return min((cost for cost in costs if cost.choosable), key=lambda cost: cost.total)
-
-
-def shown_bytes(size: float) -> str:
-    """Return a number of bytes for people: `256 MiB`, `1.5 GiB`."""
-    for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
-    return f"{size:.0f} bytes"
 
 
 def shown_seconds(seconds: float) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra
 from ..eviction import EvictionPolicy
 from ..pricing import dollars
-from .advice import best_policy, shown_bytes, shown_seconds
+from ..units import shown_bytes
+from .advice import best_policy, shown_seconds
 
 if TYPE_CHECKING:
     from .report import Plan

@@ -8,7 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..pricing import dollars
-from .advice import shown_bytes, shown_seconds
+from ..units import shown_bytes
+from .advice import shown_seconds
 from .figures import drawn, svg_of
 
 if TYPE_CHECKING:
