@@ -88,13 +88,11 @@ class TierChain:
 
     Attributes:
         switches: what each tier is used for, changed while the process runs (see `tiercache.switches`).
+        on_cache: functions that are called with each cache that is made on this chain from then on.
 
     Raises:
         ConfigurationError: something is no backend, an option has no such value, two tiers have one name, a
             backend stands in it twice, or one cannot seal its entries and there are keys.
-
-    Attributes:
-        on_cache: functions that are called with each cache that is made on this chain from then on.
     """
 
     def __init__(

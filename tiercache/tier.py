@@ -293,8 +293,7 @@ class Tier:
 
     def takes(self, entry: Entry, now: float, *, capped: bool = True) -> Entry | None:
         """Return the entry as this tier keeps it: its life capped, its class chosen; None when it takes none such."""
-        switch = self.switch
-        if switch is not None and not switch.stores(entry.metadata.key):
+        if not self.stores(entry.metadata.key):
             return None
         own: int | None = getattr(self.backend, "max_entry_bytes", None)
         for limit in (self.max_entry_bytes, own):
