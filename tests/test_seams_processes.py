@@ -7,51 +7,16 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.support import RemoteBackend
-from tiercache import Cache, MemoryBackend, Tier, TierChain
+from tests.shared_redis import Shared
+from tiercache import Cache
 from tiercache.errors import BackendUnavailable
-from tiercache_redis import RedisBackend
 
 WAIT = 10
-
-
-class Shared:
-    """(Memory ->) Redis -> a slower store, as each process has it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.store = RemoteBackend(time.time, name="store")
-        self.prefix = f"{uuid.uuid4().hex}:"
-        self.threads = ThreadPoolExecutor(8)
-        self.caches: list[Cache] = []
-
-    def process(self, *, memory: bool = False, write: Any = "through", **redis: Any) -> Cache:
-        """Return the cache of one more process."""
-        backend = RedisBackend(self.url, prefix=self.prefix, timeout=5)
-        tiers = [Tier(backend, **redis), Tier(self.store, name="store", write=write, breaker=False)]
-        cache = Cache(TierChain(*([MemoryBackend()] if memory else []), *tiers), namespace="n")
-        self.caches.append(cache)
-        return cache
-
-    def flush_redis(self) -> None:
-        backend = RedisBackend(self.url, prefix=self.prefix, timeout=5)
-        backend.clear()
-        backend.close()
-
-    def close(self) -> None:
-        for event in self.store.gates.values():
-            event.set()
-        self.threads.shutdown()
-        self.store.faults.clear()
-        for cache in self.caches:
-            cache.close()
 
 
 @pytest.fixture

@@ -4,53 +4,23 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support import RemoteBackend
-from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache_redis import RedisBackend
+from tests.shared_redis import Shared
 
 MODES: list[Any] = ["on", "off", "off", "read-only", "write-only", "shadow"]
 KEYS = ["a", "b"]
 WAIT = 10
 
 
-class Shared:
-    """(Memory ->) Redis -> a slower store, as each process has it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.store = RemoteBackend(time.time, name="store")
-        self.prefix = f"{uuid.uuid4().hex}:"
-        self.caches: list[Cache] = []
-
-    def process(self, *, memory: bool = False, write: Any = "through") -> Cache:
-        backend = RedisBackend(self.url, prefix=self.prefix, timeout=5)
-        tiers = [Tier(backend), Tier(self.store, name="store", write=write, breaker=False)]
-        cache = Cache(TierChain(*([MemoryBackend()] if memory else []), *tiers), namespace="n")
-        self.caches.append(cache)
-        return cache
-
-    def holds_in_redis(self, key: str) -> bool:
-        backend = RedisBackend(self.url, prefix=self.prefix, timeout=5)
-        try:
-            return backend.get(f"n:{key}") is not None
-        finally:
-            backend.close()
-
-
 @pytest.fixture
 def shared(redis_url: str) -> Iterator[Shared]:
     setting = Shared(redis_url)
     yield setting
-    for event in setting.store.gates.values():
-        event.set()
-    for cache in setting.caches:
-        cache.close()
+    setting.close()
 
 
 @pytest.mark.parametrize("mode", ["off", "write-only", "shadow"])
