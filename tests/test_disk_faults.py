@@ -83,7 +83,7 @@ def test_a_file_that_is_no_database_is_refused_and_not_changed(path, content):
 
 
 def test_a_file_of_a_newer_release_is_refused(filled):
-    sql(filled, "PRAGMA user_version = 2")
+    sql(filled, f"PRAGMA user_version = {disk_schema.VERSION + 1}")
     with closing(DiskBackend(filled)) as backend, pytest.raises(ConfigurationError, match="newer release"):
         backend.get("000")
 

@@ -39,12 +39,15 @@ from ..errors import (
 from ..keys import check_key
 from ..units import Size, parse_size
 from .connection import Connection
-from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, give_back, marks, numbers, store
+from .room import Room, give_back
+from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, marks, numbers
 
 FILE_NAME = "cache.sqlite3"
 _DRIVE = re.compile("/[A-Za-z]:[/\\\\]")  # in disk:///C:/path the first slash only ends the empty host
 BATCH = 500
 """Keys in one statement."""
+STEP = 16
+"""Entries of a batch that are written between two looks at the deadline and at how much is kept."""
 CLEAR_ROWS = 100
 """Rows that `clear` removes in one transaction."""
 
@@ -80,7 +83,7 @@ class DiskBackend(Backend):
         self, path: str | os.PathLike[str] | None = None, *, max_bytes: Size = "1GiB", clock: Clock = time.time
     ) -> None:
         self.path = _absolute(path)
-        self.max_bytes = parse_size(max_bytes, "max_bytes")
+        self._room = Room(parse_size(max_bytes, "max_bytes"))
         self._clock = clock
         self.envelope: Envelope = PLAIN
         self._reader = Connection(self.path)
@@ -111,6 +114,11 @@ class DiskBackend(Backend):
         """Return the path of `disk:///absolute/path` or `disk://relative/path`; `disk://` alone is the default file."""
         path = unquote(url.netloc + url.path)
         return {"path": path[1:] if _DRIVE.match(path) else path} if path else {}
+
+    @property
+    def max_bytes(self) -> int:
+        """The bytes of envelopes that are kept at most."""
+        return self._room.max_bytes
 
     def seal_with(self, envelope: Envelope) -> None:
         """Keep entries sealed from now on (see `Sealable`); keys and times stand beside them as they are."""
@@ -145,7 +153,7 @@ class DiskBackend(Backend):
         with self._writer.transaction(until=until) as db:
             if (if_absent or if_match is not None) and not self._may_write(db, key, if_absent, if_match):
                 return False
-            store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+            self._room.store(db, (row,), now=self._clock(), until=until)
         return True
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
@@ -241,10 +249,10 @@ class DiskBackend(Backend):
             except BackendError as error:
                 failed[key] = error
         with self._writer.transaction(until=until) as db:
-            for row in rows:
+            for start in range(0, len(rows), STEP):
                 if deadline is not None:
                     self._until(deadline)
-                store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+                self._room.store(db, rows[start : start + STEP], now=self._clock(), until=until)
         if failed:
             raise PartialFailure(failed)
 
@@ -271,7 +279,7 @@ class DiskBackend(Backend):
         with self._writer.transaction(until=until) as db:
             for key, row in rows.items():
                 if self._may_write(db, key, held[key] is None, held[key]):
-                    store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+                    self._room.store(db, (row,), now=self._clock(), until=until)
                     stored.add(key)
         if failed:
             raise PartialFailure(failed, stored)
@@ -290,10 +298,10 @@ class DiskBackend(Backend):
 
         It takes transactions of 100 rows: other writers get their turn, and a `BackendTimeout` keeps what was done.
         """
-        [(newest,)] = self._reader.query("SELECT max(id) FROM entries", until=self._until(deadline))
+        [(newest,)] = self._reader.query("SELECT writes FROM totals", until=self._until(deadline))
         alive, removed = 0, CLEAR_ROWS
         while removed == CLEAR_ROWS:
-            parameters = (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS)
+            parameters = (self._clock(), *_bounds(prefix), newest, newest, CLEAR_ROWS)
             with self._writer.transaction(until=self._until(deadline)) as db:
                 rows = db.execute(CLEARABLE, parameters).fetchall()
                 removed = db.executemany("DELETE FROM entries WHERE id = ?", [row[:1] for row in rows]).rowcount
