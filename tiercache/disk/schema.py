@@ -3,8 +3,8 @@
 A file is used only if it is new or carries our `application_id`; any other is refused before a byte of it, or a
 lock, a journal or a log beside it, has changed.
 
-    entries   one envelope a row. Writes are numbered: `id` is the number of the write that made the row, `replaced` that
-              of the last one that put another envelope in its place (0: none did), so that the row can stay where it is
+    entries   one envelope a row. Writes are numbered: `id` is the number of the write that made the row, `replaced` of
+              the last one that put another envelope in its place (0: none did), so that the row can stay where it is
     totals    one row, kept by triggers inside each transaction: every process sees the exact count at no cost, and
               `writes`, the number of the last write
 """
