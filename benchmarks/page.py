@@ -35,6 +35,7 @@ FLOORS = {
     "OpenAI, answered at once": "no cache: an answer that is there already",
     "a shared asyncio.Task": "a task in a dict: no lease, no store, no fence, no sync callers",
     "without": "the same call without it",
+    "not telling": "the same call, of which no other process hears",
 }
 _ITSELF = ("in 10,000",)
 """Not peers: our own figure, at another size."""
