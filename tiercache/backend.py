@@ -218,7 +218,7 @@ class Backend(Protocol):
     async def _offload(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a synchronous operation in this backend's own daemon threads."""
         context = copy_context()  # an SDK that is traced sees whose call this is
-        return await asyncio.wrap_future(self._workers().submit(context.run, function, *args, **kwargs))
+        return await self._workers().run(context.run, function, *args, **kwargs)
 
     def _workers(self) -> DaemonPool:
         pool: DaemonPool | None = self.__dict__.get("_pool")
