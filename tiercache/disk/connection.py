@@ -45,6 +45,7 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._name = str(path)
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -62,11 +63,15 @@ class Connection:
             ConfigurationError: the path cannot be used, or the file is damaged.
             CacheClosed: after `close`.
         """
-        self._acquire(until)
+        if not self._lock.acquire(False):
+            self._acquire(until)
         try:
             while True:
                 try:
-                    return self._ready().execute(sql, parameters).fetchall()
+                    db = self._db  # every hit passes here: `_ready` is called only where it has something to do
+                    if db is None or self._closed or self._stranded or self._opened != identity(self._name):
+                        db = self._ready()
+                    return db.execute(sql, parameters).fetchall()
                 except FAILURES as error:
                     self._pause_or_raise(error, until)
         finally:
@@ -149,7 +154,7 @@ class Connection:
             raise BackendUnavailable(
                 "this process was forked in the middle of a cache operation; start it before the cache is used"
             )
-        if self._db is None or self._opened != identity(self._path):
+        if self._db is None or self._opened != identity(self._name):
             self._drop()
             with _open_lock:
                 self._db, self._opened = open_file(self._path)

@@ -112,7 +112,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
     return db, opened
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def identity(path: str | Path) -> tuple[int, int] | None:
     """Return device and inode: whether the path still leads to the file that was opened. None: to no file."""
     try:
         found = os.stat(path)
