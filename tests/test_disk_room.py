@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.disk_version_1 import made_by_version_1, write_as_version_1
 from tiercache import envelope
 from tiercache.disk import DiskBackend
 from tiercache.disk import room as disk_room
@@ -19,22 +20,6 @@ from tiercache.errors import BackendTimeout
 
 START = 1_700_000_000.0
 KIB = 1024
-# Version 1 of the file, as it was made before rows were replaced where they stand.
-VERSION_1 = """
-    PRAGMA auto_vacuum = INCREMENTAL;
-    PRAGMA application_id = 1414088018;
-    PRAGMA user_version = 1;
-    CREATE TABLE entries (
-        id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, created_at REAL NOT NULL, expires_at REAL, gone_at REAL,
-        size INTEGER NOT NULL, data BLOB NOT NULL);
-    CREATE INDEX entries_gone_at ON entries (gone_at) WHERE gone_at IS NOT NULL;
-    CREATE TABLE totals (entries INTEGER NOT NULL, bytes INTEGER NOT NULL);
-    INSERT INTO totals VALUES (0, 0);
-    CREATE TRIGGER entry_stored AFTER INSERT ON entries
-        BEGIN UPDATE totals SET entries = entries + 1, bytes = bytes + new.size; END;
-    CREATE TRIGGER entry_removed AFTER DELETE ON entries
-        BEGIN UPDATE totals SET entries = entries - 1, bytes = bytes - old.size; END;
-"""
 
 
 class Clock:
@@ -181,25 +166,9 @@ def test_what_has_just_expired_goes_before_what_was_stored_first(disk, clock):
 # Files of version 1
 
 
-def of_version_1(path, count):
-    """Make such a file of `count` entries; return them."""
-    entries = {f"{n:03}": entry(f"{n:03}", size=KIB) for n in range(count)}
-    with closing(sqlite3.connect(path)) as db, db:
-        db.executescript(VERSION_1)
-        for key, one in entries.items():
-            write_as_version_1(db, key, one)
-    return entries
-
-
-def write_as_version_1(db, key, one):
-    data = envelope.encode(one)
-    db.execute("DELETE FROM entries WHERE key = ?", (key.encode(),))
-    statement = "INSERT INTO entries (key, created_at, expires_at, gone_at, size, data) VALUES (?, ?, ?, ?, ?, ?)"
-    db.execute(statement, (key.encode(), one.metadata.created_at, None, None, len(data), data))
-
-
 def test_a_file_of_version_1_is_read_and_goes_on_as_one_of_this_release(path, clock):
-    entries = of_version_1(path, 80)
+    entries = {f"{n:03}": entry(f"{n:03}") for n in range(80)}
+    made_by_version_1(path, entries.values())
     with closing(DiskBackend(path, max_bytes=100 * KIB, clock=clock)) as backend:
         assert {key: one.payload for key, one in backend.get_many(list(entries)).items()} == {
             key: one.payload for key, one in entries.items()
@@ -216,14 +185,14 @@ def test_a_file_of_version_1_is_read_and_goes_on_as_one_of_this_release(path, cl
 
 
 def test_a_process_that_opened_a_file_as_version_1_goes_on_with_it(path, clock):
-    of_version_1(path, 20)
+    made_by_version_1(path, [entry(f"{n:03}") for n in range(20)])
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         assert len(old.execute("SELECT key FROM entries").fetchall()) == 20
         with closing(DiskBackend(path, max_bytes=100 * KIB, clock=clock)) as backend:
             for turn in range(30):
                 put(backend, f"{turn % 25:03}")
                 written = entry(f"{turn % 23:03}")
-                write_as_version_1(old, written.metadata.key, written)
+                write_as_version_1(old, written)
                 assert backend.get(written.metadata.key).payload == written.payload
                 totals, sums = counted(path)
                 assert totals == sums
@@ -232,7 +201,7 @@ def test_a_process_that_opened_a_file_as_version_1_goes_on_with_it(path, clock):
 
 
 def test_a_file_of_version_1_that_is_locked_is_waited_for(path, clock):
-    of_version_1(path, 3)
+    made_by_version_1(path, [entry("000")])
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
         closing(DiskBackend(path, clock=clock)) as backend,

@@ -231,11 +231,12 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
 def _upgrade(db: sqlite3.Connection) -> None:
     try:
         db.execute("BEGIN EXCLUSIVE")
+        if value(db, "PRAGMA user_version") < VERSION:  # else another process was faster
+            for statement in _FROM_1_TO_2:
+                db.execute(statement)
+        db.execute("COMMIT")
     except sqlite3.Error as error:
         if primary_code(error) != sqlite3.SQLITE_READONLY:
             raise
-        return  # nothing can be written, and what is read stands where it stood
-    if value(db, "PRAGMA user_version") < VERSION:  # else another process was faster
-        for statement in _FROM_1_TO_2:
-            db.execute(statement)
-    db.execute("COMMIT")
+        if db.in_transaction:  # nothing can be written, and what is read stands where it stood
+            db.execute("ROLLBACK")
