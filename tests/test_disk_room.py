@@ -200,14 +200,26 @@ def test_a_process_that_opened_a_file_as_version_1_goes_on_with_it(path, clock):
             assert backend.usage() == counted(path)[1][0]
 
 
-def test_a_file_of_version_1_that_is_locked_is_waited_for(path, clock):
-    made_by_version_1(path, [entry("000")])
+def test_a_locked_file_of_version_1_is_read_and_waited_for_by_writes(path, clock):
+    made_by_version_1(path, [entry("k")])
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
         closing(DiskBackend(path, clock=clock)) as backend,
     ):
         other.execute("BEGIN IMMEDIATE")
+        assert backend.get("k") is not None
         with pytest.raises(BackendTimeout):
-            backend.get("000", deadline=time.monotonic() + 0.05)
+            backend.put("k", entry("k"), deadline=time.monotonic() + 0.05)
         other.execute("ROLLBACK")
-        assert backend.get("000") is not None
+        put(backend, "k")
+        assert rows(path, "PRAGMA user_version") == [(2,)]
+
+
+def test_reading_leaves_a_file_of_version_1_as_it_is(path, clock):
+    made_by_version_1(path, [entry("k")])
+    before = path.read_bytes()
+    with closing(DiskBackend(path, clock=clock)) as backend:
+        assert backend.get("k") is not None
+        assert kept(backend) == ["k"]
+        assert backend.usage()[0] == 1
+    assert path.read_bytes() == before

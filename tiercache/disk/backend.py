@@ -40,7 +40,7 @@ from ..keys import check_key
 from ..units import Size, parse_size
 from .connection import Connection
 from .room import Room, give_back
-from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, marks, numbers
+from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, marks, numbers, value
 
 FILE_NAME = "cache.sqlite3"
 _DRIVE = re.compile("/[A-Za-z]:[/\\\\]")  # in disk:///C:/path the first slash only ends the empty host
@@ -87,7 +87,7 @@ class DiskBackend(Backend):
         self._clock = clock
         self.envelope: Envelope = PLAIN
         self._reader = Connection(self.path)
-        self._writer = Connection(self.path)
+        self._writer = Connection(self.path, to_write=True)
         for connection in (self._reader, self._writer):
             weakref.finalize(self, connection.let_go)
 
@@ -298,7 +298,8 @@ class DiskBackend(Backend):
 
         It takes transactions of 100 rows: other writers get their turn, and a `BackendTimeout` keeps what was done.
         """
-        [(newest,)] = self._reader.query("SELECT writes FROM totals", until=self._until(deadline))
+        with self._writer.transaction(until=self._until(deadline)) as db:
+            newest = value(db, "SELECT writes FROM totals")
         alive, removed = 0, CLEAR_ROWS
         while removed == CLEAR_ROWS:
             parameters = (self._clock(), *_bounds(prefix), newest, newest, CLEAR_ROWS)

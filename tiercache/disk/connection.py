@@ -41,11 +41,13 @@ class Connection:
 
     Args:
         path: the absolute path of the file.
+        to_write: whether it has transactions, too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, to_write: bool = False) -> None:
         self._path = path
         self._name = str(path)
+        self._to_write = to_write
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -157,7 +159,7 @@ class Connection:
         if self._db is None or self._opened != identity(self._name):
             self._drop()
             with _open_lock:
-                self._db, self._opened = open_file(self._path)
+                self._db, self._opened = open_file(self._path, to_write=self._to_write)
         return self._db
 
     def _pause_or_raise(self, error: sqlite3.Error | UnicodeDecodeError, until: float) -> None:

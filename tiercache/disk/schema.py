@@ -80,8 +80,10 @@ _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, e
 Row = tuple[Any, ...]
 
 
-def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
+def open_file(path: Path, *, to_write: bool) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
     """Return a connection to the file, made if there is none, and what `identity` says of it.
+
+    One that is to write brings a file of version 1 to this one; what only reads finds everything in either.
 
     One thread of the process at a time: closing a file takes away all locks that the process holds on it.
 
@@ -102,7 +104,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
     opened = identity(path)
     db = _connect(path, "mode=rw")
     try:
-        _prepare(db, path)
+        _prepare(db, path, to_write)
     except OSError as error:
         db.close()
         _raise_unusable(path, error)
@@ -194,11 +196,10 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
     )
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    found = value(db, "PRAGMA user_version")
-    if found == 0:
+def _prepare(db: sqlite3.Connection, path: Path, to_write: bool) -> None:
+    if value(db, "PRAGMA user_version") == 0:
         _create(db, path)
-    elif found < VERSION:
+    if to_write and value(db, "PRAGMA user_version") < VERSION:
         _upgrade(db)
     if value(db, "PRAGMA user_version") > VERSION:
         raise ConfigurationError(
@@ -229,14 +230,8 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _upgrade(db: sqlite3.Connection) -> None:
-    try:
-        db.execute("BEGIN EXCLUSIVE")
-        if value(db, "PRAGMA user_version") < VERSION:  # else another process was faster
-            for statement in _FROM_1_TO_2:
-                db.execute(statement)
-        db.execute("COMMIT")
-    except sqlite3.Error as error:
-        if primary_code(error) != sqlite3.SQLITE_READONLY:
-            raise
-        if db.in_transaction:  # nothing can be written, and what is read stands where it stood
-            db.execute("ROLLBACK")
+    db.execute("BEGIN EXCLUSIVE")
+    if value(db, "PRAGMA user_version") < VERSION:  # else another process was faster
+        for statement in _FROM_1_TO_2:
+            db.execute(statement)
+    db.execute("COMMIT")
