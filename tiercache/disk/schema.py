@@ -39,7 +39,7 @@ _COUNTING = (
     """CREATE TRIGGER entry_stored AFTER INSERT ON entries
         BEGIN UPDATE totals SET entries = entries + 1, bytes = bytes + new.size, writes = max(writes, new.id); END""",
     """CREATE TRIGGER entry_replaced AFTER UPDATE OF data ON entries
-        BEGIN UPDATE totals SET bytes = bytes - old.size + new.size, writes = new.replaced; END""",
+        BEGIN UPDATE totals SET bytes = bytes - old.size + new.size, writes = max(writes, new.replaced); END""",
 )
 _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
