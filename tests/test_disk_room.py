@@ -193,7 +193,9 @@ def test_a_process_that_opened_a_file_as_version_1_goes_on_with_it(path, clock):
                 put(backend, f"{turn % 25:03}")
                 written = entry(f"{turn % 23:03}")
                 write_as_version_1(old, written)
-                assert backend.get(written.metadata.key).payload == written.payload
+                found = backend.get(written.metadata.key)
+                assert found is not None
+                assert found.payload == written.payload
                 totals, sums = counted(path)
                 assert totals == sums
             old.execute("DELETE FROM entries WHERE id <= (SELECT min(id) FROM entries)")

@@ -2,7 +2,8 @@
 
 One row holds one envelope. The bytes kept are bounded: a write removes expired rows (a bounded number of them) and,
 while too much is kept, all that is expired, then what was stored first, in its own transaction. Space that becomes
-free is used again, and given back to the file system step by step where it exceeds a quarter of the file.
+free is used again, and given back to the file system step by step where it exceeds a quarter of the file. A read
+changes nothing: neither a time of access nor a count is written.
 
 Two connections, each with a lock: one reads, one writes. With the write-ahead log a read never waits for a write, a
 checkpoint or a writer in another process; one connection a thread would gain little (a read holds its lock for some
@@ -67,7 +68,8 @@ class DiskBackend(Backend):
         path: the file; None: `cache.sqlite3` in the directory that TIERCACHE_DIR names, or else in the user's cache
             directory.
         max_bytes: envelopes kept, in bytes or as text such as `"1GiB"`. The file is some larger: by about 15 % at
-            4 KiB an entry, more for tiny ones. After it was lowered, writes remove the excess within their deadlines.
+            4 KiB an entry, more for tiny ones; its log takes some 16 MiB. After it was lowered, writes remove the
+            excess within their deadlines.
         clock: returns Unix seconds; decides what is expired.
 
     Raises:
@@ -219,15 +221,16 @@ class DiskBackend(Backend):
                 failed.update({wanted[raw]: error for raw in left})
                 break
             left = left[BATCH:]
+            now = self._clock()
             for raw, data in rows:
                 if (key := wanted.get(raw)) is None:  # the index leads to the row of another key
                     raise self._reader.damaged()
                 try:
-                    entry = self._usable(data, key)
+                    entry = self._decoded(data, key)
                 except CorruptEntry as error:
                     failed[key] = error
                 else:
-                    if entry is not None:
+                    if entry.metadata.is_usable(now):
                         results[key] = entry
         if failed:
             raise PartialFailure(failed, results)
@@ -335,10 +338,13 @@ class DiskBackend(Backend):
         return raw, metadata.created_at, metadata.expires_at, metadata.gone_at, len(data), data
 
     def _usable(self, data: object, key: str) -> Entry | None:
+        entry = self._decoded(data, key)
+        return entry if entry.metadata.is_usable(self._clock()) else None
+
+    def _decoded(self, data: object, key: str) -> Entry:
         if not isinstance(data, bytes):
             raise CorruptEntry("the row holds no bytes")
-        entry = self.envelope.decode(data, key)
-        return entry if entry.metadata.is_usable(self._clock()) else None
+        return self.envelope.decode(data, key)
 
     def _may_write(self, db: sqlite3.Connection, key: str, if_absent: bool, if_match: str | None) -> bool:
         rows = db.execute(GET, (_encoded(key),)).fetchall()
