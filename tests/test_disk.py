@@ -15,7 +15,7 @@ import pytest
 from tiercache import envelope
 from tiercache.disk import DiskBackend
 from tiercache.disk import schema as disk_schema
-from tiercache.disk.backend import STEP
+from tiercache.disk.batches import STEP
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendTimeout, ConfigurationError, CorruptEntry, EntryTooLarge, InvalidKey, PartialFailure
 

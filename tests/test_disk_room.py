@@ -14,7 +14,7 @@ from tests.disk_version_1 import made_by_version_1, write_as_version_1
 from tiercache import envelope
 from tiercache.disk import DiskBackend
 from tiercache.disk import room as disk_room
-from tiercache.disk.backend import STEP
+from tiercache.disk.batches import STEP
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendTimeout
 
