@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -320,6 +321,33 @@ def test_one_that_ended_is_seen_for_a_minute(clock: FakeClock) -> None:
     assert report.stats.misses == 1
     clock.advance(TTL)
     assert read_reports(looking) == []
+
+
+def test_one_that_was_dropped_tells_its_last_figures_and_lives_no_longer(clock: FakeClock) -> None:
+    store = RemoteBackend(clock)
+    chain = TierChain(MemoryBackend(clock=clock), store, clock=clock, report=True)
+    Cache(chain).get("absent")
+    gone = weakref.ref(reporter_of(chain))
+    del chain
+    end = time.monotonic() + 30
+
+    while gone() is not None:
+        gc.collect()
+        assert time.monotonic() < end, "the reporter lives on"
+        time.sleep(0.02)
+
+    [report] = read_reports(TierChain(store, clock=clock))
+    assert (report.ended, report.stats.misses) == (True, 1)
+
+
+def test_one_that_was_closed_and_dropped_leaves_nothing(clock: FakeClock) -> None:
+    chain = chain_on(RemoteBackend(clock), clock=clock)
+    gone = weakref.ref(reporter_of(chain))
+    chain.close()
+    del chain
+    gc.collect()
+
+    assert gone() is None
 
 
 async def _ended(store: RemoteBackend, clock: FakeClock) -> None:
