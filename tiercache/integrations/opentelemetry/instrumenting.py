@@ -17,7 +17,7 @@ from ...chain import TierChain
 from ...errors import ConfigurationError
 from ...flow import Flow
 from ...flows.computed import ComputedFlows
-from ..measures import checked
+from ..measures import NAMESPACES, checked
 from .instruments import instruments_of
 from .spans import FlowSpan, Watch
 from .watching import Watched
@@ -28,6 +28,7 @@ def instrument(
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
+    max_namespaces: int = NAMESPACES,
 ) -> Callable[[], None]:
     """Trace and measure a cache, or a chain with all caches on it, those that are made later included.
 
@@ -37,13 +38,16 @@ def instrument(
     Args:
         subject: the cache or the chain.
         tracer_provider, meter_provider: left out: the global ones.
+        max_namespaces: so many namespaces have series of their own; in metrics those that are met later are summed up
+            as `other`. Of several calls with one meter provider the largest number holds.
 
     Returns:
         A function that ends it. Operations under way are still traced. What is instrumented by itself and by its chain
         is traced once, by whichever came first, until the last of them has ended, in whatever order they end.
 
     Raises:
-        ConfigurationError: it is neither a cache nor a chain, or it is instrumented already.
+        ConfigurationError: it is neither a cache nor a chain, or it is instrumented already; or `max_namespaces` is no
+            number.
     """
     checked(subject)
     if _is_instrumented(subject):
@@ -51,6 +55,7 @@ def instrument(
     release = _release()
     tracer = trace.get_tracer("tiercache", release, tracer_provider)
     instruments = instruments_of(meter_provider or metrics.get_meter_provider(), release)
+    instruments.subjects.allow(max_namespaces)
     installed = _Installed(Watch(tracer, instruments))
     if isinstance(subject, Cache):
         installed.watch_cache(subject)
@@ -86,6 +91,7 @@ class _Installed:
             cache._flows = cast(ComputedFlows, WatchedFlows(cache._flows))
         cast(WatchedFlows, cache._flows).add(self, replace(self._watch, namespace=cache.namespace))
         self._caches[id(cache)] = cache
+        self._watch.instruments.subjects.named(cache.namespace)  # in the order in which they are made
 
     def watch_chain(self, chain: TierChain) -> None:
         """Have the flows of all caches watched."""
