@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from itertools import islice
 from typing import Any, ClassVar, Protocol, TypeVar, cast
@@ -56,6 +56,18 @@ class Backend(Protocol):
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:
         """Return the constructor arguments that host and path of a URL stand for (its query is taken care of)."""
         return {}
+
+    @classmethod
+    def query_options(cls, scheme: str) -> Collection[str] | None:
+        """Return what the query of its URLs may hold beside the constructor's options; None: only the URL's use tells.
+
+        Args:
+            scheme: the URL's.
+
+        Returns:
+            Names; `ssl_*` stands for all that begin with `ssl_`.
+        """
+        return None
 
     @abstractmethod
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
