@@ -144,6 +144,38 @@ def test_references_in_variables(tmp_path: Path, secret: str) -> None:
         assert len(cache.chain.tiers) == 2
 
 
+def test_the_path_of_the_file_may_be_a_reference(write: Write, tmp_path: Path) -> None:
+    path = write("[cache]\nttl = 'file:ttl'\n[[tiers]]\nurl = 'memory://'\n")
+    (tmp_path / "ttl").write_text("1h\n")
+    (tmp_path / "which").write_text(f"{path}\n")
+    for reference in (f"file:{tmp_path}/which", "env:WHICH"):
+        with Cache.from_env({"TIERCACHE_CONFIG": reference, "WHICH": str(path)}) as cache:
+            assert cache.ttl == 3600
+
+
+def test_a_path_that_is_no_reference_says_which_one_it_is() -> None:
+    assert refusal(TIERCACHE_CONFIG="env:WHICH") == (
+        "TIERCACHE_CONFIG: env:WHICH: the variable WHICH is not set; set it"
+    )
+    said = refusal(TIERCACHE_CONFIG="file:/not/there")
+    assert said == "TIERCACHE_CONFIG: file:/not/there: the file cannot be read: No such file or directory"
+
+
+def test_a_reference_to_the_file_itself_is_told_from_its_path(write: Write) -> None:
+    path = write("[cache]\nttl = 3\n")
+    said = refusal(TIERCACHE_CONFIG=f"file:{path}")
+    assert said == (
+        f"TIERCACHE_CONFIG: file:{path} holds more than a path; to name the configuration itself, write its path, without "
+        "file: before it"
+    )
+
+
+def test_a_mistake_in_a_file_whose_path_was_fetched_is_told_by_the_reference(write: Write) -> None:
+    path = write("[cache]\nttll = 3\n")
+    said = refusal(TIERCACHE_CONFIG="env:WHICH", WHICH=str(path))
+    assert said.startswith("env:WHICH, line 2: Cache has no option 'ttll'"), said
+
+
 def test_a_url_may_be_a_reference_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRST", "memory://?max_entries=3")
     assert tier_from_url("env:FIRST").backend.max_entries == 3
@@ -159,6 +191,7 @@ def test_a_url_may_be_a_reference_everywhere(monkeypatch: pytest.MonkeyPatch) ->
         {"TIERCACHE_URLS": "memory:// env:SECRET"},
         {"TIERCACHE_URLS": "env:SECRET"},
         {"TIERCACHE_URLS": "redis://app:hunter2-hunter2@host:port"},
+        {"TIERCACHE_CONFIG": "env:SECRET"},
         {"TIERCACHE_KEYS": "hunter2-hunter2"},
         {"TIERCACHE_KEYS": "env:SECRET"},
         {"TIERCACHE_SWITCHES": "env:SECRET"},

@@ -91,8 +91,14 @@ def _check_names(environ: Mapping[str, str], options: Collection[str]) -> None:
 def _file(environ: Mapping[str, str]) -> Settings | None:
     if not environ.get(CONFIG):
         return None
+    path = _said(environ, CONFIG)
+    if "\n" in path.value:
+        raise ConfigurationError(
+            f"{CONFIG}: {path.reference or 'its value'} holds more than a path; to name the configuration itself, write "
+            "its path, without file: before it"
+        )
     try:
-        return toml.read(environ[CONFIG], environ)
+        return toml.read(path.value, environ, called=path.reference)
     except ConfigurationError as error:
         error.args = (f"{CONFIG}: {error}",)
         raise
