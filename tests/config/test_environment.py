@@ -114,7 +114,19 @@ def test_a_mistake_is_told_with_its_variable(name: str, value: str, words: str) 
     assert words in said
 
 
-@pytest.mark.parametrize(("name", "meant"), [("URL", "URLS"), ("NAMESPCE", "NAMESPACE"), ("S3_BUKET", "S3_BUCKET")])
+MISSPELT = {
+    "URL": "URLS",
+    "TLL": "TTL",
+    "TTTL": "TTL",
+    "DRI": "DIR",
+    "LEAS": "LEASE",
+    "NAMESPCE": "NAMESPACE",
+    "S3_BUKET": "S3_BUCKET",
+    "STALE_IF_EROR": "STALE_IF_ERROR",
+}
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
 def test_a_misspelt_variable_is_an_error(name: str, meant: str) -> None:
     said = refusal(**{f"TIERCACHE_{name}": "x"})
     assert said == f"TIERCACHE_{name} is no variable of tiercache; did you mean TIERCACHE_{meant}?"
@@ -125,6 +137,26 @@ def test_a_variable_that_nobody_knows_is_logged(caplog: pytest.LogCaptureFixture
         Cache.from_env({"TIERCACHE_OF_SOMEBODY_ELSE": secret, "TIERCACHE_URLS": "memory://"}).close()
     assert "nothing in tiercache reads TIERCACHE_OF_SOMEBODY_ELSE" in caplog.text
     assert secret not in caplog.text
+
+
+def test_one_of_two_letters_off_is_somebody_elses(caplog: pytest.LogCaptureFixture) -> None:
+    Cache.from_env({"TIERCACHE_URI": "x", "TIERCACHE_URLS": "memory://"}).close()
+    assert "nothing in tiercache reads TIERCACHE_URI" in caplog.text
+
+
+def test_a_service_of_kubernetes_may_be_called_as_we_are(caplog: pytest.LogCaptureFixture) -> None:
+    its = {
+        "TIERCACHE_SERVICE_HOST": "10.0.0.11",
+        "TIERCACHE_SERVICE_PORT": "6379",
+        "TIERCACHE_SERVICE_PORT_HTTP": "80",
+        "TIERCACHE_PORT": "tcp://10.0.0.11:6379",
+        "TIERCACHE_PORT_6379_TCP": "tcp://10.0.0.11:6379",
+        "TIERCACHE_PORT_6379_TCP_PROTO": "tcp",
+        "TIERCACHE_PORT_6379_TCP_PORT": "6379",
+        "TIERCACHE_PORT_6379_TCP_ADDR": "10.0.0.11",
+    }
+    Cache.from_env({**its, "TIERCACHE_URLS": "memory://"}).close()
+    assert "nothing in tiercache reads" not in caplog.text
 
 
 def test_references_in_variables(tmp_path: Path, secret: str) -> None:
@@ -165,8 +197,8 @@ def test_a_reference_to_the_file_itself_is_told_from_its_path(write: Write) -> N
     path = write("[cache]\nttl = 3\n")
     said = refusal(TIERCACHE_CONFIG=f"file:{path}")
     assert said == (
-        f"TIERCACHE_CONFIG: file:{path} holds more than a path; to name the configuration itself, write its path, without "
-        "file: before it"
+        f"TIERCACHE_CONFIG: file:{path} holds more than a path; to name the configuration itself, write its path, "
+        "without file: before it"
     )
 
 
