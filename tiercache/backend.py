@@ -44,6 +44,8 @@ class Backend(Protocol):
         keeps_deadlines: whether an operation really ends by its deadline, whatever the store does. Otherwise a tier
             runs the operations in threads of its own, at most eight at a time, and leaves those behind that are late;
             a store that keeps deadlines, and says so, saves that hop.
+        lists_by_prefix: whether a listing of a prefix costs what lies below it. False: it walks through all keys, and
+            is not asked for where there is another way.
     """
 
     scheme: ClassVar[str] = "custom"
@@ -51,6 +53,7 @@ class Backend(Protocol):
     timeout: float | None = 2.0
     concurrency: int = 16
     keeps_deadlines: bool = False
+    lists_by_prefix: bool = True
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:

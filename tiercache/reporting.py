@@ -19,15 +19,15 @@ from dataclasses import astuple
 from typing import Protocol, cast
 
 from . import fork
-from .entry import Clock
+from .entry import Clock, Entry
 from .epochs.agreement import class_for_marks
 from .errors import BackendUnavailable, CacheClosed, TiercacheError
 from .logs import fields
 from .objectstore import ObjectStoreBackend
 from .objectstore.sweep import LEAST_BUDGET
 from .pool import DaemonPool
+from .report_places import PREFIX, Place
 from .reports import (
-    PREFIX,
     Breaker,
     CacheCounts,
     Counts,
@@ -124,6 +124,8 @@ class Reporter:
 
     def _begin(self) -> None:
         self.id = secrets.token_hex(8)
+        if self.tier is not None:
+            self._place = Place(beneath(self.tier.backend), self.id)
         self._lock = threading.Lock()
         self._running: Future[None] | None = None
         self._started_at = self._clock()
@@ -153,11 +155,14 @@ class Reporter:
         tier = self.tier
         if tier is None:
             return False
-        entry = to_entry(self.current(ended=ended))
-        if tier.classes is not None:
-            entry = entry.in_class(class_for_marks(tier))
+        report = self.current(ended=ended)
+
+        def entry_at(key: str) -> Entry:
+            entry = to_entry(report, key)
+            return entry if tier.classes is None else entry.in_class(class_for_marks(tier))
+
         try:
-            tier.put(entry.metadata.key, entry).perform()
+            self._place.put(tier, entry_at, report.written_at, report.until)
         except FAILURES:
             self.failures += 1  # and counted and logged by the tier
             return False

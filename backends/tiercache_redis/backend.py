@@ -76,6 +76,7 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
     scheme: ClassVar[str] = "redis"
     persistent = True
     keeps_deadlines = True
+    lists_by_prefix = False
     concurrency = 1000  # a batch is one round trip up to here
 
     def __init__(
