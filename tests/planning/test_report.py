@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import inf
 from xml.etree import ElementTree as ET
@@ -243,6 +244,25 @@ def test_the_plots_are_written_twice_and_are_the_same_each_time(planned, tmp_pat
             ET.fromstring(one.read_text())
         else:
             assert one.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("most", [0.0009, 0.03, 95.0, 14_274.0, 8_000_000.0])
+def test_amounts_below_the_bill_do_not_run_into_each_other(planned, most):
+    pytest.importorskip("matplotlib")
+    from tiercache.planning.figures import _cost, _figure
+
+    times = most / max(one.total for one in planned.classes[:12])
+    grown = [
+        replace(one, storage=one.storage * times, requests=one.requests * times, other=one.other * times)
+        for one in planned.classes
+    ]
+    with _figure() as (figure, axes):
+        _cost(replace(planned, classes=tuple(grown)), axes)
+        figure.canvas.draw()
+        shown = [label for label in axes.get_xticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) >= 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes)), [one.get_text() for one in shown]
 
 
 def test_no_name_of_a_curve_stands_in_the_title():
