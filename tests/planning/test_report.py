@@ -246,12 +246,12 @@ def test_the_plots_are_written_twice_and_are_the_same_each_time(planned, tmp_pat
             assert one.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("most", [0.0009, 0.03, 95.0, 14_274.0, 8_000_000.0])
+@pytest.mark.parametrize("most", [0.0009, 0.018, 0.03, 95.0, 14_274.0, 8_000_000.0])
 def test_amounts_below_the_bill_do_not_run_into_each_other(planned, most):
     pytest.importorskip("matplotlib")
     from tiercache.planning.figures import _cost, _figure
 
-    bill = replace(planned.classes[0], storage=most / 2, requests=most / 2, other=0.0)
+    bill = replace(planned.classes[0], total=most, storage=most / 2, requests=most / 2, other=0.0)
     with _figure() as (figure, axes):
         _cost(replace(planned, classes=(bill,)), axes)
         figure.canvas.draw()
