@@ -16,84 +16,20 @@ import threading
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 
 from . import fork
-
-STANDSTILL = 1.0
-"""Seconds after which nobody waits any longer for an event loop that does not run."""
-
-
-class Standstill:
-    """For how long the event loop that is waited for has not run, as far as whoever looks now and then can tell.
-
-    `run_until_complete` that returned leaves tasks in a loop which may never run again, nor be closed.
-    """
-
-    __slots__ = ("_since",)
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def lasts(self, loop: AbstractEventLoop | None) -> bool:
-        """Whether it has not run for too long to be waited for."""
-        if loop is None or loop.is_running():
-            self._since = None
-            return False
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        return now - self._since >= STANDSTILL
-
-
-class Write:
-    """Something being written under a key, that others wait for: a mutation's turn, or one promotion.
-
-    Attributes:
-        done: resolved at its end; those who wait cannot cancel it.
-        owner: the event loop in which it runs, if it does; a blocking call in that loop must not wait for it.
-        overtaken: somebody could not wait, so what this writes may be old: it has to be removed again.
-    """
-
-    __slots__ = ("done", "overtaken", "owner")
-
-    def __init__(self, owner: AbstractEventLoop | None = None) -> None:
-        self.done: Future[None] = Future()
-        self.done.set_running_or_notify_cancel()
-        self.owner = owner
-        self.overtaken = False
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its event loop was closed before its end, so that nothing will ever end it."""
-        return self.owner is not None and self.owner.is_closed()
-
-    def needs(self, loop: AbstractEventLoop) -> bool:
-        """Whether this loop has to run for it to end: to write it, or something that has to be over first."""
-        seen: set[Write] = set()
-        ahead: list[Write] = [self]
-        while ahead:
-            write = ahead.pop()
-            if write in seen or write.done.done():
-                continue
-            if write.owner is loop:
-                return True
-            seen.add(write)
-            if isinstance(write, Mutation):
-                ahead += write.before
-        return False
+from .turns import Write
 
 
 class Mutation(Write):
-    """A change of one key in progress; `before` is what must be over first."""
+    """A change of one key in progress."""
 
-    __slots__ = ("before", "key", "state")
+    __slots__ = ("key", "state")
 
-    def __init__(self, key: str, state: _State, before: list[Write], owner: AbstractEventLoop | None) -> None:
-        super().__init__(owner)
+    def __init__(self, key: str, state: _State, before: Sequence[Write], owner: AbstractEventLoop | None) -> None:
+        super().__init__(owner, before)
         self.key = key
         self.state = state
-        self.before = before
 
 
 class Load:
@@ -194,7 +130,7 @@ class Fence:
         """The announced write is over."""
         with self._lock:
             load.writes.discard(write)
-        write.done.set_result(None)
+        write.end()
 
     def mutate(self, keys: Sequence[str], owner: AbstractEventLoop | None = None) -> list[Mutation]:
         """Begin a mutation of each key, all at one moment, so that two batches cannot wait for each other.
@@ -224,8 +160,8 @@ class Fence:
             if state.turn is mutation:
                 state.turn = None
             self._forget(mutation.key, state)
-            mutation.before = []  # else each would keep all that were before it
-        mutation.done.set_result(None)
+            mutation.before = ()  # else each would keep all that were before it
+        mutation.end()
 
     def begin_clear(self, prefix: str) -> list[Write]:
         """Make all loads below a prefix unable to store, until `end_clear` also new ones; return what to wait for."""
