@@ -80,6 +80,10 @@ class Reader:
                 name, _, value = setting.partition("=")
                 self._environment[name] = value.replace("$PWD", str(self.directory))
             return
+        if typed.startswith("unset "):
+            for name in typed.split()[1:]:
+                self._environment.pop(name, None)
+            return
         if typed.startswith(SERVERS):
             self._start(typed)
             return

@@ -78,7 +78,8 @@ def test_what_a_page_says_is_so(
     for library in NEEDS.get(name, []):
         pytest.importorskip(library)
     for fixture in FIXTURES.get(name, []):
-        replace |= request.getfixturevalue(fixture) if fixture in ("secrets", "stores") else {}
+        around = request.getfixturevalue(fixture)
+        replace |= around if fixture in ("secrets", "stores") else {}
     if SERVER not in replace and any(SERVER in block.text for block in found):
         replace[SERVER] = request.getfixturevalue("redis_url")
     if any("OpenAI(" in block.text for block in found):
@@ -110,10 +111,15 @@ def not_run(name: str, block: Block) -> str | None:
     return ELSEWHERE.get((name, block.language)) or NOT_RUN.get((name, block.first_line))
 
 
+def unread(name: str, found: list[Block]) -> list[Block]:
+    """The blocks of a page that nothing runs, and that are not listed as such."""
+    return [block for block in found if not_run(name, block) is None and block.language not in RUN]
+
+
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_every_block_is_run_or_is_no_code(page: Path) -> None:
-    unread = [block for block in blocks(page) if not_run(name_of(page), block) is None and block.language not in RUN]
-    assert unread == [], f"they are in no language of {RUN | NOT_CODE}, and not in {unrun.__file__}"
+    languages = sorted(RUN | NOT_CODE)
+    assert unread(name_of(page), blocks(page)) == [], f"their language is none of {languages}; {unrun.__file__}"
 
 
 def test_what_is_not_run_is_there() -> None:
