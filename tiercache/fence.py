@@ -90,11 +90,15 @@ class Fence:
         """Open a load of the key."""
         began = self._moment(key)
         with self._lock:
-            state = self._state(key)
-            clearing = self._clearing and any(map(key.startswith, self._clearing))
-            load = Load(key, not self._is_changing(state) and not clearing, began)
-            state.loads.add(load)
-            return load
+            return self._begin(key, began)
+
+    def begin_many(self, keys: Sequence[str]) -> dict[str, Load]:
+        """Open loads of keys of one namespace, all at one moment."""
+        if not keys:
+            return {}
+        began = self._moment(keys[0])
+        with self._lock:
+            return {key: self._begin(key, began) for key in keys}
 
     def hold(self, load: Load) -> None:
         """Keep the load open for one more holder (a write in the background)."""
@@ -104,11 +108,13 @@ class Fence:
     def release(self, load: Load) -> None:
         """Close the load, when its last holder does."""
         with self._lock:
-            load.holders -= 1
-            state = self._states.get(load.key)
-            if not load.holders and state is not None:
-                state.loads.discard(load)
-                self._forget(load.key, state)
+            self._release(load)
+
+    def release_many(self, loads: Iterable[Load]) -> None:
+        """`release` of each."""
+        with self._lock:
+            for load in loads:
+                self._release(load)
 
     def store(self, load: Load, action: Callable[[], object]) -> bool:
         """Run the action, which must be quick and local, if the load may still store; return whether it did."""
@@ -191,6 +197,19 @@ class Fence:
             for key, state in self._states.items():
                 if key.startswith(prefix):
                     _overtake(state)
+
+    def _begin(self, key: str, began: float) -> Load:
+        state = self._state(key)
+        clearing = self._clearing and any(map(key.startswith, self._clearing))
+        load = Load(key, not self._is_changing(state) and not clearing, began)
+        state.loads.add(load)
+        return load
+
+    def _release(self, load: Load) -> None:
+        load.holders -= 1
+        if not load.holders and (state := self._states.get(load.key)) is not None:
+            state.loads.discard(load)
+            self._forget(load.key, state)
 
     def _mutate(self, key: str, owner: AbstractEventLoop | None) -> Mutation:
         state = self._state(key)
