@@ -14,9 +14,12 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from contextvars import copy_context
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Generic, TypeVar
 
+from .begun import Begun
 from .errors import BackendUnavailable
 from .health import this_call
 from .pool import DaemonPool
@@ -105,7 +108,7 @@ async def detached(flow: Flow[T], tasks: set[asyncio.Task[Any]]) -> T:
     finally:
         if outermost:
             this_call.end()
-    task = asyncio.create_task(adrive(flow, operation))
+    task = asyncio.create_task(Begun(adrive(flow, operation)))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
     return await asyncio.shield(task)
@@ -127,7 +130,11 @@ class Gather(Operation[list[Any]]):
     def __await__(self) -> Generator[Operation[Any], Any, list[Any]]:
         results: list[Any] = []
         if len(self.flows) > 1:
-            results = yield self
+            try:
+                results = yield self
+            except BaseException as error:
+                _interrupt(self.flows, error)
+                raise
             return results
         for flow in self.flows:  # nothing runs beside it: it goes on in the flow that asks
             results.append((yield from _settled(flow).__await__()))
@@ -150,7 +157,7 @@ class Gather(Operation[list[Any]]):
 
     async def aperform(self) -> list[Any]:
         """Do it without blocking the running loop."""
-        return await asyncio.gather(*map(adrive, self.flows), return_exceptions=True)
+        return await asyncio.gather(*[Begun(adrive(flow)) for flow in self.flows], return_exceptions=True)
 
 
 class Background(Operation[bool]):
@@ -238,6 +245,17 @@ async def _settled(flow: Flow[T]) -> T | Exception:
         return await flow
     except Exception as error:  # noqa: BLE001 - returned, as for several
         return error
+
+
+def _interrupt(flows: Sequence[Flow[Any]], error: BaseException) -> None:
+    """Interrupt the flows that nobody has begun at what they ask for first: they note what they leave undone."""
+    for flow in flows:
+        if getcoroutinestate(flow) == CORO_CREATED:
+            with suppress(BaseException):  # the caller raises what interrupted it
+                flow.send(None)
+                flow.throw(error)
+            with suppress(RuntimeError):  # it would have to wait for its cleaning up
+                flow.close()
 
 
 def _run_here(flow: Flow[Any]) -> Future[Any]:

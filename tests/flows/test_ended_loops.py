@@ -1,0 +1,116 @@
+"""Changes that a loop's end interrupts, wherever they are: no tier answers with what they were to replace."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.conftest import FakeClock
+from tests.support import RemoteBackend, after_first_use
+from tiercache import Cache, MemoryBackend, Tier, TierChain
+from tiercache.begun import Begun
+from tiercache.entry import Entry
+
+STEPS = range(8)
+"""How far a change comes, in steps of the loop."""
+CHANGES: dict[str, Callable[[Cache], Coroutine[Any, Any, Any]]] = {
+    "set": lambda cache: cache.aset("k", "new"),
+    "set_many": lambda cache: cache.aset_many({"k": "new", "l": "new"}),
+    "delete": lambda cache: cache.adelete("k"),
+    "delete_many": lambda cache: cache.adelete_many(["k", "l"]),
+    "touch": lambda cache: cache.atouch("k", 60),
+}
+each_change = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+each_step = pytest.mark.parametrize("steps", STEPS)
+
+
+class Slow(RemoteBackend):
+    """A store that takes some steps of the loop."""
+
+    async def aput(self, key: str, entry: Entry, **options: Any) -> bool:
+        await asyncio.sleep(0.001)
+        return self.put(key, entry, **options)
+
+    async def aput_many(self, entries: Any, *, deadline: float | None = None) -> None:
+        await asyncio.sleep(0.001)
+        self.put_many(entries)
+
+    async def adelete(self, key: str, *, deadline: float | None = None) -> bool:
+        await asyncio.sleep(0.001)
+        return self.delete(key)
+
+    async def adelete_many(self, keys: Any, *, deadline: float | None = None) -> int:
+        await asyncio.sleep(0.001)
+        return self.delete_many(keys)
+
+
+@pytest.fixture(params=[1, 2, 3], ids=lambda number: f"{number}-below")
+def cache(clock: FakeClock, request: pytest.FixtureRequest) -> Cache:
+    stores = [Tier(Slow(clock, name=f"s{number}"), name=f"s{number}") for number in range(request.param)]
+    chain = TierChain(MemoryBackend(clock=clock), *stores, clock=clock)
+    after_first_use(chain)
+    cache = Cache(chain, namespace="n")
+    cache.set_many({"k": "old", "l": "old"})
+    return cache
+
+
+async def _goes_some_steps(change: Coroutine[Any, Any, Any], steps: int) -> None:
+    tasks = [asyncio.ensure_future(change)]
+    for _ in range(steps + 1):
+        await asyncio.sleep(0)
+    assert tasks
+
+
+def _agree(cache: Cache) -> None:
+    """What is read from the slower tiers is what memory answered, or nothing."""
+    before = cache.get_many(["k", "l"])
+    cache.chain.memory.clear()  # type: ignore[union-attr]
+    after = cache.get_many(["k", "l"])
+    assert after.items() <= before.items()
+    assert cache.chain.fence._states == {}
+
+
+@each_step
+@each_change
+def test_a_change_that_the_end_of_the_loop_cancels_leaves_no_older_value(
+    cache: Cache, change: Callable[[Cache], Coroutine[Any, Any, Any]], steps: int
+) -> None:
+    asyncio.run(_goes_some_steps(change(cache), steps))
+    gc.collect()
+    _agree(cache)
+
+
+def test_what_is_begun_is_interrupted_where_it_first_waits() -> None:
+    seen: list[str] = []
+
+    async def work() -> None:
+        seen.append("begun")
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0)
+            seen.append("cleaned up")
+
+    async def main() -> None:
+        task = asyncio.create_task(Begun(work()))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert seen == ["begun", "cleaned up"]
+
+
+def test_what_is_begun_is_awaited_like_any_coroutine() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    async def main() -> list[int]:
+        return [await Begun(work()), await asyncio.create_task(Begun(work()))]
+
+    assert asyncio.run(main()) == [1, 1]
