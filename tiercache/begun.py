@@ -22,8 +22,8 @@ class Begun(Coroutine[Any, Any, T]):
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
         self._has_begun = False
-        self.__name__ = coroutine.__name__  # what shows tasks asks for these
-        self.__qualname__ = coroutine.__qualname__
+        self.__name__: str = getattr(coroutine, "__name__", "")  # what shows tasks asks for these
+        self.__qualname__: str = getattr(coroutine, "__qualname__", "")
 
     def send(self, value: Any) -> Any:
         """Go on."""

@@ -51,7 +51,7 @@ class Operation(ABC, Generic[T]):
 
 def drive(flow: Flow[T]) -> T:
     """Run a flow in this thread and return its result."""
-    outermost = this_call.begin()
+    begun = this_call.begin()
     try:
         operation = flow.send(None)
         while True:
@@ -64,8 +64,8 @@ def drive(flow: Flow[T]) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        if outermost:
-            this_call.end()
+        if begun is not None:
+            this_call.end(begun)
 
 
 async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
@@ -75,13 +75,16 @@ async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
         flow: what to run.
         operation: what it has already asked for.
     """
-    outermost = this_call.begin()
+    begun = this_call.begin()
     try:
         if operation is None:
             operation = flow.send(None)
         while True:
             try:
                 result = await operation.aperform()
+            except GeneratorExit:
+                flow.close()  # unless the garbage collector has done that already
+                raise
             except BaseException as error:  # noqa: BLE001 - cancellation too
                 operation = flow.throw(error)
             else:
@@ -89,8 +92,8 @@ async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        if outermost:
-            this_call.end()
+        if begun is not None:
+            this_call.end(begun)
 
 
 async def detached(flow: Flow[T], tasks: set[asyncio.Task[Any]]) -> T:
@@ -100,14 +103,14 @@ async def detached(flow: Flow[T], tasks: set[asyncio.Task[Any]]) -> T:
         flow: what to run.
         tasks: where the task is kept while it runs.
     """
-    outermost = this_call.begin()
+    begun = this_call.begin()
     try:
         operation = flow.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        if outermost:
-            this_call.end()
+        if begun is not None:
+            this_call.end(begun)
     task = asyncio.create_task(Begun(adrive(flow, operation)))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
