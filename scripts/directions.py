@@ -75,6 +75,7 @@ FLOORS = [
     {"hearsay", "lease", "telling"},
     {"news"},
     {"listening"},
+    {"report_places"},
     {"reports"},
     {"reporting"},
     {"chain"},
