@@ -51,7 +51,7 @@ FLOORS = [
         "options",
     },
     {"switches"},
-    {"turns"},
+    {"begun", "turns"},
     {"backend", "carrier", "fence", "guard", "journal", "notice"},
     {"flow", "bounded"},
     {"call", "healing"},
