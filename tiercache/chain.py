@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
@@ -24,7 +25,7 @@ from .epochs.table import Epochs
 from .errors import ConfigurationError, TiercacheError
 from .fence import Fence
 from .flow import Gather, adrive, drive
-from .journal.drainer import Drainer
+from .journal.drainer import Drainer, lost
 from .journal.hearsay import Hearsay
 from .journal.missed import KEY as MISSED
 from .journal.missed import Missed
@@ -121,7 +122,7 @@ class TierChain:
         self.refresher = Refresher(
             self.epochs, None if epoch_refresh is None else parse_duration(epoch_refresh, "epoch_refresh")
         )
-        self.fence = Fence(self.epochs.moment)
+        self.fence = Fence(self.epochs.moment, partial(lost, self.tiers))
         self.background = DaemonPool(8, "tiercache-promotion")
         # Nothing waits in this one: a caller whose flow finds no thread runs it in its own.
         self.side_by_side = DaemonPool(32, "tiercache-chain", max_queue=0)

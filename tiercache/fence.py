@@ -14,7 +14,6 @@ may run in the middle of a change of the table, in the same thread. It is done b
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from asyncio import AbstractEventLoop
@@ -23,54 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from . import fork
-from .turns import Write
-
-
-class Mutation(Write):
-    """A change of one key in progress."""
-
-    __slots__ = ("key", "state")
-
-    def __init__(self, key: str, state: _State, before: Sequence[Write], owner: AbstractEventLoop | None) -> None:
-        super().__init__(owner, before)
-        self.key = key
-        self.state = state
-
-
-class Load:
-    """The right to store what is being loaded, as long as nothing changed the key.
-
-    Attributes:
-        began: when it began: later than every mark of an invalidation that was known then.
-        seen: what the guard (`tiercache.coherence.guard`) held when it was asked; None: it was not, or did not answer.
-        barred: entries of slower tiers that began to be loaded until then (Unix seconds) were deleted since.
-    """
-
-    __slots__ = ("barred", "began", "holders", "key", "seen", "valid", "writes")
-
-    def __init__(self, key: str, valid: bool, began: float = 0.0) -> None:
-        self.key = key
-        self.valid = valid
-        self.began = began
-        self.holders = 1
-        self.writes: set[Write] = set()
-        self.seen: str | None = None
-        self.barred = -math.inf
-
-    def saw(self, token: str, deleted_at: float | None) -> None:
-        """Remember what the guard held."""
-        self.seen = token
-        if deleted_at is not None:
-            self.barred = deleted_at
-
-
-class _State:
-    __slots__ = ("loads", "mutations", "turn")
-
-    def __init__(self) -> None:
-        self.mutations: set[Mutation] = set()
-        self.loads: set[Load] = set()
-        self.turn: Mutation | None = None
+from .turns import Load, Mutation, State, Write
 
 
 class Fence:
@@ -78,26 +30,36 @@ class Fence:
 
     Args:
         moment: returns when something that begins now about a key began, in Unix seconds.
+        lost: is told of keys whose mutation nothing will ever end, because its event loop was closed under it: some
+            stores may have taken it, and others not.
     """
 
-    def __init__(self, moment: Callable[[str], float] = lambda _: time.time()) -> None:
+    def __init__(
+        self,
+        moment: Callable[[str], float] = lambda _: time.time(),
+        lost: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._moment = moment
+        self._lost = lost
         self.after_fork()
         fork.register(self)
 
     def after_fork(self) -> None:
         """Forget what the parent's threads were doing."""
         self._lock = threading.Lock()
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, State] = {}
         self._clearing: list[str] = []
         self._closing: deque[Callable[[], object]] = deque()
+        self._untold: deque[str] = deque()
 
     def begin(self, key: str) -> Load:
         """Open a load of the key."""
         began = self._moment(key)
         with self._lock:
             self._settle()
-            return self._begin(key, began)
+            load = self._begin(key, began)
+        self._tell()
+        return load
 
     def begin_many(self, keys: Sequence[str]) -> dict[str, Load]:
         """Open loads of keys of one namespace, all at one moment."""
@@ -106,7 +68,9 @@ class Fence:
         began = self._moment(keys[0])
         with self._lock:
             self._settle()
-            return {key: self._begin(key, began) for key in keys}
+            loads = {key: self._begin(key, began) for key in keys}
+        self._tell()
+        return loads
 
     def hold(self, load: Load) -> None:
         """Keep the load open for one more holder (a write in the background)."""
@@ -154,19 +118,25 @@ class Fence:
         """
         with self._lock:
             self._settle()
-            return [self._mutate(key, owner) for key in keys]
+            mutations = [self._mutate(key, owner) for key in keys]
+        self._tell()
+        return mutations
 
     def mutate_with(self, load: Load, owner: AbstractEventLoop | None = None) -> Mutation | None:
         """Begin the mutation that stores what a load made; None if it no longer may."""
         with self._lock:
             self._settle()
-            return self._mutate(load.key, owner) if load.valid else None
+            mutation = self._mutate(load.key, owner) if load.valid else None
+        self._tell()
+        return mutation
 
     def mutate_with_all(self, loads: Sequence[Load], owner: AbstractEventLoop | None = None) -> list[Mutation]:
         """Begin the mutations that store what loads made, all at one moment; only of those that still may."""
         with self._lock:
             self._settle()
-            return [self._mutate(load.key, owner) for load in loads if load.valid]
+            mutations = [self._mutate(load.key, owner) for load in loads if load.valid]
+        self._tell()
+        return mutations
 
     def finish(self, mutation: Mutation) -> None:
         """End a mutation: the next one of its key may go on, and new loads may store again."""
@@ -251,7 +221,7 @@ class Fence:
         state.turn = mutation
         return mutation
 
-    def _invalidate(self, state: _State) -> list[Write]:
+    def _invalidate(self, state: State) -> list[Write]:
         """Make the open loads unable to store; return what is being written now."""
         before: list[Write] = [write for load in state.loads for write in load.writes]
         if self._is_changing(state) and state.turn is not None:
@@ -260,27 +230,37 @@ class Fence:
             load.valid = False
         return before
 
-    def _is_changing(self, state: _State) -> bool:
+    def _is_changing(self, state: State) -> bool:
         """Whether a mutation lasts; those whose event loop was closed under them are given up."""
         if state.mutations:
             for mutation in [mutation for mutation in state.mutations if mutation.is_lost]:
                 state.mutations.discard(mutation)
+                self._untold.append(mutation.key)
                 if state.turn is mutation:
                     state.turn = None
         return bool(state.mutations)
 
-    def _state(self, key: str) -> _State:
+    def _tell(self) -> None:
+        """Tell of lost mutations, outside of the lock; before anything is read."""
+        while self._untold:
+            try:
+                key = self._untold.popleft()
+            except IndexError:  # another thread has taken it
+                return
+            self._lost(key)
+
+    def _state(self, key: str) -> State:
         state = self._states.get(key)
         if state is None:
-            state = self._states[key] = _State()
+            state = self._states[key] = State()
         return state
 
-    def _forget(self, key: str, state: _State) -> None:
+    def _forget(self, key: str, state: State) -> None:
         if not state.loads and not state.mutations and self._states.get(key) is state:
             del self._states[key]
 
 
-def _overtake(state: _State) -> None:
+def _overtake(state: State) -> None:
     for load in state.loads:
         load.valid = False
         for write in load.writes:

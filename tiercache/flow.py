@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import copy_context
-from inspect import CORO_CREATED, getcoroutinestate
+from inspect import CORO_CLOSED, CORO_CREATED, getcoroutinestate
 from typing import Any, Generic, TypeVar
 
 from .begun import Begun
@@ -83,7 +83,7 @@ async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
             try:
                 result = await operation.aperform()
             except GeneratorExit:
-                flow.close()  # unless the garbage collector has done that already
+                _close(flow)  # unless the garbage collector has done that already
                 raise
             except BaseException as error:  # noqa: BLE001 - cancellation too
                 operation = flow.throw(error)
@@ -257,8 +257,14 @@ def _interrupt(flows: Sequence[Flow[Any]], error: BaseException) -> None:
             with suppress(BaseException):  # the caller raises what interrupted it
                 flow.send(None)
                 flow.throw(error)
-            with suppress(RuntimeError):  # it would have to wait for its cleaning up
-                flow.close()
+            _close(flow)
+
+
+def _close(flow: Flow[Any]) -> None:
+    """Close a flow, also where it would have to wait for its cleaning up: what it leaves is known to be undone."""
+    while getcoroutinestate(flow) != CORO_CLOSED:
+        with suppress(RuntimeError):  # it waited once more: that is interrupted, too
+            flow.close()
 
 
 def _run_here(flow: Flow[Any]) -> Future[Any]:

@@ -1,7 +1,8 @@
-"""Turns: something that is being done, until whose end others wait."""
+"""Turns: what is being loaded, changed or written under a key, and until whose end others wait."""
 
 from __future__ import annotations
 
+import math
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Sequence
@@ -94,3 +95,52 @@ class Write:
             except IndexError:  # another thread has taken the last one
                 return
             future.set_result(None)
+
+
+class Mutation(Write):
+    """A change of one key in progress."""
+
+    __slots__ = ("key", "state")
+
+    def __init__(self, key: str, state: State, before: Sequence[Write], owner: AbstractEventLoop | None) -> None:
+        super().__init__(owner, before)
+        self.key = key
+        self.state = state
+
+
+class Load:
+    """The right to store what is being loaded, as long as nothing changed the key.
+
+    Attributes:
+        began: when it began: later than every mark of an invalidation that was known then.
+        seen: what the guard (`tiercache.coherence.guard`) held when it was asked; None: it was not, or did not answer.
+        barred: entries of slower tiers that began to be loaded until then (Unix seconds) were deleted since.
+    """
+
+    __slots__ = ("barred", "began", "holders", "key", "seen", "valid", "writes")
+
+    def __init__(self, key: str, valid: bool, began: float = 0.0) -> None:
+        self.key = key
+        self.valid = valid
+        self.began = began
+        self.holders = 1
+        self.writes: set[Write] = set()
+        self.seen: str | None = None
+        self.barred = -math.inf
+
+    def saw(self, token: str, deleted_at: float | None) -> None:
+        """Remember what the guard held."""
+        self.seen = token
+        if deleted_at is not None:
+            self.barred = deleted_at
+
+
+class State:
+    """What is going on under one key; `turn` is the mutation that came last."""
+
+    __slots__ = ("loads", "mutations", "turn")
+
+    def __init__(self) -> None:
+        self.mutations: set[Mutation] = set()
+        self.loads: set[Load] = set()
+        self.turn: Mutation | None = None

@@ -199,3 +199,22 @@ def test_a_call_that_is_closed_within_another_does_not_end_that() -> None:
     loop.run_until_complete(begin())
     drive(outer())
     loop.close()
+
+
+@each_step
+@each_change
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_loop_that_is_closed_with_a_change_pending_leaves_no_older_value(
+    cache: Cache, change: Callable[[Cache], Coroutine[Any, Any, Any]], steps: int
+) -> None:
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)  # that a task was left pending is the point
+    loop.run_until_complete(_goes_some_steps(change(cache), steps))
+    loop.close()  # and nothing was cancelled
+    before = cache.get_many(["k", "l"])
+    cache.chain.memory.clear()  # type: ignore[union-attr]
+    assert cache.get_many(["k", "l"]).items() <= before.items()
+    cache.drain()
+    assert cache.get_many(["k", "l"]).items() <= before.items()
+    cache._tasks.clear()
+    gc.collect()  # Python warns of what was left and never awaited, or could not clean up after itself

@@ -11,11 +11,11 @@ from ..coherence.listening import Join
 from ..entry import Entry, Metadata
 from ..epochs.agreement import believe
 from ..errors import CorruptEntry, PartialFailure, UnknownFormat
-from ..fence import Load
 from ..flow import Background, Gather, running_loop
 from ..memory import MemoryBackend
 from ..noted import Reason, passed_over, why_failed
 from ..tier import FAILURES, Tier
+from ..turns import Load
 from . import change, guarded, shadow
 from .announce import announce
 from .read import Found, is_barred, is_believed, pass_over, promote_local, raise_if_strict, refused, why_not

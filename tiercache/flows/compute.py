@@ -16,9 +16,9 @@ from ..computing.operations import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factor
 from ..computing.singleflight import Flight, Kind, Outcome
 from ..entry import Entry
 from ..errors import ComputeTimeout
-from ..fence import Load
 from ..flow import running_loop
 from ..memory import MemoryBackend
+from ..turns import Load
 from . import guarded, leased
 from .job import Job
 from .read import Found, outlives, promote_local, read

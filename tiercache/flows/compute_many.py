@@ -16,8 +16,8 @@ from ..coherence.listening import Join
 from ..computing.operations import SPARE_WILL_DO, TIME_IS_UP, WOULD_HANG, Factory, Lead, Patience, Spawn
 from ..computing.singleflight import Flight, Kind, Outcome
 from ..entry import Entry
-from ..fence import Load
 from ..flow import running_loop
+from ..turns import Load
 from . import batch, guarded
 from .compute import Answer, follow, held_now, in_memory, keep, note_failure, stand_in
 from .job import Job

@@ -12,9 +12,9 @@ import msgspec
 from .. import envelope
 from ..entry import Entry
 from ..errors import EntryTooLarge, PartialFailure
-from ..fence import Load
 from ..journal.journal import may_land
 from ..tier import FAILURES, Tier
+from ..turns import Load
 from . import change
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from ..entry import Entry, Metadata
 from ..epochs.agreement import believe
 from ..epochs.agreement import read as read_marks
 from ..errors import BackendError, CorruptEntry, PartialFailure, UnknownFormat
-from ..fence import Load
 from ..flow import Background, Gather
 from ..journal.hearsay import ask
 from ..memory import MemoryBackend
 from ..noted import Reason, answered, passed_over, why_failed
 from ..tier import FAILURES, Tier
+from ..turns import Load
 from . import change, shadow
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..entry import Entry
 from ..errors import PartialFailure
-from ..fence import Load
 from ..flow import Background
 from ..tier import FAILURES, Tier
+from ..turns import Load
 
 if TYPE_CHECKING:
     from ..chain import TierChain

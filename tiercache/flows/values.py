@@ -9,13 +9,13 @@ from .. import codec
 from ..chain import TierChain
 from ..entry import AttributeValue, Clock, Entry, Metadata
 from ..errors import CorruptEntry
-from ..fence import Load
 from ..keys import MAX_KEY_BYTES, check_key
 from ..noted import passed_over, watching
 from ..options import OWN, Defaults, Options, given, shortened
 from ..result import Result
 from ..stats import CacheCounters
 from ..tier import Tier
+from ..turns import Load
 from ..units import Duration, parse_duration
 from . import invalidate, read, write
 

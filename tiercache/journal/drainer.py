@@ -231,3 +231,10 @@ async def _verify(tier: Tier, guard: Tier, changes: dict[str, Change]) -> None:
         return  # counted; it is as without a guard
     if lost:
         tier.journal.missed_change(lost, unless_pending=True)  # what waits is newer
+
+
+def lost(tiers: Sequence[Tier], key: str) -> None:
+    """Remember a change of the key that nothing will ever end: some of the tiers may have taken it, and others not."""
+    for tier in tiers:
+        if not tier.local and tier.write != "never" and key not in tier.journal.pending:
+            tier.missed([key])
