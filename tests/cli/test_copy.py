@@ -143,6 +143,7 @@ def test_a_store_that_is_down_ends_it(run: Run, tmp_path: Path, free_port: int) 
 
 def test_mistakes(run: Run, tmp_path: Path) -> None:
     here = f"disk://{tmp_path}/a"
+    fill(here, 5)
     assert "--from URL and --to URL" in run("copy", "--from", here, expect=2).err
     assert "ends with this command" in run("copy", "--from", here, "--to", "memory://", expect=2).err
     assert "not both" in run("copy", "--from", here, "--to", here, "--state", "s", "--resume", "x", expect=2).err

@@ -17,6 +17,7 @@ from tiercache.testing import servers
 from tiercache_s3 import S3Backend
 
 from .conftest import Run
+from .moved import fill
 from .stores import names_in, of_azure, of_gcs, of_s3, s3_client
 
 EVERYTHING = dict.fromkeys(("read", "write", "delete", "list", "condition"), "ok")
@@ -326,7 +327,7 @@ def test_each_further_storage_class_is_tried(run: Run, s3_server, s3_bucket: str
 
 def test_a_file_that_others_may_read_is_warned_of(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "cache"
-    run("doctor", f"disk://{path}")
+    fill(f"disk://{path}", 1)
     path.chmod(0o644)
     ran = run("doctor", f"disk://{path}")
 

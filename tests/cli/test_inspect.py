@@ -110,6 +110,7 @@ def test_a_stale_copy_is_told_from_a_fresh_one(run: Run, files: list[str]) -> No
     now = time.time()
     metadata = Metadata(key="n:k", created_at=now - 60, expires_at=now - 30, stale_until=now + 600, size=1)
     with cache_on(files) as cache:
+        cache.set("other", 1)
         cache.chain.tiers[1].backend.put("n:k", Entry(b"v", metadata))
 
     seen = run("inspect", "k", *files, "-n", "n", "--json").json

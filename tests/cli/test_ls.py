@@ -13,6 +13,7 @@ from tiercache import Cache, TierChain
 from tiercache.testing.servers import S3Server
 
 from .conftest import Run
+from .moved import fill
 
 
 @pytest.fixture
@@ -170,6 +171,8 @@ def test_a_bucket_is_listed(run: Run, s3_server: S3Server, s3_bucket: str, s3_pr
 
 
 def test_a_tier_that_is_not_there_is_a_mistake(run: Run, files: list[str]) -> None:
+    for url in files:
+        fill(url, 1)
     assert "there is disk, disk-2" in run("ls", *files, "--tier", "redis", expect=2).err
     assert "memory is each process's own" in run("ls", "memory://", expect=2).err
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Run, command, environment
+from .moved import fill
 
 WORKER = """
 import sys
@@ -129,6 +130,7 @@ def test_it_works_through_a_bucket(run: Run, tmp_path: Path, s3_server: object, 
 
 
 def test_without_any_it_says_how_to_turn_it_on(run: Run, tmp_path: Path) -> None:
+    fill(f"disk://{tmp_path}/c", 1)
     ran = run("stats", f"disk://{tmp_path}/c", "--json", expect=1)
 
     assert ran.json["processes"] == []
@@ -137,6 +139,7 @@ def test_without_any_it_says_how_to_turn_it_on(run: Run, tmp_path: Path) -> None
 
 
 def test_looking_is_no_process_of_its_own(run: Run, tmp_path: Path) -> None:
+    fill(f"disk://{tmp_path}/c", 1)
     file = tmp_path / "cache.toml"
     file.write_text(f'[chain]\nreport = true\n[[tiers]]\nurl = "disk://{tmp_path}/c"\n')
     for _ in range(2):

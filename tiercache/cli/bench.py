@@ -36,7 +36,7 @@ def bench(
     except ConfigurationError as error:
         raise Mistake(str(error)) from None
     rows: list[Row] = []
-    with opened(urls, config, namespace) as cache, progress() as bar:
+    with opened(urls, config, namespace, makes=True) as cache, progress() as bar:
         task = bar.add_task("measuring", total=None, unit="rows")
         for row in measure(cache, plan, lambda name: bar.update(task, description=name)):
             rows.append(row)

@@ -52,7 +52,7 @@ def doctor(
     logging.getLogger("tiercache").setLevel(logging.CRITICAL)  # it is said below, with what to do
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with opened(urls, config, namespace) as cache:
+        with opened(urls, config, namespace, makes=True) as cache:
             reports = []
             for tier in cache.chain.tiers:
                 say(f"looking at {tier.label}", style="dim")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ from .output import say
 if TYPE_CHECKING:
     from ..cache import Cache
     from ..chain import TierChain
+    from ..tier import Tier
 
 Urls = Annotated[
     list[str] | None,
@@ -39,7 +40,9 @@ NOTHING_SAID = (
 
 
 @contextmanager
-def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | None = None) -> Iterator[Cache]:
+def opened(
+    urls: Sequence[str] | None, config: Path | None, namespace: str | None = None, *, makes: bool = False
+) -> Iterator[Cache]:
     """Lend the cache that a command's options describe; `.chain` has its tiers. It is closed at the end.
 
     Its chain is strict: a store that fails ends the command, with exit code 3.
@@ -48,12 +51,15 @@ def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | Non
         urls: as typed; one that ends in `.toml` and is no URL is a configuration file.
         config: a configuration file.
         namespace: None: what the configuration says.
+        makes: whether the command may make the file of a disk tier; otherwise one that is not there is a mistake.
 
     Raises:
-        Mistake: both were given, or neither and the environment names no cache.
+        Mistake: both were given, or neither and the environment names no cache; or a file is not there.
         ConfigurationError: what was given is none.
     """
     cache = _cache(list(urls or ()), config, namespace)
+    if not makes:
+        check_there(cache.chain.tiers, said_in(urls, config))
     cache.chain.strict = True
     try:
         yield cache
@@ -67,6 +73,42 @@ def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | Non
 def chain_of(texts: Sequence[str]) -> TierChain:
     """Return the chain of URLs, or of one FILE.toml, for commands that take several chains. The caller closes it."""
     return _cache(list(texts), None, None).chain
+
+
+def said_in(urls: Sequence[str] | None, config: Path | None) -> str:
+    """Return where the tiers were named, for a person who has to correct it."""
+    if config is not None:
+        return f"--config {config}"
+    if urls:
+        return "URL" if "://" in urls[0] else urls[0]
+    return _URLS if os.environ.get(_URLS) else _CONFIG
+
+
+def check_there(tiers: Iterable[Tier], where: str) -> None:
+    """Raise where a tier's file is not there: reading it would make an empty one, and take a slip for an empty cache.
+
+    Args:
+        tiers: that are only looked into, or lose something.
+        where: they were named.
+
+    Raises:
+        Mistake: a file is not there.
+    """
+    for tier in tiers:
+        path = missing_file(tier)
+        if path is not None:
+            raise Mistake(
+                f"{where}: tier {tier.label}: there is no file {path}. Correct the path (disk:///absolute/path, "
+                "disk://relative/path), or leave this tier out; its first write makes the file"
+            )
+
+
+def missing_file(tier: Tier) -> Path | None:
+    """Return the file of a disk tier where it is not there; None: it is, or the tier has none."""
+    from ..disk import DiskBackend
+
+    backend = tier.backend
+    return backend.path if isinstance(backend, DiskBackend) and not backend.path.exists() else None
 
 
 def _cache(urls: list[str], config: Path | None, namespace: str | None) -> Cache:

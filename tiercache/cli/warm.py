@@ -12,7 +12,7 @@ import typer
 from .failures import Mistake, No
 from .moving import unhurry
 from .output import AsJson, progress, say, show_json, show_table, size
-from .source import Config, Namespace, Urls, opened
+from .source import Config, Namespace, Urls, check_there, opened, said_in
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -42,7 +42,8 @@ def warm(
     """
     if keys is not None and prefix:
         raise Mistake("give --keys or --prefix, not both")
-    with opened(urls, config, namespace) as cache:
+    with opened(urls, config, namespace, makes=True) as cache:
+        check_there(cache.chain.tiers[-1:], said_in(urls, config))
         unhurry(cache.chain)
         _without_memory(cache.chain)
         from ..transfer import warm as warm_up

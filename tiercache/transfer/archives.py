@@ -28,6 +28,10 @@ from .report import CopyReport
 from .selection import Selection
 
 
+class _NothingWritten(Exception):
+    """No entry is in a file that should have some: it gets no name."""
+
+
 def export_entries(
     source: Store,
     file: str | os.PathLike[str] | BinaryIO,
@@ -38,6 +42,7 @@ def export_entries(
     newer_than: Duration | None = None,
     carry_sealed: bool = False,
     source_tier: str | None = None,
+    empty: bool = True,
     progress: Progress | None = None,
     on_failure: Failed | None = None,
 ) -> CopyReport:
@@ -50,6 +55,7 @@ def export_entries(
         source: a `Cache`, a `TierChain`, a `Tier` or a backend; of a chain its slowest tier.
         file: a path, or a stream of bytes that is written to and stays open.
         prefix, namespace, tags, newer_than, carry_sealed, source_tier, progress, on_failure: as for `copy`.
+        empty: whether a file without entries is made; False: it is not, and one that is there stays as it is.
 
     Returns:
         A report, of which `carried` counts the sealed entries.
@@ -67,7 +73,7 @@ def export_entries(
         let_carry(here.all)
     if here.chain is not None:
         here.chain.drain()
-    with _written(file) as stream:
+    with contextlib.suppress(_NothingWritten), _written(file) as stream:
         writer = FileWriter(stream, AboutFile(time.time(), f"tiercache {__version__}"))
         into = IntoFile(writer, here.backend)
         copying = Copying(
@@ -82,6 +88,8 @@ def export_entries(
         )
         report = copying.go(None)
         writer.end()
+        if not report.copied and not empty:
+            raise _NothingWritten
     return report
 
 

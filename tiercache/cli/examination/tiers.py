@@ -15,9 +15,11 @@ from ...objectstore import ObjectStoreBackend
 from ...packed import PackedBackend
 from ...tier import Tier
 from ..output import duration
+from ..source import missing_file
 from .buckets import Contents, look_at
 from .local import of_machine
 from .trials import State, refuses_credentials, tried
+from .unmade import tried_elsewhere
 
 PINGS = 5
 PATIENCE = 5.0
@@ -62,6 +64,18 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
         objects: of a bucket that are looked at, to say what it costs; 0: none.
     """
     report = TierReport(tier.label, tier.backend.scheme)
+    path = missing_file(tier)
+    if path is None:
+        report.findings = _looked_at(report, cache, tier, objects)
+    else:
+        report.findings = tried_elsewhere(tier, path, lambda stand_in: _looked_at(report, cache, stand_in, objects))
+    order = ("fault", "warning", "note")
+    report.findings.sort(key=lambda finding: order.index(finding.level))
+    report.usable = not any(finding.level == "fault" for finding in report.findings)
+    return report
+
+
+def _looked_at(report: TierReport, cache: Cache, tier: Tier, objects: int) -> list[Finding]:
     store = tier.backend.inner if isinstance(tier.backend, PackedBackend) else tier.backend
     before = store.timeout
     store.timeout = max(PATIENCE, before or 0.0)
@@ -77,10 +91,7 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
                 report.findings += found
     finally:
         store.timeout = before
-    order = ("fault", "warning", "note")
-    report.findings.sort(key=lambda finding: order.index(finding.level))
-    report.usable = not any(finding.level == "fault" for finding in report.findings)
-    return report
+    return report.findings
 
 
 def _due() -> float:
