@@ -211,6 +211,13 @@ def size(count: float | None) -> str:
     return f"{count:,.0f} B"
 
 
+def counted(count: float, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: `1 entry`, `1,200 entries`; `many` is the plural where it is more than an s."""
+    if many is None:
+        many = f"{one[:-1]}ies" if one.endswith("y") and one[-2] not in "aeiou" else f"{one}s"
+    return f"{count:,.0f} {one if count == 1 else many}"
+
+
 def duration(seconds: float | None) -> str:
     """Return seconds for people: `850 µs`, `12 ms`, `3.2 s`, `5 min`, `2 h`, `30 d`; None is for ever: `-`."""
     if seconds is None:
