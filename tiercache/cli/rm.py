@@ -132,11 +132,9 @@ def _removed(removal: Removal) -> int | None:
 
 
 def _done(removed: int | None, removal: Removal) -> str:
-    return (
-        "invalidated; they are misses from now on"
-        if removed is None
-        else f"{counted(removed, 'key')} removed from all tiers"
-    )
+    if removed is None:
+        return "invalidated; they are misses from now on"
+    return f"{counted(removed, 'key')} removed from all tiers"
 
 
 def _question(previews: list[Preview], removal: Removal) -> str:
