@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import typer
 
@@ -32,6 +34,7 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="The cache's namespace; left out: what the configuration says.")
 ]
 
+_PLACES = ("prefix", "db", "layout", "region", "endpoint_url", "account_url", "name")
 _URLS, _CONFIG = "TIERCACHE_URLS", "TIERCACHE_CONFIG"
 NOTHING_SAID = (
     "which cache? Write its tiers as URLs, such as memory:// redis://localhost:6379/0 s3://bucket/prefix/, or --config "
@@ -82,6 +85,28 @@ def said_in(urls: Sequence[str] | None, config: Path | None) -> str:
     if urls:
         return "URL" if "://" in urls[0] else urls[0]
     return _URLS if os.environ.get(_URLS) else _CONFIG
+
+
+def names(urls: Sequence[str] | None, config: Path | None, number: int) -> str:
+    """Return the words that name a tier to another command, without secrets; empty: the environment names it.
+
+    Args:
+        urls, config: as typed.
+        number: of the tier, from 0 on.
+    """
+    if config is None and urls and "://" not in urls[0]:
+        config = Path(urls[0])
+    if config is not None:
+        return f"--config {shlex.quote(str(config))}"
+    return shlex.quote(without_secrets(urls[number])) if urls else ""
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL with those of its options that say where the tier is."""
+    parts = urlsplit(url)
+    options = [(name, each) for name, each in parse_qsl(parts.query) if name in _PLACES and "@" not in each]
+    query = f"?{urlencode(options, safe=':/')}" if options else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
 def check_there(tiers: Iterable[Tier], where: str) -> None:

@@ -21,7 +21,10 @@ from .local import of_machine
 from .trials import State, refuses_credentials, tried
 from .unmade import tried_elsewhere
 
-PINGS = 5
+PINGS = 15
+LEAST_PINGS = 5
+PINGING = 1.0
+"""Seconds after which the least are enough."""
 PATIENCE = 5.0
 """Seconds that an operation may take here, whatever the tier's own timeout: to tell slow from dead."""
 SKEW = 3.0
@@ -38,7 +41,7 @@ class TierReport:
         backend: its kind, as its URL's scheme says it.
         usable: whether it can do what the chain asks of it.
         operations: whether each is allowed and works.
-        median, worst: seconds of a ping; None: it did not answer.
+        best, median, worst: seconds of a ping; None: it did not answer.
         skew: seconds that the store's clock is ahead of this machine's; None: unknown, or they are one.
         contents: what is in a bucket, and what that costs; None: not looked at.
         findings: what to know and to do, faults first.
@@ -48,6 +51,7 @@ class TierReport:
     backend: str
     usable: bool = True
     operations: dict[str, State] = field(default_factory=dict)
+    best: float | None = None
     median: float | None = None
     worst: float | None = None
     skew: float | None = None
@@ -133,7 +137,10 @@ def _try_out(report: TierReport, cache: Cache, tier: Tier, store: Backend) -> No
 
 def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
     took: list[float] = []
-    for _ in range(PINGS):
+    began = time.perf_counter()
+    for number in range(PINGS):
+        if number >= LEAST_PINGS and time.perf_counter() - began > PINGING:
+            break
         start = time.perf_counter()
         try:
             store.ping(deadline=_due())
@@ -144,7 +151,7 @@ def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
                 )
             return
         took.append(time.perf_counter() - start)
-    report.median, report.worst = statistics.median(took), max(took)
+    report.best, report.median, report.worst = min(took), statistics.median(took), max(took)
     limit = tier.timeout
     if limit is not None and report.worst > limit / 2:
         late = report.worst > limit
