@@ -64,7 +64,7 @@ def test_people_see_lines_and_totals_and_no_values(run: Run, files: list[str]) -
     ran = run("ls", *files, "-n", "n", "--long")
 
     assert "k[bold]\\x1b[31m  [doc:7]" in ran.out
-    assert "disk: 1 entries" in ran.out
+    assert "disk: 1 entry," in ran.out
     assert "canary" not in ran.out
     assert "\x1b" not in ran.out
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .failures import Mistake
-from .output import AsJson, duration, progress, show, show_json, show_table
+from .output import AsJson, counted, duration, progress, show, show_json, show_table
 from .source import Config, Namespace, Urls, opened
 
 
@@ -61,4 +61,4 @@ def bench(
         ],
         numbers=["calls", "p50", "p99", "CPU", "entries/s", "requests"],
     )
-    show(f"values of {plan.size:,} bytes; p50, p99 and CPU of a call; requests to the object store a call")
+    show(f"values of {counted(plan.size, 'byte')}; p50, p99 and CPU of a call; requests to the object store a call")

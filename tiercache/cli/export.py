@@ -10,7 +10,7 @@ import typer
 
 from .failures import Mistake, No
 from .moving import NOTHING, NewerThan, OneNamespace, Prefix, Run, ShowKeys, Tags, check_lasting, may_carry, unhurry
-from .output import AsJson, say
+from .output import AsJson, counted, say
 from .source import Config, Urls, opened
 
 
@@ -64,7 +64,8 @@ def export(
         except OSError as error:
             raise Mistake(f"{file} cannot be written: {error.strerror}") from None
     if report.carried:
-        say(f"{report.carried:,} entries are sealed and stay so: they are read with the keys that sealed them")
+        stays = "is sealed and stays so" if report.carried == 1 else "are sealed and stay so"
+        say(f"{counted(report.carried, 'entry')} {stays}: to be read with the keys that sealed it")
     if to_stdout:
         say(str(report))
         if report.left:

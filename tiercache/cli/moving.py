@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import typer
 
 from .failures import Mistake, No
-from .output import progress, say, show_json, show_table, size
+from .output import counted, progress, say, show_json, show_table, size
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -147,7 +147,9 @@ class Run:
         if report.left:
             why = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.errors.items()))
             hint = "" if self._show_keys else "; --show-keys lists them"
-            raise No(f"{report.left:,} entries could not be copied ({why}){hint}; run it again to try them again")
+            raise No(
+                f"{counted(report.left, 'entry')} could not be copied ({why}){hint}; run it again to try them again"
+            )
         if not report.examined and not self.resume and self._what != "export":
             raise No(NOTHING)
 
