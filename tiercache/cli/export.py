@@ -12,6 +12,7 @@ from .failures import Mistake, No
 from .moving import NOTHING, NewerThan, OneNamespace, Prefix, Run, ShowKeys, Tags, check_lasting, may_carry, unhurry
 from .output import AsJson, counted, say
 from .source import Config, Urls, opened
+from .streams import writing
 
 
 def export(
@@ -62,6 +63,9 @@ def export(
                 )
             )
         except OSError as error:
+            if to_stdout:
+                with writing(sys.stdout):
+                    raise
             raise Mistake(f"{file} cannot be written: {error.strerror}") from None
     if report.carried:
         stays = "is sealed and stays so" if report.carried == 1 else "are sealed and stay so"

@@ -6,13 +6,13 @@ import dataclasses
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-from .streams import is_unicode, least_width, width, writing
+from .streams import Closed, drop, is_unicode, least_width, width, writing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,14 @@ def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # Keys and messages are text as it stands: no markup, no emoji, no colours by what it looks like.
     columns = None if stream.isatty() else width()
-    return Console(stderr=stderr, width=columns, markup=False, emoji=False, highlight=False)
+    console = Console(stderr=stderr, width=columns, markup=False, emoji=False, highlight=False)
+    console.on_broken_pipe = partial(_gone, stream)  # type: ignore[method-assign]  # its own exits with 1
+    return console
+
+
+def _gone(stream: TextIO) -> None:
+    drop(stream)
+    raise Closed
 
 
 def say(text: str, *, style: str | None = None) -> None:
