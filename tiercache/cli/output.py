@@ -209,13 +209,10 @@ def agreed(question: str, *, yes: bool) -> bool:
 
 
 def size(count: float | None) -> str:
-    """Return a number of bytes for people: `1.5 MiB`; None is unknown: `?`."""
-    if count is None:
-        return "?"
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if abs(count) >= 1024**power:
-            return f"{count / 1024**power:,.1f} {unit}"
-    return f"{count:,.0f} B"
+    """Return a number of bytes for people, as `shown_bytes`: `1.5 MiB`; None is unknown: `?`."""
+    from ..units import shown_bytes
+
+    return "?" if count is None else shown_bytes(count)
 
 
 def counted(count: float, one: str, many: str | None = None) -> str:
