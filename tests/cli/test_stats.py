@@ -86,6 +86,7 @@ def test_it_sees_the_hits_of_two_workers(run: Run, redis: str, workers: list[Wor
     alone = run("stats", redis, "--namespace", "b", "--json").json
     assert [process["namespaces"] for process in alone["processes"]] == [["b"]]
     assert alone["total"]["hits"] == 9
+    assert "of the namespace 'c'; there is a, b" in run("stats", redis, "--namespace", "c", expect=1).err
 
 
 @pytest.mark.slow

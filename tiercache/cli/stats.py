@@ -44,7 +44,7 @@ def stats(
     with opened(urls, config, namespace) as cache:
         while True:
             began = time.monotonic()
-            found = _seen(cache.chain, namespace)
+            found, silent = _seen(cache.chain, namespace)
             if watch and stdout().is_terminal:
                 stdout().clear()
             if as_json:
@@ -61,21 +61,24 @@ def stats(
             if not watch:
                 break
             if not found.reports:
-                say(SILENT)
+                say(silent)
             took = time.monotonic() - began
             time.sleep(max(every, 4 * took))  # where a look is dear, as in a Redis of millions of keys, there are fewer
     if not found.reports:
-        raise No(SILENT)
+        raise No(silent)
 
 
-def _seen(chain: Any, namespace: str | None) -> Look:
+def _seen(chain: Any, namespace: str | None) -> tuple[Look, str]:
+    """The reports, and what to say where there are none."""
     from ..reports import Look, look
 
     found = look(chain)
-    if namespace is None:
-        return found
+    if namespace is None or not found.reports:
+        return found, SILENT
     own = [report.of(namespace) for report in found.reports]
-    return Look([report for report in own if report is not None], found.unreadable)
+    names = ", ".join(sorted({name for report in found.reports for name in report.namespaces}))
+    silent = f"no process reports of the namespace {namespace!r}; there is {names or 'none so far'}"
+    return Look([report for report in own if report is not None], found.unreadable), silent
 
 
 def _document(found: Look) -> dict[str, Any]:
