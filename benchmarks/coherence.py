@@ -67,10 +67,10 @@ def _cost(url: str, scale: Scale) -> Iterator[Row]:
             value = bytes(1024)
             calls: dict[str, Sample] = {
                 "coherent": partial(each, partial(_set, told, value), keys, WALL),
-                "not": partial(each, partial(_set, untold, value), keys, WALL),
+                "not telling": partial(each, partial(_set, untold, value), keys, WALL),
             }
             samples = interleave(calls, scale.rounds(31))
-            yield compare(AREA, f"set of 1 KiB, {tiers}, telling other processes", samples, "coherent", "not")
+            yield compare(AREA, f"set of 1 KiB, {tiers}, telling other processes", samples, "coherent", "not telling")
 
 
 def _set(cache: Cache, value: bytes, key: str) -> None:

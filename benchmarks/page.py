@@ -28,11 +28,14 @@ FLOORS = {
     "redis.asyncio.Redis.get": "one command and its bytes: nothing is checked, decoded, promoted or bounded in time",
     "redis.Redis.mget": "one command and its bytes: nothing is checked, decoded or promoted",
     "boto3 get_object": "one request and its bytes: nothing is checked, decoded or promoted; it blocks",
+    "Blob.download_as_bytes": "one request and its bytes: nothing is decoded, bounded in time or promoted; it blocks",
+    "download_blob().readall()": "one request and its bytes: nothing is checked, decoded or promoted; it blocks",
     "diskcache": "no checksum, no fence against late writes, pickles, a bound by bytes that is not exact",
     "numpy.stack of a dict's": "a dict of arrays: no keys are made of texts, nothing is checked or counted",
     "OpenAI, answered at once": "no cache: an answer that is there already",
     "a shared asyncio.Task": "a task in a dict: no lease, no store, no fence, no sync callers",
     "without": "the same call without it",
+    "not telling": "the same call, of which no other process hears",
 }
 _ITSELF = ("in 10,000",)
 """Not peers: our own figure, at another size."""

@@ -63,6 +63,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
+    import figures
     import peers
     import table
     from harness import Row, Scale
@@ -71,17 +72,6 @@ def _measure(options: argparse.Namespace) -> int:
     load = os.getloadavg() if hasattr(os, "getloadavg") else None  # before: the benchmark itself keeps a core busy
     for name, reason in peers.missing().items():
         print(f"{name} is not here: {reason}")
-    areas: dict[str, list[Row]] = {}
-    for name in options.only or AREAS:
-        module = importlib.import_module(AREAS[name])
-        areas[name] = []
-        with table.progress(name) as show:
-            begun = time.monotonic()
-            for row in module.rows(Scale(quick=options.quick)):
-                areas[name].append(row)
-                show(row)
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-    found = [row for rows in areas.values() for row in rows]
     about: dict[str, Any] = {
         "date": started.date().isoformat(),
         "quick": options.quick,
@@ -89,17 +79,28 @@ def _measure(options: argparse.Namespace) -> int:
         "machine": environment.machine(),
         "versions": environment.versions(),
     }
+    found: list[Row] = []
+    for name in options.only or AREAS:
+        module = importlib.import_module(AREAS[name])
+        rows: list[Row] = []
+        with table.progress(name) as show:
+            begun = time.monotonic()
+            for row in module.rows(Scale(quick=options.quick)):
+                rows.append(row)
+                show(row)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
+        found += rows
+        if options.docs:  # at once: what fails later loses nothing
+            figures.keep({name: [row.as_dict() for row in rows]}, about)
     table.show(found, about)
     if options.json:
         options.json.write_text(json.dumps(about | {"rows": [row.as_dict() for row in found]}, indent=1) + "\n")
     if options.markdown:
         options.markdown.write_text(table.markdown(found))
     if options.docs:
-        import figures
         import page
         import plots
 
-        figures.keep({name: [row.as_dict() for row in rows] for name, rows in areas.items()}, about)
         plots.draw(figures.read())
         page.write()
     return 0

@@ -51,6 +51,7 @@ FLOORS = [
         "options",
     },
     {"switches"},
+    {"turns"},
     {"backend", "carrier", "fence", "guard", "journal", "notice"},
     {"flow", "bounded"},
     {"call", "healing"},

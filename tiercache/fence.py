@@ -16,84 +16,20 @@ import threading
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 
 from . import fork
-
-STANDSTILL = 1.0
-"""Seconds after which nobody waits any longer for an event loop that does not run."""
-
-
-class Standstill:
-    """For how long the event loop that is waited for has not run, as far as whoever looks now and then can tell.
-
-    `run_until_complete` that returned leaves tasks in a loop which may never run again, nor be closed.
-    """
-
-    __slots__ = ("_since",)
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def lasts(self, loop: AbstractEventLoop | None) -> bool:
-        """Whether it has not run for too long to be waited for."""
-        if loop is None or loop.is_running():
-            self._since = None
-            return False
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        return now - self._since >= STANDSTILL
-
-
-class Write:
-    """Something being written under a key, that others wait for: a mutation's turn, or one promotion.
-
-    Attributes:
-        done: resolved at its end; those who wait cannot cancel it.
-        owner: the event loop in which it runs, if it does; a blocking call in that loop must not wait for it.
-        overtaken: somebody could not wait, so what this writes may be old: it has to be removed again.
-    """
-
-    __slots__ = ("done", "overtaken", "owner")
-
-    def __init__(self, owner: AbstractEventLoop | None = None) -> None:
-        self.done: Future[None] = Future()
-        self.done.set_running_or_notify_cancel()
-        self.owner = owner
-        self.overtaken = False
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its event loop was closed before its end, so that nothing will ever end it."""
-        return self.owner is not None and self.owner.is_closed()
-
-    def needs(self, loop: AbstractEventLoop) -> bool:
-        """Whether this loop has to run for it to end: to write it, or something that has to be over first."""
-        seen: set[Write] = set()
-        ahead: list[Write] = [self]
-        while ahead:
-            write = ahead.pop()
-            if write in seen or write.done.done():
-                continue
-            if write.owner is loop:
-                return True
-            seen.add(write)
-            if isinstance(write, Mutation):
-                ahead += write.before
-        return False
+from .turns import Write
 
 
 class Mutation(Write):
-    """A change of one key in progress; `before` is what must be over first."""
+    """A change of one key in progress."""
 
-    __slots__ = ("before", "key", "state")
+    __slots__ = ("key", "state")
 
-    def __init__(self, key: str, state: _State, before: list[Write], owner: AbstractEventLoop | None) -> None:
-        super().__init__(owner)
+    def __init__(self, key: str, state: _State, before: Sequence[Write], owner: AbstractEventLoop | None) -> None:
+        super().__init__(owner, before)
         self.key = key
         self.state = state
-        self.before = before
 
 
 class Load:
@@ -154,11 +90,15 @@ class Fence:
         """Open a load of the key."""
         began = self._moment(key)
         with self._lock:
-            state = self._state(key)
-            clearing = self._clearing and any(map(key.startswith, self._clearing))
-            load = Load(key, not self._is_changing(state) and not clearing, began)
-            state.loads.add(load)
-            return load
+            return self._begin(key, began)
+
+    def begin_many(self, keys: Sequence[str]) -> dict[str, Load]:
+        """Open loads of keys of one namespace, all at one moment."""
+        if not keys:
+            return {}
+        began = self._moment(keys[0])
+        with self._lock:
+            return {key: self._begin(key, began) for key in keys}
 
     def hold(self, load: Load) -> None:
         """Keep the load open for one more holder (a write in the background)."""
@@ -168,11 +108,13 @@ class Fence:
     def release(self, load: Load) -> None:
         """Close the load, when its last holder does."""
         with self._lock:
-            load.holders -= 1
-            state = self._states.get(load.key)
-            if not load.holders and state is not None:
-                state.loads.discard(load)
-                self._forget(load.key, state)
+            self._release(load)
+
+    def release_many(self, loads: Iterable[Load]) -> None:
+        """`release` of each."""
+        with self._lock:
+            for load in loads:
+                self._release(load)
 
     def store(self, load: Load, action: Callable[[], object]) -> bool:
         """Run the action, which must be quick and local, if the load may still store; return whether it did."""
@@ -194,7 +136,7 @@ class Fence:
         """The announced write is over."""
         with self._lock:
             load.writes.discard(write)
-        write.done.set_result(None)
+        write.end()
 
     def mutate(self, keys: Sequence[str], owner: AbstractEventLoop | None = None) -> list[Mutation]:
         """Begin a mutation of each key, all at one moment, so that two batches cannot wait for each other.
@@ -224,8 +166,8 @@ class Fence:
             if state.turn is mutation:
                 state.turn = None
             self._forget(mutation.key, state)
-            mutation.before = []  # else each would keep all that were before it
-        mutation.done.set_result(None)
+            mutation.before = ()  # else each would keep all that were before it
+        mutation.end()
 
     def begin_clear(self, prefix: str) -> list[Write]:
         """Make all loads below a prefix unable to store, until `end_clear` also new ones; return what to wait for."""
@@ -255,6 +197,19 @@ class Fence:
             for key, state in self._states.items():
                 if key.startswith(prefix):
                     _overtake(state)
+
+    def _begin(self, key: str, began: float) -> Load:
+        state = self._state(key)
+        clearing = self._clearing and any(map(key.startswith, self._clearing))
+        load = Load(key, not self._is_changing(state) and not clearing, began)
+        state.loads.add(load)
+        return load
+
+    def _release(self, load: Load) -> None:
+        load.holders -= 1
+        if not load.holders and (state := self._states.get(load.key)) is not None:
+            state.loads.discard(load)
+            self._forget(load.key, state)
 
     def _mutate(self, key: str, owner: AbstractEventLoop | None) -> Mutation:
         state = self._state(key)

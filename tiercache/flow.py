@@ -18,9 +18,9 @@ from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 from .errors import BackendUnavailable
-from .fence import Standstill, Write
 from .health import this_call
 from .pool import DaemonPool
+from .turns import Standstill, Write
 
 T = TypeVar("T")
 
@@ -65,11 +65,17 @@ def drive(flow: Flow[T]) -> T:
             this_call.end()
 
 
-async def adrive(flow: Flow[T]) -> T:
-    """Run a flow in the running loop and return its result."""
+async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
+    """Run a flow in the running loop and return its result.
+
+    Args:
+        flow: what to run.
+        operation: what it has already asked for.
+    """
     outermost = this_call.begin()
     try:
-        operation = flow.send(None)
+        if operation is None:
+            operation = flow.send(None)
         while True:
             try:
                 result = await operation.aperform()
@@ -84,6 +90,27 @@ async def adrive(flow: Flow[T]) -> T:
             this_call.end()
 
 
+async def detached(flow: Flow[T], tasks: set[asyncio.Task[Any]]) -> T:
+    """Run a flow that goes on when its caller is cancelled, in a task of its own if it has to wait for anything.
+
+    Args:
+        flow: what to run.
+        tasks: where the task is kept while it runs.
+    """
+    outermost = this_call.begin()
+    try:
+        operation = flow.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        if outermost:
+            this_call.end()
+    task = asyncio.create_task(adrive(flow, operation))
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return await asyncio.shield(task)
+
+
 class Gather(Operation[list[Any]]):
     """Run flows side by side; the result lists what each returned or the exception it raised.
 
@@ -96,6 +123,15 @@ class Gather(Operation[list[Any]]):
     def __init__(self, flows: Sequence[Flow[Any]], pool: DaemonPool) -> None:
         self.flows = flows
         self.pool = pool
+
+    def __await__(self) -> Generator[Operation[Any], Any, list[Any]]:
+        results: list[Any] = []
+        if len(self.flows) > 1:
+            results = yield self
+            return results
+        for flow in self.flows:  # nothing runs beside it: it goes on in the flow that asks
+            results.append((yield from _settled(flow).__await__()))
+        return results
 
     def perform(self) -> list[Any]:
         """Do it, blocking."""
@@ -114,11 +150,6 @@ class Gather(Operation[list[Any]]):
 
     async def aperform(self) -> list[Any]:
         """Do it without blocking the running loop."""
-        if len(self.flows) == 1:
-            try:
-                return [await adrive(self.flows[0])]
-            except Exception as error:  # noqa: BLE001 - returned, as for several
-                return [error]
         return await asyncio.gather(*map(adrive, self.flows), return_exceptions=True)
 
 
@@ -166,8 +197,9 @@ class Settled(Operation[list[Write]]):
         here, end = running_loop(), time.monotonic() + self.timeout
         still: dict[Write, Standstill] = defaultdict(Standstill)
         waiting = [write for write in self.writes if here is None or not write.needs(here)]
+        ended = {write: write.ended() for write in waiting}
         while waiting and time.monotonic() < end:
-            wait([write.done for write in waiting], min(_POLL, max(0.0, end - time.monotonic())))
+            wait([ended[write] for write in waiting], min(_POLL, max(0.0, end - time.monotonic())))
             waiting = [write for write in waiting if _may_end(write, still[write])]
         return self._unfinished()
 
@@ -176,19 +208,21 @@ class Settled(Operation[list[Write]]):
         end = time.monotonic() + self.timeout
         still: dict[Write, Standstill] = defaultdict(Standstill)
         waiting = list(self.writes)
+        ended = {write: asyncio.wrap_future(write.ended()) for write in waiting}
         while waiting and time.monotonic() < end:
-            futures = [asyncio.wrap_future(write.done) for write in waiting]
-            await asyncio.wait(futures, timeout=min(_POLL, max(0.0, end - time.monotonic())))
+            await asyncio.wait(
+                [ended[write] for write in waiting], timeout=min(_POLL, max(0.0, end - time.monotonic()))
+            )
             waiting = [write for write in waiting if _may_end(write, still[write])]
         return self._unfinished()
 
     def _unfinished(self) -> list[Write]:
-        return [write for write in self.writes if not write.done.done()]
+        return [write for write in self.writes if not write.is_over]
 
 
 def _may_end(write: Write, still: Standstill) -> bool:
     """Whether a write is to be waited for: it is not over, and its loop runs."""
-    return not (write.done.done() or write.is_lost or still.lasts(write.owner))
+    return not (write.is_over or write.is_lost or still.lasts(write.owner))
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -197,6 +231,13 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+async def _settled(flow: Flow[T]) -> T | Exception:
+    try:
+        return await flow
+    except Exception as error:  # noqa: BLE001 - returned, as for several
+        return error
 
 
 def _run_here(flow: Flow[Any]) -> Future[Any]:

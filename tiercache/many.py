@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from .entry import CLOCK_SKEW, AttributeValue, Entry, Metadata
 from .epochs.agreement import judged
 from .epochs.table import Space
-from .flow import Flow, adrive, drive
+from .flow import Flow, adrive, detached, drive
 from .options import OWN, checked_tags
 from .result import Result
 from .tier import Tier
@@ -185,11 +185,8 @@ class CacheOfMany(CacheUpkeep):
         return {full: self._flows.entry(full, value, options) for full, value in fulls.items()}
 
     async def _detached(self, flow: Flow[T]) -> T:
-        """Run a mutation in a task of its own, which goes on when its caller is cancelled."""
-        task = asyncio.create_task(adrive(flow))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        """Run a mutation, which goes on when its caller is cancelled."""
+        return await detached(flow, self._tasks)
 
 
 def in_full(space: Space, tier: Tier) -> bool:

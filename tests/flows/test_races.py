@@ -414,5 +414,5 @@ def test_what_is_over_is_not_remembered(clock: FakeClock) -> None:
     assert second.before == [first]
     cache.chain.fence.finish(first)
     cache.chain.fence.finish(second)
-    assert second.before == []
+    assert second.before == ()
     assert cache.chain.fence._states == {}

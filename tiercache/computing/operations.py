@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BackendUnavailable
-from ..fence import Standstill
 from ..flow import Flow, Operation, adrive, drive, running_loop
 from ..pool import DaemonPool, give_way
+from ..turns import Standstill
 from .singleflight import ABANDONED, Flight, Outcome, computing, part_of
 from .waits import graph
 

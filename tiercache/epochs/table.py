@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from .. import fork
 from ..computing.singleflight import Flights
 from ..entry import CLOCK_SKEW, Clock, Entry, Metadata
-from ..fence import Write
 from ..memory import MemoryBackend
 from ..tier import Tier
+from ..turns import Write
 from .marks import NEVER, NONE, STEP, Marks, after, coarse, key_of
 
 Announce = Callable[[str, Marks], None]
@@ -296,4 +296,4 @@ class Epochs:
             space.asked = True
             if space.learning is learning:
                 space.learning = None
-        learning.done.set_result(None)
+        learning.end()

@@ -23,7 +23,8 @@ class ExpiryIndex:
 
     def add(self, key: str, gone_at: float, now: float) -> None:
         """Record that the key's entry ends at `gone_at`."""
-        width = 1 << max(0, int(max(gone_at - now, 0.0) / 16).bit_length() - 1)
+        sixteenth = int(gone_at - now) >> 4
+        width = 1 << (sixteenth.bit_length() - 1) if sixteenth > 0 else 1
         index = int(gone_at // width)
         bucket = self._buckets.get((width, index))
         if bucket is None:

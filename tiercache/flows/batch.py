@@ -49,12 +49,11 @@ async def read_many(
     missing = list(dict.fromkeys(keys))
     if loads is not None:
         return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
-    loads = {key: chain.fence.begin(key) for key in missing}
+    loads = chain.fence.begin_many(missing)
     try:
         return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     finally:
-        for load in loads.values():
-            chain.fence.release(load)
+        chain.fence.release_many(loads.values())
 
 
 def _recorded(chain: TierChain, keys: Iterable[str], found: dict[str, Found], warming: bool) -> dict[str, Found]:
@@ -199,8 +198,7 @@ async def _promote_many(
         if warming:
             await flow
         elif not await Background(flow, chain.background):
-            for load in held:
-                chain.fence.release(load)
+            chain.fence.release_many(held)
             tier.counters.add(skipped=len(kept))
 
 
@@ -219,8 +217,7 @@ async def _promote_remote(
     finally:
         for load, write in writing.items():
             chain.fence.end_write(load, write)
-        for load in loads:
-            chain.fence.release(load)
+        chain.fence.release_many(loads)
 
 
 async def write_many(chain: TierChain, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:

@@ -152,7 +152,7 @@ async def _compute(
     chain: TierChain, flights: Mapping[str, Flight], job: Job, kind: Kind = "find", *, refreshing: bool = False
 ) -> None:
     """Look once more, compute what is missing, store it as one batch and tell those who wait."""
-    loads = {key: chain.fence.begin(key) for key in flights}
+    loads = chain.fence.begin_many(list(flights))
     try:
         if kind == "find":
             await _find(chain, flights, job, loads, refreshing)
@@ -168,8 +168,7 @@ async def _compute(
                 note_failure(chain, flight, job)
                 flight.resolve(Outcome(error=error, traceback=error.__traceback__))
     finally:
-        for load in loads.values():
-            chain.fence.release(load)
+        chain.fence.release_many(loads.values())
         for flight in flights.values():
             flight.abandon()  # interrupted from outside, unless it was resolved before
 

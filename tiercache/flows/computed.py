@@ -17,8 +17,8 @@ from ..units import Duration
 from .compute import Answer, obtain, refresh
 from .compute_many import obtain_many
 from .job import Job, Made
+from .many_values import ManyValueFlows
 from .read import Found
-from .values import ValueFlows
 
 Errors = Literal["raise", "return"]
 Shown = Callable[[Any, Outcome], Any]
@@ -26,7 +26,7 @@ Shown = Callable[[Any, Outcome], Any]
 _NO_MATCH = "the factory's value is not of the type that was asked for"
 
 
-class ComputedFlows(ValueFlows):
+class ComputedFlows(ManyValueFlows):
     """The flows of one namespace, computations included."""
 
     def job(

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..epochs.agreement import Held, agree, read
-from ..fence import Write
 from ..flow import Gather, Settled
 from ..tier import FAILURES, Tier
+from ..turns import Write
 from .write import TURN_TIMEOUT, gather, overtake, writable
 
 if TYPE_CHECKING:

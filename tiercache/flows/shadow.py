@@ -29,8 +29,7 @@ async def compare(chain: TierChain, answered: Mapping[str, Entry], loads: Mappin
         for load in held:
             chain.fence.hold(load)
         if not wanted or not await Background(_compare(chain, tier, wanted, loads), chain.background):
-            for load in held:
-                chain.fence.release(load)
+            chain.fence.release_many(held)
 
 
 async def _compare(chain: TierChain, tier: Tier, answered: Mapping[str, Entry], loads: Mapping[str, Load]) -> None:
@@ -47,8 +46,7 @@ async def _compare(chain: TierChain, tier: Tier, answered: Mapping[str, Entry], 
             else:
                 counters.shadow_different += 1
     finally:
-        for key in answered:
-            chain.fence.release(loads[key])
+        chain.fence.release_many(loads[key] for key in answered)
 
 
 async def _held(tier: Tier, keys: list[str]) -> dict[str, Entry | None]:

@@ -17,11 +17,10 @@ from ..result import Result
 from ..stats import CacheCounters
 from ..tier import Tier
 from ..units import Duration, parse_duration
-from . import batch, invalidate, read, write
+from . import invalidate, read, write
 
 CACHE_TTL = OWN
 """Stands for "the cache's own ttl" where None would mean "never expires"."""
-_WARM_CHUNK = 1000
 _SURELY_SHORT = MAX_KEY_BYTES // 4
 """Characters that in UTF-8 take no more than a key may have."""
 
@@ -146,44 +145,6 @@ class ValueFlows:
         """Give an entry another end."""
         return await write.touch(self.chain, full, expires_at)
 
-    async def lookup_many(
-        self, keys: Iterable[str], type: type[Any] | None, allow_stale: bool = False
-    ) -> dict[str, Result]:
-        """Return a result for each key that has a fresh value, in the order of the keys."""
-        fulls = self.fulls(keys)
-        known = self._in_memory(fulls, type)
-        missing = [full for full in fulls if full not in known]
-        if missing:
-            for full, one in (await batch.read_many(self.chain, missing, allow_stale=allow_stale)).items():
-                result = self._result(one, type)
-                if result is not None:
-                    known[full] = result
-        start = len(self.prefix)
-        results = {full[start:]: known[full] for full in fulls if full in known}
-        hits, misses = len(results), len(fulls) - len(results)
-        self.counters.hits += hits  # a call within the addition might let another thread's count get lost
-        self.counters.misses += misses
-        if (watcher := watching.get()) is not None:
-            for result in results.values():
-                watcher.answered(result.tier, "stale" if result.is_stale else "hit")
-        return results
-
-    async def get_many(self, keys: Iterable[str], type: type[Any] | None, allow_stale: bool = False) -> dict[str, Any]:
-        """Return the fresh values, in the order of the keys."""
-        return {key: result.value for key, result in (await self.lookup_many(keys, type, allow_stale)).items()}
-
-    async def set_many(self, entries: Mapping[str, Entry], *, fast_only: bool = False) -> None:
-        """Store entries; `fast_only`: not in the last of several tiers."""
-        puts = len(entries)
-        self.counters.puts += puts
-        await batch.write_many(self.chain, entries, fast_only=fast_only)
-
-    async def delete_many(self, fulls: list[str]) -> int:
-        """Remove entries."""
-        absent = await batch.delete_many(self.chain, fulls)
-        self.counters.deletes += absent
-        return absent
-
     async def clear(self, namespace: str, *, purge: bool) -> None:
         """Make every entry of the namespace a miss."""
         await invalidate.clear(self.chain, namespace, purge=purge)
@@ -191,39 +152,6 @@ class ValueFlows:
     async def invalidate_tags(self, namespace: str, tags: Iterable[str]) -> None:
         """Make every entry that carries one of the tags a miss."""
         await invalidate.invalidate_tags(self.chain, namespace, tags)
-
-    async def warm(self, fulls: list[str]) -> int:
-        """Copy entries up, a thousand at a time."""
-        found = 0
-        for start in range(0, len(fulls), _WARM_CHUNK):
-            chunk = fulls[start : start + _WARM_CHUNK]
-            found += len(await batch.read_many(self.chain, chunk, warming=True))
-        return found
-
-    def _in_memory(self, fulls: list[str], type: type[Any] | None) -> dict[str, Result]:
-        """Return what memory answers without a flow, as it does for one key."""
-        memory = self.chain.memory
-        if memory is None:
-            return {}
-        tier, now, fresh = self.chain.tiers[0], self.clock(), self.chain.reader(self.prefix[:-1])
-        known: dict[str, Result] = {}
-        for full in fulls:
-            slot = fresh(full)
-            if slot is None:
-                continue
-            try:
-                value = codec.decode(slot.payload, slot.traits.codec, type)
-            except CorruptEntry:
-                continue  # the flow meets it again, and counts it
-            metadata = slot.metadata(full)
-            ends = metadata.expires_at
-            age, ttl = now - metadata.created_at, None if ends is None else max(0.0, ends - now)
-            known[full] = Result(value, True, tier.label, max(0.0, age), ttl, False, metadata)
-        if known:
-            tier.counters.add(hits=len(known))
-            self.chain.epochs.waken()  # as `Cache.get` does now and then
-            memory.sweep()
-        return known
 
     def _result(self, found: read.Found, type: type[Any] | None) -> Result | None:
         metadata = found.entry.metadata

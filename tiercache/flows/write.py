@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ..coherence.listening import Join
 from ..entry import Entry
 from ..errors import ConfigurationError, EntryTooLarge
-from ..fence import Load, Mutation, Write
+from ..fence import Load, Mutation
 from ..flow import Flow, Gather, Settled, running_loop
 from ..journal.hearsay import tell
 from ..journal.missed import KEY
 from ..tier import FAILURES, Tier
+from ..turns import Write
 from . import change, guarded
 from .announce import announce
 from .read import Found, raise_if_strict, read

@@ -10,11 +10,11 @@ from functools import partial
 
 from .. import fork
 from ..errors import BackendUnavailable, CacheClosed, CorruptEntry, UnknownFormat
-from ..fence import Write
 from ..flow import Gather, Settled, drive, running_loop
 from ..pool import DaemonPool
 from ..ticker import ticker
 from ..tier import FAILURES, Tier
+from ..turns import Write
 from .missed import KEY, Missed, Report, entry_of, report_in
 
 EVERY = 30.0

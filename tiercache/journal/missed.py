@@ -17,8 +17,8 @@ import msgspec
 from .. import fork
 from ..entry import Clock, Entry, Metadata
 from ..errors import CorruptEntry
-from ..fence import Write
 from ..tier import Tier
+from ..turns import Write
 
 KEY = "_meta:missed"
 RENEW = 15.0
@@ -125,6 +125,8 @@ class Missed:
     @property
     def unsaid(self) -> list[Tier]:
         """Tiers that miss changes of ours, of which the others were not told, or not lately."""
+        if not self.tiers:
+            return []
         now = time.monotonic()
         return [
             tier
@@ -159,7 +161,7 @@ class Missed:
         with self._lock:
             if self._telling.get(tier) is write:
                 del self._telling[tier]
-        write.done.set_result(None)
+        write.end()
 
     def note_said(self, tier: Tier) -> None:
         """The others were told that a tier misses changes of ours."""
@@ -206,7 +208,7 @@ class Missed:
             dead = [name for name, at in processes.items() if self._is_dead(tier.label, name, at)]
             for known in [known for known in self._heard if known[0] == tier.label and known[1] not in processes]:
                 del self._heard[known]
-        write.done.set_result(None)
+        write.end()
         return bool(dead)
 
     def is_dead(self, tier: Tier, process: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from ...fence import Standstill
 from ...flow import running_loop
+from ...turns import Standstill
 from .failures import Failed, own_error
 from .live import Live, Seat
 from .tee import Lost
