@@ -67,7 +67,7 @@ def test_the_doctor_tries_the_directory_says_that_there_is_no_file_and_leaves_no
     (tier,) = report["tiers"]
     (finding,) = (each for each in tier["findings"] if each["about"] == "file")
 
-    assert (report["ok"], tier["operations"]["write"], finding["level"]) == (True, "ok", "warning")
+    assert (report["ok"], tier["operations"]["write"], finding["level"]) == (True, "ok", "note")
     assert f"there is no file {path}" in finding["text"]
     assert list(tmp_path.iterdir()) == []
 

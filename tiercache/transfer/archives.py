@@ -31,6 +31,10 @@ from .selection import Selection
 class _NothingWritten(Exception):
     """No entry is in a file that should have some: it gets no name."""
 
+    def __init__(self, report: CopyReport) -> None:
+        super().__init__()
+        self.report = report
+
 
 def export_entries(
     source: Store,
@@ -73,24 +77,32 @@ def export_entries(
         let_carry(here.all)
     if here.chain is not None:
         here.chain.drain()
-    with contextlib.suppress(_NothingWritten), _written(file) as stream:
-        writer = FileWriter(stream, AboutFile(time.time(), f"tiercache {__version__}"))
-        into = IntoFile(writer, here.backend)
-        copying = Copying(
-            source_from(here.backend, selection.prefix),
-            into,
-            selection=selection,
-            judge=Judge(here, None, keep=into.add),
-            carries=True,
-            progress=progress,
-            on_failure=on_failure,
-            total=total_of(here.backend, selection.prefix),
-        )
-        report = copying.go(None)
-        writer.end()
-        if not report.copied and not empty:
-            raise _NothingWritten
-    return report
+    try:
+        with _written(file) as stream:
+            writer = FileWriter(stream, AboutFile(time.time(), f"tiercache {__version__}"))
+            into = IntoFile(writer, here.backend)
+            copying = Copying(
+                source_from(here.backend, selection.prefix),
+                into,
+                selection=selection,
+                judge=Judge(here, None, keep=into.add),
+                carries=True,
+                progress=progress,
+                on_failure=on_failure,
+                total=total_of(here.backend, selection.prefix),
+            )
+            report = copying.go(None)
+            writer.end()
+            if not empty:
+                _check_some(report)
+            return report
+    except _NothingWritten as nothing:
+        return nothing.report
+
+
+def _check_some(report: CopyReport) -> None:
+    if not report.copied:
+        raise _NothingWritten(report)
 
 
 def import_entries(

@@ -22,11 +22,11 @@ def tried_elsewhere(tier: Tier, path: Path, look: Callable[[Tier], list[Finding]
         look: examines a tier and returns what it found.
     """
     unmade = Finding(
-        level="warning",
+        level="note",
         about="file",
         text=f"there is no file {path}: the cache is new, or this is not its path",
-        fix="nothing, if no program has used it so far: the first write makes it. Else correct the path: "
-        "disk:///absolute/path, disk://relative/path",
+        fix="none, if no program has used it: its first write makes the file. Else correct the path "
+        "(disk:///absolute/path, disk://relative/path)",
     )
     above = next(parent for parent in path.parents if parent.exists())
     try:
