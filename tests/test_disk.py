@@ -15,6 +15,7 @@ import pytest
 from tiercache import envelope
 from tiercache.disk import DiskBackend
 from tiercache.disk import schema as disk_schema
+from tiercache.disk.batches import STEP
 from tiercache.entry import Entry, Metadata
 from tiercache.errors import BackendTimeout, ConfigurationError, CorruptEntry, EntryTooLarge, InvalidKey, PartialFailure
 
@@ -243,7 +244,7 @@ def test_put_many_whose_deadline_passes_stores_nothing(disk, monkeypatch):
     seconds = iter([0.0, 0.5, 2.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     with pytest.raises(BackendTimeout):
-        disk.put_many({key: entry(key) for key in "ab"}, deadline=1.0)
+        disk.put_many({f"{n}": entry(f"{n}") for n in range(STEP + 1)}, deadline=1.0)
     monkeypatch.undo()
     assert disk.usage() == (0, 0)
 

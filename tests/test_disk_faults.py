@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disk_version_1 import made_by_version_1
 from tiercache.disk import DiskBackend
 from tiercache.disk import schema as disk_schema
 from tiercache.entry import Entry, Metadata
@@ -83,7 +84,7 @@ def test_a_file_that_is_no_database_is_refused_and_not_changed(path, content):
 
 
 def test_a_file_of_a_newer_release_is_refused(filled):
-    sql(filled, "PRAGMA user_version = 2")
+    sql(filled, f"PRAGMA user_version = {disk_schema.VERSION + 1}")
     with closing(DiskBackend(filled)) as backend, pytest.raises(ConfigurationError, match="newer release"):
         backend.get("000")
 
@@ -166,13 +167,24 @@ def test_a_read_only_file_serves_reads_and_refuses_writes_until_it_can_be_writte
     path = unprivileged / "cache.sqlite3"
     with closing(DiskBackend(path)) as backend:
         backend.put("k", entry("k"))
+    serves_reads_only(path)
+
+
+@posix
+def test_a_read_only_file_of_version_1_does_so_too(unprivileged):
+    path = unprivileged / "cache.sqlite3"
+    made_by_version_1(path, [entry("k")])
+    serves_reads_only(path)
+
+
+def serves_reads_only(path):
     path.chmod(0o400)
     with closing(DiskBackend(path)) as backend:
         assert backend.get("k") is not None
         with pytest.raises(BackendUnavailable, match="cannot be written"):
             backend.put("other", entry("other"))
         assert backend.get("k") is not None
-        for file in unprivileged.iterdir():
+        for file in path.parent.iterdir():
             file.chmod(0o600)
         assert backend.put("other", entry("other")) is True
 

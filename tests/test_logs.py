@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, TierChain
-from tiercache.errors import BackendUnavailable
+from tiercache.errors import BackendUnavailable, ConfigurationError
 from tiercache.logs import EVENTS, FIELDS, JsonFormatter, fields
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +143,42 @@ def test_what_json_cannot_hold_is_written_as_text(lines):
     assert (line["path"], line["umlaut"]) == ("a/b", "ü")
 
 
+def test_no_field_of_a_record_takes_the_place_of_one_of_the_line(lines):
+    names = ("time", "level", "logger", "error", "service", "extra_level", "own")
+    logging.getLogger("tests.json").error("said", extra=dict.fromkeys(names, "forged"))
+    (line,) = map(json.loads, lines)
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "ERROR",
+        "logger": "tests.json",
+        "message": "said",
+        "service": "search",
+        "extra_time": "forged",
+        "extra_extra_level": "forged",
+        "extra_logger": "forged",
+        "extra_error": "forged",
+        "extra_service": "forged",
+        "extra_level": "forged",
+        "own": "forged",
+    }
+
+
+def test_a_traceback_is_not_hidden_by_a_field(lines):
+    try:
+        {}["nothing there"]
+    except KeyError:
+        logging.getLogger("tests.json").exception("it failed", extra={"error": "none"})
+    (line,) = map(json.loads, lines)
+    assert line["error"].splitlines()[-1] == "KeyError: 'nothing there'"
+    assert line["extra_error"] == "none"
+
+
+@pytest.mark.parametrize("name", ["time", "level", "logger", "message", "error"])
+def test_what_each_line_has_of_its_own_is_not_static(name):
+    with pytest.raises(ConfigurationError, match=f"static: {name}"):
+        JsonFormatter(static={name: "x"})
+
+
 def test_a_line_can_be_written_whatever_a_path_holds():
     record = logging.makeLogRecord({"msg": "%s cannot be read", "args": (b"a\xff".decode("utf-8", "surrogateescape"),)})
     line = JsonFormatter().format(record).encode("utf-8")
@@ -159,3 +195,15 @@ def test_in_a_trace_the_line_names_it():
     assert int(line["trace_id"], 16) == span.get_span_context().trace_id
     assert int(line["span_id"], 16) == span.get_span_context().span_id
     assert "trace_id" not in json.loads(JsonFormatter().format(record))
+
+
+def test_ids_of_a_trace_in_a_record_count_where_there_is_no_trace():
+    pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry.sdk.trace import TracerProvider
+
+    record = logging.makeLogRecord({"msg": "said", "trace_id": "given"})
+    assert json.loads(JsonFormatter().format(record))["trace_id"] == "given"
+    with TracerProvider().get_tracer("tests").start_as_current_span("request") as span:
+        line = json.loads(JsonFormatter().format(record))
+    assert int(line["trace_id"], 16) == span.get_span_context().trace_id
+    assert line["extra_trace_id"] == "given"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -120,6 +121,87 @@ def test_a_job_that_was_cancelled_while_it_waited_does_not_run(pool, gate):
     gate.set()
     last.result(SOON)
     assert ran == [2]
+
+
+# Awaited
+
+
+async def test_an_awaited_call_runs_in_a_thread_with_its_arguments_and_its_result_comes_back(pool):
+    assert await pool.run(lambda a, *, b: (a, b), 1, b=2) == (1, 2)
+    assert await pool.run(threading.get_ident) != threading.get_ident()
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError()], ids=lambda e: type(e).__name__)
+async def test_whatever_an_awaited_call_raises_reaches_whoever_awaits(pool, error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        await pool.run(fail)
+    assert raised.value is error
+    assert await pool.run(int, "7") == 7
+
+
+async def test_an_awaited_call_that_raises_stop_iteration_does_not_wait_for_ever(pool):
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(pool.run(next, iter(())), SOON)
+
+
+async def test_an_awaited_call_that_is_cancelled_while_it_waits_does_not_run(pool, gate):
+    occupy(pool, gate, 3)
+    ran = []
+    waiting = asyncio.ensure_future(pool.run(ran.append, 1))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.set()
+    await pool.run(ran.append, 2)
+    assert ran == [2]
+
+
+async def test_an_awaited_call_that_is_cancelled_while_it_runs_lets_its_caller_go(pool, gate):
+    running = threading.Event()
+
+    def job():
+        running.set()
+        assert gate.wait(SOON)
+
+    call = asyncio.ensure_future(pool.run(job))
+    assert await asyncio.to_thread(running.wait, SOON)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    gate.set()
+    assert await pool.run(int, "7") == 7
+
+
+def test_a_call_whose_loop_was_closed_meanwhile_ends_and_its_thread_goes_on(pool, gate):
+    running = threading.Event()
+
+    def job():
+        running.set()
+        assert gate.wait(SOON)
+
+    loop = asyncio.new_event_loop()
+    call = loop.create_task(pool.run(job))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert running.wait(SOON)
+    call.cancel()
+    loop.run_until_complete(asyncio.wait([call]))
+    loop.close()
+    gate.set()
+    assert pool.submit(int, "7").result(SOON) == 7
+
+
+async def test_awaited_calls_count_among_those_that_a_full_queue_refuses(pool, gate):
+    occupy(pool, gate, 3)
+    waiting = [asyncio.ensure_future(pool.run(int)) for _ in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(BackendUnavailable, match="full"):
+        await pool.run(int)
+    gate.set()
+    assert await asyncio.gather(*waiting) == [0] * 5
 
 
 # Bounds

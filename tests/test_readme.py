@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, in order, as one program; so do those of the documentation."""
+"""Every Python block of the README runs, in order, as one program; tests/docs/ runs those of the documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ast
 import asyncio
 import inspect
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.matrix import parameters
 from tests.provider import FakeProvider
-from tiercache.packed import PackedBackend
 from tiercache.packed.naming import parse
 
 ROOT = Path(__file__).parent.parent
@@ -137,30 +135,6 @@ def test_the_tests_that_a_page_names_are_there(page: Path) -> None:
             assert name in {
                 node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             }
-
-
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
-def test_the_blocks_of_the_documentation_run(page: Path, request: pytest.FixtureRequest) -> None:
-    text = blocks(page)
-    if any(SERVER in block for block in text):
-        text = [block.replace(SERVER, request.getfixturevalue("redis_url")) for block in text]
-    if any("OpenAI(" in block for block in text):
-        request.getfixturevalue("llm_provider")
-    if any(".compact(" in block for block in text):
-        request.getfixturevalue("bucket")
-    before = signal.getsignal(signal.SIGTERM)
-    # A module, because dataclasses look up the one they are defined in.
-    module = sys.modules["docs_page"] = ModuleType("docs_page")
-    try:
-        for block in text:
-            exec(compile(block, page.name, "exec"), vars(module))
-    finally:
-        close_clients(module)
-        for value in vars(module).values():
-            if isinstance(value, PackedBackend):
-                value.close()
-        signal.signal(signal.SIGTERM, before)
-        del sys.modules["docs_page"]
 
 
 def test_what_the_page_on_the_llm_layer_asks_twice_is_sent_once(llm_provider: FakeProvider) -> None:

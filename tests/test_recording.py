@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 from pathlib import Path
@@ -213,6 +214,18 @@ def test_the_size_at_which_a_file_is_begun_anew_is_counted_in_bytes(log):
             cache.get("\N{SNOWMAN}" * 10_000)
             assert recorder.flush()
     assert log.with_name("accesses.csv.1").stat().st_size > 64 * 1024
+
+
+def test_a_chain_that_is_dropped_leaves_a_whole_file_and_no_thread(log):
+    cache = Cache(TierChain(MemoryBackend(), record=log))
+    for number in range(100):
+        cache.get(str(number))
+    thread = cache.chain.recorder._thread
+    del cache
+    gc.collect()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(rows(log)) == 100
 
 
 @pytest.mark.parametrize("sample", [0, -1, 1.5, True, "half"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import boto3
 import msgspec
 import pytest
+import redis
 from moto import mock_aws
 
 from tests.processes.harness import run
 from tests.support import RemoteBackend
-from tiercache import Cache, DiskBackend, KeyRing, MemoryBackend, Tier, TierChain
+from tiercache import Cache, DiskBackend, KeyRing, MemoryBackend, Tier, TierChain, report_places
 from tiercache.backend import Backend
+from tiercache.entry import Entry
 from tiercache.errors import BackendUnavailable, ConfigurationError
 from tiercache.packed import PackedBackend
 from tiercache.reporting import EVERY_IN_BUCKETS, TTL, Reporter
@@ -38,6 +41,7 @@ from tiercache.reports import (
 from tiercache.stats import Stats, TierStats
 from tiercache.testing import FakeClock
 from tiercache.ticker import ticker
+from tiercache_redis import RedisBackend
 from tiercache_s3 import S3Backend
 
 
@@ -322,6 +326,33 @@ def test_one_that_ended_is_seen_for_a_minute(clock: FakeClock) -> None:
     assert read_reports(looking) == []
 
 
+def test_one_that_was_dropped_tells_its_last_figures_and_lives_no_longer(clock: FakeClock) -> None:
+    store = RemoteBackend(clock)
+    chain = TierChain(MemoryBackend(clock=clock), store, clock=clock, report=True)
+    Cache(chain).get("absent")
+    gone = weakref.ref(reporter_of(chain))
+    del chain
+    end = time.monotonic() + 30
+
+    while gone() is not None:
+        gc.collect()
+        assert time.monotonic() < end, "the reporter lives on"
+        time.sleep(0.02)
+
+    [report] = read_reports(TierChain(store, clock=clock))
+    assert (report.ended, report.stats.misses) == (True, 1)
+
+
+def test_one_that_was_closed_and_dropped_leaves_nothing(clock: FakeClock) -> None:
+    chain = chain_on(RemoteBackend(clock), clock=clock)
+    gone = weakref.ref(reporter_of(chain))
+    chain.close()
+    del chain
+    gc.collect()
+
+    assert gone() is None
+
+
 async def _ended(store: RemoteBackend, clock: FakeClock) -> None:
     async with Cache(chain_on(store, clock=clock)) as cache:
         await cache.aget("absent")
@@ -355,6 +386,54 @@ def test_who_only_looks_tells_nothing(clock: FakeClock) -> None:
     chain.close()
 
     assert not store.entries
+
+
+class Walking(RemoteBackend):
+    """A store that would walk through all its keys for a listing."""
+
+    lists_by_prefix = False
+
+    def put(self, key: str, entry: Entry, *, if_absent: bool = False, **options: Any) -> bool:
+        return not (if_absent and self.get(key)) and super().put(key, entry, **options)
+
+
+def test_a_store_that_would_walk_through_all_keys_is_asked_for_no_listing(clock: FakeClock) -> None:
+    store = Walking(clock)
+    store.faults["scan"] = AssertionError("a listing")
+    chains = [chain_on(store, clock=clock) for _ in range(50)]
+    for _ in range(2):
+        tell(*chains)
+
+    found = read_reports(chains[0])
+
+    assert {report.id for report in found} == {reporter_of(chain).id for chain in chains}
+    assert len([key for key in store.entries if key.startswith(PREFIX)]) == 50
+
+
+def test_a_place_that_is_taken_is_left_to_who_has_it(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_places, "PLACES", 20)  # so that they meet
+    store = Walking(clock)
+    chains = [chain_on(store, clock=clock) for _ in range(15)]
+    for chain in chains:
+        while not reporter_of(chain).write():
+            pass
+
+    assert len(read_reports(chains[0])) == 15
+
+
+def test_who_comes_too_late_to_renew_its_place_takes_a_free_one(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_places, "PLACES", 16)
+    store = Walking(clock)
+    paused, chains = chain_on(store, clock=clock), [chain_on(store, clock=clock) for _ in range(15)]
+    tell(paused)
+    clock.advance(TTL)
+    tell(*chains)
+    tell(paused)
+
+    assert len(read_reports(paused)) == 16
+    assert not reporter_of(chain_on(store, clock=clock)).write(), "all places are taken"
 
 
 # In nobody's way
@@ -573,6 +652,23 @@ report, = read_reports(chain)
 assert report.ended and report.stats.misses == 1, report
 chain.close()
 """
+
+
+def test_redis_is_asked_for_reports_in_bounded_time_whatever_it_holds(redis_url: str) -> None:
+    prefix = f"bounded-reports-{time.time_ns()}:"
+    chains = [
+        TierChain(Tier(RedisBackend(redis_url, prefix=prefix), timeout=30), report=True, keys=ring)
+        for ring in [KeyRing({"k1": bytes(range(32))})] * 2
+    ]
+    with redis.Redis.from_url(redis_url) as client:
+        tell(*chains)
+        before = client.info("commandstats").get("cmdstat_scan", {}).get("calls", 0)
+        found = read_reports(chains[0])
+        assert client.info("commandstats").get("cmdstat_scan", {}).get("calls", 0) == before
+        assert {report.id for report in found} == {reporter_of(chain).id for chain in chains}
+        for chain in chains:
+            chain.close()
+        client.delete(*client.scan_iter(match=f"{prefix}*"))
 
 
 def test_a_script_that_closes_nothing_is_seen(redis_url: str, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tiercache import Cache, DiskBackend, drain_on_sigterm
+from tiercache import Cache, DiskBackend, TierChain, drain_on_sigterm
 from tiercache.errors import ConfigurationError
+from tiercache.reports import Report, read_reports
 
 ROOT = Path(__file__).parent.parent
 GUARD = 60
@@ -50,6 +51,13 @@ def run(script: str, path: Path, *, send: signal.Signals | None = None) -> subpr
 def held(path: Path) -> set[str]:
     with Cache(DiskBackend(path), namespace="n") as cache:
         return set(cache.keys())
+
+
+def told(path: Path) -> list[Report]:
+    chain = TierChain(DiskBackend(path))
+    reports = read_reports(chain)
+    chain.close()
+    return reports
 
 
 def test_at_exit_what_waits_is_written(tmp_path: Path) -> None:
@@ -121,3 +129,77 @@ def test_it_is_called_in_the_main_thread() -> None:
     thread.start()
     thread.join(GUARD)
     assert "main thread" in str(raised[0])
+
+
+# What was recorded and counted
+
+WATCHED = """
+    from tiercache import recording, reporting
+    recording.EVERY = 3600.0  # nothing is written unless somebody wants it
+    reporting.FIRST = 3600.0
+
+    def watched(path):
+        chain = TierChain(MemoryBackend(), Tier(Slow(path), write="behind"), record=path + ".csv", report=True)
+        return Cache(chain, namespace="watched")
+
+    watched_cache = watched(sys.argv[1])
+    for number in range(100):
+        watched_cache.get(f"absent-{number}")
+"""
+
+
+def recorded(path: Path) -> int:
+    return len(Path(f"{path}.csv").read_text(encoding="utf-8").splitlines()) - 1  # the header
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
+def test_on_sigterm_what_was_recorded_and_counted_is_written(tmp_path: Path) -> None:
+    script = WATCHED + "    drain_on_sigterm()" + SET_AND_WAIT
+    ended = run(script, tmp_path / "store", send=signal.SIGTERM)
+    assert ended.returncode == -signal.SIGTERM
+    assert recorded(tmp_path / "store") == 100
+    [report] = told(tmp_path / "store")
+    assert (report.ended, report.stats.misses) == (True, 100)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
+def test_a_process_that_may_go_on_after_the_signal_does_not_say_that_it_ended(tmp_path: Path) -> None:
+    before = """
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(3))
+    drain_on_sigterm()
+    """
+    ended = run(WATCHED + before + SET_AND_WAIT, tmp_path / "store", send=signal.SIGTERM)
+    assert ended.returncode == 3
+    assert recorded(tmp_path / "store") == 100
+    [report] = told(tmp_path / "store")
+    assert (report.ended, report.stats.misses) == (False, 100)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
+def test_a_store_that_hangs_keeps_no_recording_from_being_written_on_sigterm(tmp_path: Path) -> None:
+    script = WATCHED + "    Slow.seconds = 600\n    drain_on_sigterm(0.5)" + SET_AND_WAIT
+    assert run(script, tmp_path / "store", send=signal.SIGTERM).returncode == -signal.SIGTERM
+    assert recorded(tmp_path / "store") == 100
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
+def test_a_signal_that_finds_the_main_thread_in_the_recorders_lock_does_not_hang(tmp_path: Path) -> None:
+    script = """
+    drain_on_sigterm()
+    cache.set("k", "v")
+    with watched_cache.chain.recorder._turn:
+        print("ready", flush=True)
+        while True:
+            time.sleep(0.05)
+    """
+    assert run(WATCHED + script, tmp_path / "store", send=signal.SIGTERM).returncode == -signal.SIGTERM
+    assert held(tmp_path / "store") == {"k"}
+
+
+@pytest.mark.parametrize("drop", ["", "    del watched_cache, number\n    import gc; gc.collect()"])
+def test_at_exit_what_was_recorded_and_counted_is_written_of_dropped_chains_too(tmp_path: Path, drop: str) -> None:
+    ended = run(WATCHED + drop, tmp_path / "store")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert recorded(tmp_path / "store") == 100
+    [report] = told(tmp_path / "store")
+    assert (report.ended, report.stats.misses) == (True, 100)

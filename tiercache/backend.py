@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from itertools import islice
 from typing import Any, ClassVar, Protocol, TypeVar, cast
@@ -44,6 +44,8 @@ class Backend(Protocol):
         keeps_deadlines: whether an operation really ends by its deadline, whatever the store does. Otherwise a tier
             runs the operations in threads of its own, at most eight at a time, and leaves those behind that are late;
             a store that keeps deadlines, and says so, saves that hop.
+        lists_by_prefix: whether a listing of a prefix costs what lies below it. False: it walks through all keys, and
+            is not asked for where there is another way.
     """
 
     scheme: ClassVar[str] = "custom"
@@ -51,11 +53,24 @@ class Backend(Protocol):
     timeout: float | None = 2.0
     concurrency: int = 16
     keeps_deadlines: bool = False
+    lists_by_prefix: bool = True
 
     @classmethod
     def url_arguments(cls, url: SplitResult) -> dict[str, str]:
         """Return the constructor arguments that host and path of a URL stand for (its query is taken care of)."""
         return {}
+
+    @classmethod
+    def query_options(cls, scheme: str) -> Collection[str] | None:
+        """Return what the query of its URLs may hold beside the constructor's options; None: only the URL's use tells.
+
+        Args:
+            scheme: the URL's.
+
+        Returns:
+            Names; `ssl_*` stands for all that begin with `ssl_`.
+        """
+        return None
 
     @abstractmethod
     def get(self, key: str, *, deadline: float | None = None) -> Entry | None:
@@ -218,7 +233,7 @@ class Backend(Protocol):
     async def _offload(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a synchronous operation in this backend's own daemon threads."""
         context = copy_context()  # an SDK that is traced sees whose call this is
-        return await asyncio.wrap_future(self._workers().submit(context.run, function, *args, **kwargs))
+        return await self._workers().run(context.run, function, *args, **kwargs)
 
     def _workers(self) -> DaemonPool:
         pool: DaemonPool | None = self.__dict__.get("_pool")

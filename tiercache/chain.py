@@ -153,6 +153,8 @@ class TierChain:
         if record is not None:
             self.record(record, sample=record_sample)
         self.reporter = Reporter(self.tiers, clock) if report else None
+        if self.reporter is not None:
+            self.reporter.ends_with(self)
         watch(self)
 
     @classmethod
@@ -274,12 +276,11 @@ class TierChain:
         Raises:
             ConfigurationError: an argument is none of these, or the file cannot be written.
         """
-        before, self.recorder = (
-            self.recorder,
-            None
-            if path is None
-            else Recorder(path, sample=sample, hashed=hashed, max_bytes=max_bytes, clock=self.clock),
-        )
+        recorder = None
+        if path is not None:
+            recorder = Recorder(path, sample=sample, hashed=hashed, max_bytes=max_bytes, clock=self.clock)
+            recorder.ends_with(self)
+        before, self.recorder = self.recorder, recorder
         self.switches.changed()
         if before is not None:
             before.close()

@@ -161,7 +161,8 @@ def _decompress(stored: bytes, header: Header, max_payload: int) -> bytes:
         try:
             # `max_output_size` is ignored for a frame that declares its size: compare that first.
             frame = zstandard.get_frame_parameters(stored)
-            if frame.content_size != header.size or frame.dict_id or frame.window_size > _window_limit(header.size):
+            size, window = header.size, frame.window_size
+            if frame.content_size != size or frame.dict_id or (window > size and window > _window_limit(size)):
                 raise CorruptEntry("the compressed payload is not what its header says")
             if header.size > len(stored) << _MOST_EXPANSION_BITS:
                 raise CorruptEntry("the compressed payload is too short for what its header says")

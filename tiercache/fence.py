@@ -7,6 +7,9 @@ wait for promotions that are being written at that moment. One that could not wa
 removes again what it wrote.
 
 This holds within one process.
+
+What closes something never waits for the table: a flow that nobody finishes is closed by the garbage collector, which
+may run in the middle of a change of the table, in the same thread. It is done by whoever uses the table next.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import math
 import threading
 import time
 from asyncio import AbstractEventLoop
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from . import fork
 from .turns import Write
@@ -85,11 +90,13 @@ class Fence:
         self._lock = threading.Lock()
         self._states: dict[str, _State] = {}
         self._clearing: list[str] = []
+        self._closing: deque[Callable[[], object]] = deque()
 
     def begin(self, key: str) -> Load:
         """Open a load of the key."""
         began = self._moment(key)
         with self._lock:
+            self._settle()
             return self._begin(key, began)
 
     def begin_many(self, keys: Sequence[str]) -> dict[str, Load]:
@@ -98,27 +105,27 @@ class Fence:
             return {}
         began = self._moment(keys[0])
         with self._lock:
+            self._settle()
             return {key: self._begin(key, began) for key in keys}
 
     def hold(self, load: Load) -> None:
         """Keep the load open for one more holder (a write in the background)."""
         with self._lock:
+            self._settle()
             load.holders += 1
 
     def release(self, load: Load) -> None:
         """Close the load, when its last holder does."""
-        with self._lock:
-            self._release(load)
+        self._close(partial(self._release, (load,)))
 
     def release_many(self, loads: Iterable[Load]) -> None:
         """`release` of each."""
-        with self._lock:
-            for load in loads:
-                self._release(load)
+        self._close(partial(self._release, tuple(loads)))
 
     def store(self, load: Load, action: Callable[[], object]) -> bool:
         """Run the action, which must be quick and local, if the load may still store; return whether it did."""
         with self._lock:
+            self._settle()
             if load.valid:
                 action()
             return load.valid
@@ -126,6 +133,7 @@ class Fence:
     def start_write(self, load: Load, owner: AbstractEventLoop | None = None) -> Write | None:
         """Announce a write of the load to a store; mutations then wait for its end. None: it must not be written."""
         with self._lock:
+            self._settle()
             if not load.valid:
                 return None
             write = Write(owner)
@@ -134,8 +142,7 @@ class Fence:
 
     def end_write(self, load: Load, write: Write) -> None:
         """The announced write is over."""
-        with self._lock:
-            load.writes.discard(write)
+        self._close(partial(load.writes.discard, write))
         write.end()
 
     def mutate(self, keys: Sequence[str], owner: AbstractEventLoop | None = None) -> list[Mutation]:
@@ -146,32 +153,30 @@ class Fence:
             owner: the event loop in which the mutations run, if they do.
         """
         with self._lock:
+            self._settle()
             return [self._mutate(key, owner) for key in keys]
 
     def mutate_with(self, load: Load, owner: AbstractEventLoop | None = None) -> Mutation | None:
         """Begin the mutation that stores what a load made; None if it no longer may."""
         with self._lock:
+            self._settle()
             return self._mutate(load.key, owner) if load.valid else None
 
     def mutate_with_all(self, loads: Sequence[Load], owner: AbstractEventLoop | None = None) -> list[Mutation]:
         """Begin the mutations that store what loads made, all at one moment; only of those that still may."""
         with self._lock:
+            self._settle()
             return [self._mutate(load.key, owner) for load in loads if load.valid]
 
     def finish(self, mutation: Mutation) -> None:
         """End a mutation: the next one of its key may go on, and new loads may store again."""
-        with self._lock:
-            state = mutation.state  # not the table's: in a forked child that is another one
-            state.mutations.discard(mutation)
-            if state.turn is mutation:
-                state.turn = None
-            self._forget(mutation.key, state)
-            mutation.before = ()  # else each would keep all that were before it
+        self._close(partial(self._finish, mutation))
         mutation.end()
 
     def begin_clear(self, prefix: str) -> list[Write]:
         """Make all loads below a prefix unable to store, until `end_clear` also new ones; return what to wait for."""
         with self._lock:
+            self._settle()
             self._clearing.append(prefix)
             before: list[Write] = []
             for key, state in self._states.items():
@@ -181,12 +186,12 @@ class Fence:
 
     def end_clear(self, prefix: str) -> None:
         """The clear is over."""
-        with self._lock:
-            self._clearing.remove(prefix)
+        self._close(partial(self._end_clear, prefix))
 
     def overtake(self, keys: Iterable[str]) -> None:
         """Another process changed these keys: open loads may not store, and what they are writing is removed again."""
         with self._lock:
+            self._settle()
             for key in keys:
                 if (state := self._states.get(key)) is not None:
                     _overtake(state)
@@ -194,6 +199,7 @@ class Fence:
     def overtake_prefix(self, prefix: str) -> None:
         """`overtake` for all keys below a prefix."""
         with self._lock:
+            self._settle()
             for key, state in self._states.items():
                 if key.startswith(prefix):
                     _overtake(state)
@@ -205,11 +211,38 @@ class Fence:
         state.loads.add(load)
         return load
 
-    def _release(self, load: Load) -> None:
-        load.holders -= 1
-        if not load.holders and (state := self._states.get(load.key)) is not None:
-            state.loads.discard(load)
-            self._forget(load.key, state)
+    def _close(self, action: Callable[[], object]) -> None:
+        """Have it done now, or by whoever uses the table at this moment, or next."""
+        self._closing.append(action)
+        while self._closing and self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def _settle(self) -> None:
+        """Close what is to be closed; before the table is looked at."""
+        while self._closing:
+            self._closing.popleft()()
+
+    def _release(self, loads: Sequence[Load]) -> None:
+        for load in loads:
+            load.holders -= 1
+            if not load.holders and (state := self._states.get(load.key)) is not None:
+                state.loads.discard(load)
+                self._forget(load.key, state)
+
+    def _end_clear(self, prefix: str) -> None:
+        if prefix in self._clearing:  # not in a child that was forked meanwhile
+            self._clearing.remove(prefix)
+
+    def _finish(self, mutation: Mutation) -> None:
+        state = mutation.state  # not the table's: in a forked child that is another one
+        state.mutations.discard(mutation)
+        if state.turn is mutation:
+            state.turn = None
+        self._forget(mutation.key, state)
+        mutation.before = ()  # else each would keep all that were before it
 
     def _mutate(self, key: str, owner: AbstractEventLoop | None) -> Mutation:
         state = self._state(key)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 Level = Literal["fault", "warning", "note"]
-Permission = Literal["read", "write", "delete", "list", "lifecycle"]
+Permission = Literal["read", "write", "delete", "list", "notices", "lifecycle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

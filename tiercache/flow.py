@@ -14,9 +14,12 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from contextvars import copy_context
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Generic, TypeVar
 
+from .begun import Begun
 from .errors import BackendUnavailable
 from .health import this_call
 from .pool import DaemonPool
@@ -48,7 +51,7 @@ class Operation(ABC, Generic[T]):
 
 def drive(flow: Flow[T]) -> T:
     """Run a flow in this thread and return its result."""
-    outermost = this_call.begin()
+    begun = this_call.begin()
     try:
         operation = flow.send(None)
         while True:
@@ -61,8 +64,8 @@ def drive(flow: Flow[T]) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        if outermost:
-            this_call.end()
+        if begun is not None:
+            this_call.end(begun)
 
 
 async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
@@ -72,13 +75,16 @@ async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
         flow: what to run.
         operation: what it has already asked for.
     """
-    outermost = this_call.begin()
+    begun = this_call.begin()
     try:
         if operation is None:
             operation = flow.send(None)
         while True:
             try:
                 result = await operation.aperform()
+            except GeneratorExit:
+                flow.close()  # unless the garbage collector has done that already
+                raise
             except BaseException as error:  # noqa: BLE001 - cancellation too
                 operation = flow.throw(error)
             else:
@@ -86,8 +92,8 @@ async def adrive(flow: Flow[T], operation: Operation[Any] | None = None) -> T:
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        if outermost:
-            this_call.end()
+        if begun is not None:
+            this_call.end(begun)
 
 
 async def detached(flow: Flow[T], tasks: set[asyncio.Task[Any]]) -> T:
@@ -97,15 +103,15 @@ async def detached(flow: Flow[T], tasks: set[asyncio.Task[Any]]) -> T:
         flow: what to run.
         tasks: where the task is kept while it runs.
     """
-    outermost = this_call.begin()
+    begun = this_call.begin()
     try:
         operation = flow.send(None)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
-        if outermost:
-            this_call.end()
-    task = asyncio.create_task(adrive(flow, operation))
+        if begun is not None:
+            this_call.end(begun)
+    task = asyncio.create_task(Begun(adrive(flow, operation)))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
     return await asyncio.shield(task)
@@ -127,7 +133,11 @@ class Gather(Operation[list[Any]]):
     def __await__(self) -> Generator[Operation[Any], Any, list[Any]]:
         results: list[Any] = []
         if len(self.flows) > 1:
-            results = yield self
+            try:
+                results = yield self
+            except BaseException as error:
+                _interrupt(self.flows, error)
+                raise
             return results
         for flow in self.flows:  # nothing runs beside it: it goes on in the flow that asks
             results.append((yield from _settled(flow).__await__()))
@@ -150,7 +160,7 @@ class Gather(Operation[list[Any]]):
 
     async def aperform(self) -> list[Any]:
         """Do it without blocking the running loop."""
-        return await asyncio.gather(*map(adrive, self.flows), return_exceptions=True)
+        return await asyncio.gather(*[Begun(adrive(flow)) for flow in self.flows], return_exceptions=True)
 
 
 class Background(Operation[bool]):
@@ -238,6 +248,17 @@ async def _settled(flow: Flow[T]) -> T | Exception:
         return await flow
     except Exception as error:  # noqa: BLE001 - returned, as for several
         return error
+
+
+def _interrupt(flows: Sequence[Flow[Any]], error: BaseException) -> None:
+    """Interrupt the flows that nobody has begun at what they ask for first: they note what they leave undone."""
+    for flow in flows:
+        if getcoroutinestate(flow) == CORO_CREATED:
+            with suppress(BaseException):  # the caller raises what interrupted it
+                flow.send(None)
+                flow.throw(error)
+            with suppress(RuntimeError):  # it would have to wait for its cleaning up
+                flow.close()
 
 
 def _run_here(flow: Flow[Any]) -> Future[Any]:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from .errors import ConfigurationError
+
 FIELDS: Mapping[str, str] = {
     "event": "what happened, a name of the table above",
     "tier": "the tier's name",
@@ -60,6 +62,9 @@ EVENTS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
 }
 """Each event: its level, its fields beside `event`, and what happened. Names stay as they are."""
 
+OF_A_LINE = ("time", "level", "logger", "message", "error")
+"""The fields that a line of JSON has of its own, for every record."""
+
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -72,15 +77,23 @@ class JsonFormatter(logging.Formatter):
     """Writes a record as one line of JSON, for tiercache's records and for those of others.
 
     The line has `time` (ISO 8601, UTC), `level`, `logger`, `message`, whatever the record carries in `extra`, and
-    `error` with the traceback where there is one. In a trace of OpenTelemetry also `trace_id` and `span_id`.
+    `error` with the traceback where there is one. In a trace of OpenTelemetry also `trace_id` and `span_id`. None of
+    these can be replaced: a field in `extra` that is called like one of them, or like one in `static`, is written as
+    `extra_level` and so on.
 
     Args:
         static: what is written in each line, such as `{"service": "search"}`.
+
+    Raises:
+        ConfigurationError: `static` holds one of the fields that each line has of its own.
     """
 
     def __init__(self, *, static: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self._static = dict(static or {})
+        taken = [name for name in OF_A_LINE if name in self._static]
+        if taken:
+            raise ConfigurationError(f"static: {', '.join(taken)} is a field that each line has; name it otherwise")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -90,13 +103,26 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **self._static,
-            **{name: value for name, value in vars(record).items() if name not in _OWN},
-            **_trace(),
         }
+        own = {**line, **_trace()}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            own["error"] = self.formatException(record.exc_info)
+        given = {name: value for name, value in vars(record).items() if name not in _OWN}
+        for name in given:
+            line[_free(name, own, given)] = given[name]
+        line |= own
         text = json.dumps(line, default=str, ensure_ascii=False)
         return text.encode("utf-8", "backslashreplace").decode()  # a path may hold what no stream can write
+
+
+def _free(name: str, own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return what a field of `extra` is called in the line."""
+    if name not in own and name != "error":
+        return name
+    name = f"extra_{name}"
+    while name in own or name in given:
+        name = f"extra_{name}"
+    return name
 
 
 def _trace() -> dict[str, str]:

@@ -234,7 +234,7 @@ def _if_error(value: bool | Duration | None, stale_for: float | None) -> float |
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return tags that an entry can hold."""
-    if tags == ():  # most entries have none
+    if type(tags) is tuple and not tags:  # most entries have none
         return ()
     if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
         raise ConfigurationError(f"tags must be a list of str, not one {type(tags).__name__}")

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from . import fork
 from .entry import Clock, Entry
 from .errors import ConfigurationError
 from .logs import fields
+from .shutdown import watch
 from .slots import Slot
 from .units import Size, parse_size
 
@@ -29,6 +31,8 @@ MOST_WAITING = 100_000
 """Accesses that wait for the thread at most."""
 EVERY = 0.5
 """Seconds between two writes."""
+AT_THE_END = 1.0
+"""Seconds at most that a file may take while entries wait to be written, too, as the process ends."""
 MAX_BYTES = "256MiB"
 FIELDS = ("time", "key", "size", "op", "ttl", "tier", "namespace", "seconds", "cost", "key_bytes")
 _log = logging.getLogger("tiercache")
@@ -45,6 +49,8 @@ class Recorder:
         hashed: write a hash of each key, not the key. (Who can guess a key can tell whether it is there.)
         max_bytes: with more, the file is renamed to end with `.1`, replacing an older one, and begun anew.
         clock: returns Unix seconds.
+
+    At the end of the interpreter, and on SIGTERM after `drain_on_sigterm`, what waits is written.
 
     Attributes:
         written: accesses in the file.
@@ -78,6 +84,8 @@ class Recorder:
         self._most_bytes = parse_size(max_bytes, "max_bytes")
         self._clock = clock
         self._waiting: deque[_Row] = deque()
+        self._owner: weakref.ref[object] | None = None
+        self._writing = False
         self._file: FileIO | None = None  # no buffer: a fork would copy it, and a full disk keep it until the end
         try:
             self._open()
@@ -89,6 +97,11 @@ class Recorder:
             ) from None
         self._begin()
         fork.register(self)
+        watch(self, is_recording=True)
+
+    def ends_with(self, owner: object) -> None:
+        """Write what waits, and end, when this object is gone, too: nobody is left to call `close`."""
+        self._owner = weakref.ref(owner)
 
     @property
     def path(self) -> Path:
@@ -132,13 +145,31 @@ class Recorder:
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until what was recorded is in the file; return whether it is, within `timeout` seconds."""
+        ends = time.monotonic() + timeout
         flushed = threading.Event()
-        with self._turn:
+        if not self._turn.acquire(timeout=timeout):  # a signal may have interrupted whoever has it
+            return False
+        try:
             if self._over or self.error is not None:
                 return not self._waiting
             self._flushing.append(flushed)
             self._turn.notify()
-        return flushed.wait(timeout)
+        finally:
+            self._turn.release()
+        return flushed.wait(max(0.0, ends - time.monotonic()))
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether anything waits for the thread, or is being written."""
+        return self.error is None and (bool(self._waiting) or self._writing)
+
+    def drain(self, timeout: float) -> bool:
+        """`flush`, for a second at most: entries may wait, too."""
+        return self.flush(min(timeout, AT_THE_END))
+
+    def end(self) -> None:
+        """The interpreter ends."""
+        self.close()
 
     def close(self) -> None:
         """Write what waits, for 5 seconds at most, and close the file. Later accesses are not recorded."""
@@ -182,11 +213,16 @@ class Recorder:
             with self._turn:
                 if not self._over and not self._flushing:
                     self._turn.wait(EVERY)
+                if self._owner is not None and self._owner() is None:
+                    self._over = True
                 over, flushed, self._flushing = self._over, self._flushing, []
             try:
+                self._writing = True
                 self._write()
             except OSError as error:
                 self._fail(error)
+            finally:
+                self._writing = False
             for event in flushed:
                 event.set()
             if over or self.error is not None:

@@ -19,15 +19,15 @@ from dataclasses import astuple
 from typing import Protocol, cast
 
 from . import fork
-from .entry import Clock
+from .entry import Clock, Entry
 from .epochs.agreement import class_for_marks
 from .errors import BackendUnavailable, CacheClosed, TiercacheError
 from .logs import fields
 from .objectstore import ObjectStoreBackend
 from .objectstore.sweep import LEAST_BUDGET
 from .pool import DaemonPool
+from .report_places import PREFIX, Place
 from .reports import (
-    PREFIX,
     Breaker,
     CacheCounts,
     Counts,
@@ -41,6 +41,7 @@ from .reports import (
     to_entry,
 )
 from .savings import Ledger
+from .shutdown import watch
 from .stats import CacheCounters
 from .ticker import ticker
 from .tier import FAILURES, Tier
@@ -61,6 +62,8 @@ OTHERS = "*"
 _LONGEST = 200
 _CLEARING = 100 * LEAST_BUDGET  # requests for what processes left behind
 
+_left: set[Reporter] = set()
+"""Those whose chains are gone without having been closed: they live until their last figures are told."""
 logger = logging.getLogger("tiercache")
 
 
@@ -93,20 +96,36 @@ class Reporter:
         self._caches: list[_Watched] = []
         self._gone: dict[str, CacheCounts] = {}
         self._closed = self.tier is None
+        self._last_words: Future[None] | None = None
         self._begin()
         self._before = Counts()
         if self.tier is not None:
             self._in_bucket = isinstance(beneath(self.tier.backend), ObjectStoreBackend)
             fork.register(self)
             ticker.every(FIRST, self.tick)
+            watch(self)
+
+    def ends_with(self, chain: object) -> None:
+        """Tell the last figures when the chain is gone, too: nobody is left to call `close`."""
+        weakref.finalize(chain, self._leave).atexit = False
+
+    def _leave(self) -> None:
+        """Note that the chain is gone: garbage is collected whatever locks a thread holds, so the ticker does more."""
+        if not self._closed:
+            _left.add(self)
 
     def after_fork(self) -> None:
         """Be another process: what was counted so far, the parent tells."""
+        if self in _left:
+            self._closed = True
+            _left.discard(self)
         self._begin()
         self._before = self._counts()
 
     def _begin(self) -> None:
         self.id = secrets.token_hex(8)
+        if self.tier is not None:
+            self._place = Place(beneath(self.tier.backend), self.id)
         self._lock = threading.Lock()
         self._running: Future[None] | None = None
         self._started_at = self._clock()
@@ -125,7 +144,10 @@ class Reporter:
 
     def tick(self) -> None:
         """Have a report written, if one is due."""
-        if time.monotonic() >= self._due and not self._closed:
+        if self in _left:
+            self._say_last()
+            self._pool.close()
+        elif time.monotonic() >= self._due and not self._closed:
             self._submit(ended=False)
 
     def write(self, *, ended: bool = False) -> bool:
@@ -133,11 +155,14 @@ class Reporter:
         tier = self.tier
         if tier is None:
             return False
-        entry = to_entry(self.current(ended=ended))
-        if tier.classes is not None:
-            entry = entry.in_class(class_for_marks(tier))
+        report = self.current(ended=ended)
+
+        def entry_at(key: str) -> Entry:
+            entry = to_entry(report, key)
+            return entry if tier.classes is None else entry.in_class(class_for_marks(tier))
+
         try:
-            tier.put(entry.metadata.key, entry).perform()
+            self._place.put(tier, entry_at, report.written_at, report.until)
         except FAILURES:
             self.failures += 1  # and counted and logged by the tier
             return False
@@ -170,21 +195,53 @@ class Reporter:
 
     def close(self) -> None:
         """Tell the last figures, which are kept for a minute, and nothing more."""
-        if self._closed:
-            return
-        self.abandon()
         running = self._running
-        if running is not None:
+        if running is not None and not self._closed:
             wait([running], CLOSE_TIMEOUT)
-        try:
-            wait([self._pool.submit(self._last)], CLOSE_TIMEOUT)
-        except BackendUnavailable:  # the interpreter ends, and gives no more threads
-            if self.tier is not None and self.tier.timeout is not None:
-                self._last()
+        self._say_last()
+        if self._last_words is not None:
+            wait([self._last_words], CLOSE_TIMEOUT)
         self._pool.close()
 
+    def end(self) -> None:
+        """The interpreter ends."""
+        self.close()
+
+    def tell(self, *, ended: bool) -> Future[None] | None:
+        """Begin to tell the figures of now, out of turn; None: nobody is told any more.
+
+        Args:
+            ended: these are the last ones.
+        """
+        if self._closed:
+            return self._last_words
+        self._closed = ended
+        try:
+            return self._pool.submit(self._last if ended else self._now)
+        except BackendUnavailable:
+            return None
+
+    def _say_last(self) -> None:
+        """Begin to tell the last figures; again: nothing happens."""
+        if self._closed:
+            _left.discard(self)
+            return
+        self.abandon()
+        try:
+            self._last_words = self._pool.submit(self._last)
+        except BackendUnavailable:  # the interpreter ends, and gives no more threads
+            _left.discard(self)
+            if self.tier is not None and self.tier.timeout is not None:
+                self._last()
+
+    def _now(self) -> None:
+        self.write()
+
     def _last(self) -> None:
-        self.write(ended=True)
+        try:
+            self.write(ended=True)
+        finally:
+            _left.discard(self)
 
     def _submit(self, *, ended: bool) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from .backend import Backend
 from .disk import DiskBackend
 from .entry import Entry, Metadata
 from .errors import CorruptEntry, PartialFailure, UnknownFormat
-from .keys import RESERVED
+from .report_places import PREFIX, keys_in
 from .savings import Saving, Savings
 from .stats import Histogram, Stats, TierStats, latency
 from .tier import FAILURES, Tier
@@ -25,7 +25,6 @@ from .tier import FAILURES, Tier
 if TYPE_CHECKING:
     from .chain import TierChain
 
-PREFIX = f"{RESERVED}:report:"
 Scope = Literal["process", "host", "all"]
 """Who sees the same store: this process (memory), those of its machine (disk), or all."""
 _VERSION = 1
@@ -166,9 +165,10 @@ class Look(msgspec.Struct, frozen=True):
 def read_reports(chain: TierChain) -> list[Report]:
     """Return what processes tell of themselves in the tiers of this chain, the oldest process first.
 
-    Costs a listing and a batch read in each tier that is not memory. (Redis has to walk through all its keys for a
-    listing.) A process that was killed is seen for a minute, or three in an object store. Where a tier fails, it is
-    left out, unless the chain is strict; what cannot be read is left out, too.
+    Costs a listing and a batch read in each tier that is not memory; in Redis, which would walk through all its keys
+    for a listing, reads of the 4,096 places in which reports may lie. A process that was killed is seen for a minute,
+    or three in an object store. Where a tier fails, it is left out, unless the chain is strict; what cannot be read is
+    left out, too.
     """
     return look(chain).reports
 
@@ -196,7 +196,7 @@ def look(chain: TierChain) -> Look:
 
 
 def _told_in(tier: Tier) -> tuple[list[Report], int]:
-    keys = [key for key, _ in beneath(tier.backend).scan(PREFIX)]
+    keys = keys_in(beneath(tier.backend))
     found: list[Report] = []
     failed = 0
     for start in range(0, len(keys), _PAGE):
@@ -306,10 +306,10 @@ def beneath(backend: Backend) -> Backend:
     return backend.inner if isinstance(backend, PackedBackend) else backend
 
 
-def to_entry(report: Report) -> Entry:
-    """Return the entry that a tier keeps."""
+def to_entry(report: Report, key: str | None = None) -> Entry:
+    """Return the entry that a tier keeps; without a key, under the one that the report's id stands for."""
     payload = msgspec.msgpack.encode(report)
-    key = PREFIX + report.id
+    key = PREFIX + report.id if key is None else key
     metadata = Metadata(
         key=key, created_at=report.written_at, expires_at=report.until, codec="msgpack", size=len(payload)
     )

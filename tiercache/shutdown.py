@@ -9,19 +9,31 @@ import signal
 import threading
 import time
 import weakref
+from collections.abc import Iterable
+from concurrent.futures import Future, wait
 from types import FrameType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from .errors import ConfigurationError
 from .units import Duration, parse_duration
 
 EXIT_SECONDS = 4.0
 """Seconds that all chains and backends together may take at the end of the interpreter."""
+LAST_WORDS = 0.25
+"""Seconds that recordings and reports get before a signal ends the process, where entries took all the time."""
+
+
+class Ending(Protocol):
+    """Something that has to know that the interpreter ends."""
+
+    def end(self) -> object:
+        """The interpreter ends: what still waits is lost, and this is said."""
+        ...
 
 
 @runtime_checkable
-class Draining(Protocol):
-    """Something in which entries wait to be written: a chain, or a backend that packs them."""
+class Draining(Ending, Protocol):
+    """Something in which something waits to be written: a chain, a backend that packs entries, a recording."""
 
     @property
     def has_pending(self) -> bool:
@@ -32,28 +44,37 @@ class Draining(Protocol):
         """Write what waits, for so many seconds at most; return whether all of it was written."""
         ...
 
-    def end(self) -> object:
-        """The interpreter ends: what still waits is lost, and this is said."""
+
+@runtime_checkable
+class Telling(Protocol):
+    """Something that tells other processes of this one."""
+
+    def tell(self, *, ended: bool) -> Future[Any] | None:
+        """Begin to tell how things stand before a signal is obeyed, by which the process may end; None: nothing is."""
         ...
 
 
-_watched: weakref.WeakSet[Draining] = weakref.WeakSet()
+_watched: weakref.WeakSet[Ending] = weakref.WeakSet()
+_recordings: weakref.WeakSet[Ending] = weakref.WeakSet()
 
 
-def watch(thing: Draining) -> None:
-    """Drain a chain or a backend at the end of the interpreter, unless it was closed before."""
-    _watched.add(thing)
+def watch(thing: Ending, *, is_recording: bool = False) -> None:
+    """Drain something at the end of the interpreter, if anything waits in it, and let it end."""
+    (_recordings if is_recording else _watched).add(thing)
 
 
 def drain_all(timeout: float) -> bool:
     """Write what waits in the whole process; return whether all of it was written within `timeout` seconds.
 
-    Chains come first, as what they write may then wait in backends.
+    Recordings come first, which take milliseconds; then chains, as what they write may then wait in backends.
     """
-    ends = time.monotonic() + timeout
+    return _drain(_in_order(), time.monotonic() + timeout)
+
+
+def _drain(things: Iterable[Ending], ends: float) -> bool:
     done = True
-    for thing in _in_order():
-        if thing.has_pending:
+    for thing in things:
+        if isinstance(thing, Draining) and thing.has_pending:
             done = thing.drain(max(0.0, ends - time.monotonic())) and done
     return done
 
@@ -61,9 +82,10 @@ def drain_all(timeout: float) -> bool:
 def drain_on_sigterm(timeout: Duration = 5.0) -> None:
     """On SIGTERM, write what waits in all chains and backends, for `timeout` at most; then do what was done before.
 
-    Without it a SIGTERM ends the process at once, and what was to be written behind is lost. Call it once, in the main
-    thread, after frameworks have installed their own handlers: the handler that stands is called afterwards, and if
-    there is none, the process ends by the signal.
+    What was recorded (`TierChain(record=…)`) is written, too, and the last figures are told (`report=True`), within
+    half a second more where entries took all the time. Without it a SIGTERM ends the process at once, and all this is
+    lost. Call it once, in the main thread, after frameworks have installed their own handlers: the handler that stands
+    is called afterwards, and if there is none, the process ends by the signal.
 
     Raises:
         ConfigurationError: this is not the main thread, what stands is not Python's to call, or `timeout` is no
@@ -75,7 +97,7 @@ def drain_on_sigterm(timeout: Duration = 5.0) -> None:
     before = signal.getsignal(signal.SIGTERM)
     if before is None:
         raise ConfigurationError("the SIGTERM handler was not installed by Python; call chain.drain() in it instead")
-    drainer = _Drainer(seconds)
+    drainer = _Drainer(seconds, ended=before == signal.SIG_DFL)
 
     def handle(number: int, frame: FrameType | None) -> None:
         drainer.run()
@@ -94,8 +116,9 @@ class _Drainer:
     The thread waits for the signal from the beginning, as starting one takes locks, too.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, *, ended: bool) -> None:
         self._timeout = timeout
+        self._ended = ended
         self._begin()
 
     def run(self) -> None:
@@ -104,7 +127,7 @@ class _Drainer:
             self._begin()  # forked: the thread stayed in the parent
         self._wanted.put(None)
         try:
-            self._done.get(timeout=self._timeout + 0.5)
+            self._done.get(timeout=self._timeout + 2 * LAST_WORDS)
         except queue.Empty:
             return
 
@@ -118,9 +141,18 @@ class _Drainer:
         while True:
             self._wanted.get()
             try:
-                drain_all(self._timeout)
+                _before_the_end(self._timeout, ended=self._ended)
             finally:
                 self._done.put(None)
+
+
+def _before_the_end(timeout: float, *, ended: bool) -> None:
+    """Write what waits, then what was recorded meanwhile, and tell other processes."""
+    ends = time.monotonic() + timeout
+    drain_all(timeout)
+    _drain(list(_recordings), max(ends, time.monotonic() + LAST_WORDS))
+    told = [thing.tell(ended=ended) for thing in _in_order() if isinstance(thing, Telling)]
+    wait([future for future in told if future is not None], max(LAST_WORDS, ends - time.monotonic()))
 
 
 def _at_exit() -> None:
@@ -129,8 +161,8 @@ def _at_exit() -> None:
         thing.end()
 
 
-def _in_order() -> list[Draining]:
-    return sorted(_watched, key=lambda thing: hasattr(thing, "scheme"))  # backends have one
+def _in_order() -> list[Ending]:
+    return [*_recordings, *sorted(_watched, key=lambda thing: hasattr(thing, "scheme"))]  # backends have one
 
 
 atexit.register(_at_exit)

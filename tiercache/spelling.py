@@ -16,3 +16,15 @@ def nearly(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None
     """Return the known name that is most like a name; None: none is as like it as that, 0 to 1."""
     near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=likeness)
     return near[0] if near else None
+
+
+def is_one_slip(name: str, other: str) -> bool:
+    """Whether one letter too many, too few or wrong, or two that are swapped, make one name of the other."""
+    if abs(len(name) - len(other)) > 1 or name == other:
+        return False
+    longer, shorter = (name, other) if len(name) >= len(other) else (other, name)
+    same = next((at for at, (one, two) in enumerate(zip(longer, shorter, strict=False)) if one != two), len(shorter))
+    ours, theirs = longer[same:], shorter[same:]
+    if len(ours) > len(theirs):
+        return ours[1:] == theirs
+    return ours[1:] == theirs[1:] or (ours[:2] == theirs[1::-1] and ours[2:] == theirs[2:])

@@ -47,6 +47,8 @@ FAILURES = (BackendError, ConfigurationError)
 
 logger = logging.getLogger("tiercache")
 LOG_EVERY = 60.0
+LONGEST_NAME = 100
+"""Characters."""
 _REMEMBERED_HITS = 10_000
 _FROM_BACKEND: Any = object()
 
@@ -56,7 +58,8 @@ class Tier:
 
     Args:
         backend: the store.
-        name: how statistics and results call it; the chain fills in the backend's scheme.
+        name: how statistics, results, metrics and logs call it: up to 100 printable characters, none of them a quote,
+            a backtick or a backslash, and no space at either end; the chain fills in the backend's scheme.
         timeout: seconds for one operation (a batch: for each round of `backend.concurrency` keys); left out: the
             backend's own default (Redis 0.1, object stores 2, memory none); None: no bound.
         promote: whether entries found in slower tiers are copied up into this one: `always`, on the `second_hit`,
@@ -105,8 +108,8 @@ class Tier:
         breaker: bool | BreakerPolicy = True,
     ) -> None:
         _check_backend(backend)
-        if name is not None and (not isinstance(name, str) or not name):
-            raise ConfigurationError("name must be a str that is not empty, or None for the backend's scheme")
+        if name is not None:
+            _check_name(name)
         if promote not in get_args(Promote):
             raise ConfigurationError(f"promote={promote!r} must be one of {', '.join(get_args(Promote))}")
         if write not in get_args(Write):
@@ -470,6 +473,19 @@ class Tier:
 
 def _nobody(what: object) -> None:
     """Stands for the chain, which has a tier's journal worked off."""
+
+
+def _check_name(name: Any) -> None:
+    """Refuse what would break a label, a line of a log or a table."""
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError("name must be a str that is not empty, or None for the backend's scheme")
+    if len(name) > LONGEST_NAME:
+        raise ConfigurationError(f"name has {len(name)} characters; a tier's name has {LONGEST_NAME} at most")
+    if not name.isprintable() or name != name.strip() or any(mark in name for mark in "\"'`\\"):
+        raise ConfigurationError(
+            f"name={name!a} must be printable characters without quotes, backticks and backslashes, and without a "
+            "space at either end; write a name such as 'redis-1'"
+        )
 
 
 def _check_backend(backend: object) -> None:

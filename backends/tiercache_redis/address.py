@@ -77,11 +77,16 @@ def parse(url: str) -> Address:
         sentinel = {name.removeprefix("sentinel_"): connection.pop(name) for name in _SENTINEL & connection.keys()}
     # The name of an unknown option is not shown: it may be the rest of a password that holds a '?'.
     if any(name not in _THEIRS | {"host", "port", "path"} and not name.startswith("ssl_") for name in connection):
-        allowed = ", ".join(sorted(_OURS | _THEIRS | (_SENTINEL if kind == "sentinel" else set())))
+        allowed = ", ".join(sorted(_OURS | set(known_options(kind)) - {"ssl_*"}))
         raise ConfigurationError(_unreadable(f"has an option that is not one of {allowed}, ssl_…", kind))
     if "timeout" in options:
         options["timeout"] = parse_duration(options["timeout"], "timeout")
     return Address(parts.scheme, connection, options, kind, nodes, service, sentinel)
+
+
+def known_options(kind: str) -> tuple[str, ...]:
+    """Return the options in a query that are not the backend's own."""
+    return (*sorted(_THEIRS | (_SENTINEL if kind == "sentinel" else set())), "ssl_*")
 
 
 def _one_host(url: str) -> tuple[str, tuple[Node, ...], str, str]:

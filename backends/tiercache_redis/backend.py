@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from urllib.parse import SplitResult
 
@@ -76,6 +76,7 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
     scheme: ClassVar[str] = "redis"
     persistent = True
     keeps_deadlines = True
+    lists_by_prefix = False
     concurrency = 1000  # a batch is one round trip up to here
 
     def __init__(
@@ -116,6 +117,13 @@ class RedisBackend(Tombstones, KeepsLeases, Backend):
         """Return the constructor arguments of a URL: itself."""
         query = f"?{url.query}" if url.query else ""
         return {"url": f"{url.scheme}://{url.netloc}{url.path}{query}"}  # geturl() loses the slashes of unix://
+
+    @classmethod
+    def query_options(cls, scheme: str) -> Collection[str]:
+        """Return the options of redis-py that a URL may hold."""
+        from .address import known_options
+
+        return known_options("sentinel" if scheme.endswith("+sentinel") else "single")
 
     @property
     def envelope(self) -> Envelope:

@@ -16,9 +16,10 @@ SETTLED = 7200.0
 """Seconds after its start from which on a server that has saved nothing is taken for one that never does."""
 _COMMANDS = {
     "read": "+get +mget",
-    "write": "+set +eval",
+    "write": "+set +eval +get +getrange +unlink",  # the last three in scripts
     "delete": "+unlink",
     "list": "+scan +pttl +strlen +getrange",
+    "notices": "+subscribe +publish +ping",
     "lifecycle": "",
 }
 Info = Mapping[str, str]

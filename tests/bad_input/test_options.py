@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tiercache import BreakerPolicy, Cache, KeyRing, MemoryBackend, TierChain, drain_on_sigterm
+from tiercache import BreakerPolicy, Cache, KeyRing, MemoryBackend, Tier, TierChain, drain_on_sigterm
 from tiercache.config import tier_from_url
 from tiercache.errors import ConfigurationError
 from tiercache.testing import FaultyBackend, Rule
@@ -32,6 +32,21 @@ from tiercache_s3 import S3Backend
 def test_a_figure_of_a_breaker_that_is_none(option: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^{option} of a BreakerPolicy must be"):
         BreakerPolicy(**{option: value})
+
+
+IN_NO_NAME = "\"'`\\\n\r\t\x00\x7f\x9b\ud800\u202e\u2028"
+
+
+@pytest.mark.parametrize("name", [f"a{mark}b" for mark in IN_NO_NAME] + [" a", "a ", " ", "", "x" * 101, 5])
+def test_a_name_of_a_tier_that_labels_and_logs_could_not_hold(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^name") as raised:
+        Tier(MemoryBackend(), name=name)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["redis-1", "s3", "eu.west/2", "Zwischenspeicher für Käse", "\u7f13\u5b58", "x" * 100])
+def test_any_other_name_of_a_tier_is_one(name: str) -> None:
+    assert TierChain(Tier(MemoryBackend(), name=name)).health()[name].ok
 
 
 @pytest.mark.parametrize("option", ["strict", "coherent"])

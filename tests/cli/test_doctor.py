@@ -91,6 +91,22 @@ def test_a_redis_user_who_may_not_delete_is_a_fault_with_the_acl_command(run: Ru
     assert "secret-word" not in ran.out + ran.err
 
 
+def test_a_redis_user_to_whom_all_remedies_were_granted_may_do_everything(redis_url: str, server) -> None:
+    server.execute_command("ACL", "SETUSER", "granted", "reset", "on", ">pw", "+ping")
+    url = redis_url.replace("redis://", "redis://granted:pw@")
+    try:
+        for _ in range(3):  # what is written first lets others be tried
+            with Cache(TierChain.from_urls("memory://", url)) as cache:
+                tier = examine(cache, cache.chain.tiers[1], objects=0)
+            remedies = [one.fix.partition("SETUSER <user> ")[2].split() for one in tier.findings]
+            for remedy in filter(None, remedies):
+                server.execute_command("ACL", "SETUSER", "granted", *remedy)
+    finally:
+        server.execute_command("ACL", "DELUSER", "granted")
+
+    assert tier.operations == OF_REDIS
+
+
 def test_wrong_credentials_are_one_fault(run: Run, redis_url: str) -> None:
     (tier,) = run("doctor", redis_url.replace("redis://", "redis://me:wrong@"), "--json", expect=1).json["tiers"]
 

@@ -86,13 +86,14 @@ def test_a_log_that_is_long_enough_gets_no_caution(run: Run, log: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["missing.csv"], "No such file"),
+        (["LOG", "missing.csv"], "missing.csv cannot be read: No such file"),
         (["LOG", "--policy", "best"], "must be one of lru"),
         (["LOG", "--column", "time"], "--column time=timestamp"),
         (["LOG", "--column", "time=stamp"], "its columns are time, key, size"),
         (["LOG", "--store", "memory"], "s3, gs or az"),
         (["LOG", "--sizes", "much"], "'256MiB'"),
-        (["EMPTY"], "empty"),
+        (["LOG", "EMPTY"], "empty.csv is empty"),
+        (["LOG", "OTHER"], "other.csv: no column for time"),
     ],
 )
 def test_a_mistake_is_told_with_what_to_do(
@@ -100,7 +101,8 @@ def test_a_mistake_is_told_with_what_to_do(
 ) -> None:
     empty = tmp_path / "empty.csv"
     empty.touch()
-    named = {"LOG": str(log), "EMPTY": str(empty)}
+    (other := tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    named = {"LOG": str(log), "EMPTY": str(empty), "OTHER": str(other)}
     ran = run("plan", *[named.get(one, one) for one in arguments], expect=2, cwd=tmp_path)
     assert told in ran.err
     assert ran.out == ""

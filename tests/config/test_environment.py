@@ -114,7 +114,19 @@ def test_a_mistake_is_told_with_its_variable(name: str, value: str, words: str) 
     assert words in said
 
 
-@pytest.mark.parametrize(("name", "meant"), [("URL", "URLS"), ("NAMESPCE", "NAMESPACE"), ("S3_BUKET", "S3_BUCKET")])
+MISSPELT = {
+    "URL": "URLS",
+    "TLL": "TTL",
+    "TTTL": "TTL",
+    "DRI": "DIR",
+    "LEAS": "LEASE",
+    "NAMESPCE": "NAMESPACE",
+    "S3_BUKET": "S3_BUCKET",
+    "STALE_IF_EROR": "STALE_IF_ERROR",
+}
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
 def test_a_misspelt_variable_is_an_error(name: str, meant: str) -> None:
     said = refusal(**{f"TIERCACHE_{name}": "x"})
     assert said == f"TIERCACHE_{name} is no variable of tiercache; did you mean TIERCACHE_{meant}?"
@@ -125,6 +137,26 @@ def test_a_variable_that_nobody_knows_is_logged(caplog: pytest.LogCaptureFixture
         Cache.from_env({"TIERCACHE_OF_SOMEBODY_ELSE": secret, "TIERCACHE_URLS": "memory://"}).close()
     assert "nothing in tiercache reads TIERCACHE_OF_SOMEBODY_ELSE" in caplog.text
     assert secret not in caplog.text
+
+
+def test_one_of_two_letters_off_is_somebody_elses(caplog: pytest.LogCaptureFixture) -> None:
+    Cache.from_env({"TIERCACHE_URI": "x", "TIERCACHE_URLS": "memory://"}).close()
+    assert "nothing in tiercache reads TIERCACHE_URI" in caplog.text
+
+
+def test_a_service_of_kubernetes_may_be_called_as_we_are(caplog: pytest.LogCaptureFixture) -> None:
+    its = {
+        "TIERCACHE_SERVICE_HOST": "10.0.0.11",
+        "TIERCACHE_SERVICE_PORT": "6379",
+        "TIERCACHE_SERVICE_PORT_HTTP": "80",
+        "TIERCACHE_PORT": "tcp://10.0.0.11:6379",
+        "TIERCACHE_PORT_6379_TCP": "tcp://10.0.0.11:6379",
+        "TIERCACHE_PORT_6379_TCP_PROTO": "tcp",
+        "TIERCACHE_PORT_6379_TCP_PORT": "6379",
+        "TIERCACHE_PORT_6379_TCP_ADDR": "10.0.0.11",
+    }
+    Cache.from_env({**its, "TIERCACHE_URLS": "memory://"}).close()
+    assert "nothing in tiercache reads" not in caplog.text
 
 
 def test_references_in_variables(tmp_path: Path, secret: str) -> None:
@@ -144,6 +176,38 @@ def test_references_in_variables(tmp_path: Path, secret: str) -> None:
         assert len(cache.chain.tiers) == 2
 
 
+def test_the_path_of_the_file_may_be_a_reference(write: Write, tmp_path: Path) -> None:
+    path = write("[cache]\nttl = 'file:ttl'\n[[tiers]]\nurl = 'memory://'\n")
+    (tmp_path / "ttl").write_text("1h\n")
+    (tmp_path / "which").write_text(f"{path}\n")
+    for reference in (f"file:{tmp_path}/which", "env:WHICH"):
+        with Cache.from_env({"TIERCACHE_CONFIG": reference, "WHICH": str(path)}) as cache:
+            assert cache.ttl == 3600
+
+
+def test_a_path_that_is_no_reference_says_which_one_it_is() -> None:
+    assert refusal(TIERCACHE_CONFIG="env:WHICH") == (
+        "TIERCACHE_CONFIG: env:WHICH: the variable WHICH is not set; set it"
+    )
+    said = refusal(TIERCACHE_CONFIG="file:/not/there")
+    assert said == "TIERCACHE_CONFIG: file:/not/there: the file cannot be read: No such file or directory"
+
+
+def test_a_reference_to_the_file_itself_is_told_from_its_path(write: Write) -> None:
+    path = write("[cache]\nttl = 3\n")
+    said = refusal(TIERCACHE_CONFIG=f"file:{path}")
+    assert said == (
+        f"TIERCACHE_CONFIG: file:{path} holds more than a path; to name the configuration itself, write its path, "
+        "without file: before it"
+    )
+
+
+def test_a_mistake_in_a_file_whose_path_was_fetched_is_told_by_the_reference(write: Write) -> None:
+    path = write("[cache]\nttll = 3\n")
+    said = refusal(TIERCACHE_CONFIG="env:WHICH", WHICH=str(path))
+    assert said.startswith("env:WHICH, line 2: Cache has no option 'ttll'"), said
+
+
 def test_a_url_may_be_a_reference_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRST", "memory://?max_entries=3")
     assert tier_from_url("env:FIRST").backend.max_entries == 3
@@ -159,6 +223,7 @@ def test_a_url_may_be_a_reference_everywhere(monkeypatch: pytest.MonkeyPatch) ->
         {"TIERCACHE_URLS": "memory:// env:SECRET"},
         {"TIERCACHE_URLS": "env:SECRET"},
         {"TIERCACHE_URLS": "redis://app:hunter2-hunter2@host:port"},
+        {"TIERCACHE_CONFIG": "env:SECRET"},
         {"TIERCACHE_KEYS": "hunter2-hunter2"},
         {"TIERCACHE_KEYS": "env:SECRET"},
         {"TIERCACHE_SWITCHES": "env:SECRET"},

@@ -129,6 +129,18 @@ MISTAKES = {
     "a number that is text": ("= 4\n", "= '4'\n", 28, "max_concurrency of S3Backend must be a whole number, not text"),
     "a date": ("strict = false", "strict = 2026-01-01", 10, "must be true or false, not a date or time"),
     "an option that Redis would not know": ("timeout = 0.2", "timout = 0.2", 20, "(did you mean 'timeout'?)"),
+    "an option beside a password that Redis does not know": (
+        "timeout = 0.2",
+        "flurb = 1",
+        20,
+        "RedisBackend has no option 'flurb'; it takes ",
+    ),
+    "credentials of an object store beside a URL": (
+        'backend = "s3"\nbucket = "my-bucket"\nprefix = "answers/"\n',
+        'url = "s3://my-bucket/answers/"\n\n\n',
+        29,
+        "write backend = 's3' in its place, with bucket, prefix and access_key_id as options",
+    ),
     "a figure of the breaker": ("failures = 3", "failures = 0", 21, "failures of a BreakerPolicy must be"),
     "an unknown figure": ("failures = 3", "failurs = 3", 21, "(did you mean 'failures'?)"),
     "an unknown backend": ('"s3"', '"s4"', 24, "no backend for s4://"),
@@ -160,6 +172,38 @@ def test_a_mistake_is_told_with_its_line_and_what_to_do(write: Write, name: str)
     assert said.startswith(f"{path}, line {line}: "), said
     assert words in said
     assert said.count(str(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "option", "place"),
+    [
+        ("s3", "secret_access_key", "bucket, prefix"),
+        ("s3+packed", "session_token", "bucket, prefix"),
+        ("gs", "credentials_json", "bucket, prefix"),
+        ("az", "connection_string", "container, prefix"),
+    ],
+)
+def test_credentials_do_not_go_with_a_url_and_it_is_said_what_does(
+    write: Write, secret: str, scheme: str, option: str, place: str
+) -> None:
+    path = write(f'[[tiers]]\nurl = "{scheme}://place/p/"\n{option} = "{secret}"\n')
+    said = refusal(path)
+    assert said == (
+        f"{path}, line 3: {option} does not go with a url: write backend = '{scheme}' in its place, with {place} and "
+        f"{option} as options beside it"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "redis+sentinel"])
+def test_options_of_the_driver_stand_beside_a_url_of_redis(write: Write, secret: str, scheme: str) -> None:
+    own = 'sentinel_password = "x"\n' if scheme == "redis+sentinel" else ""
+    path = write(
+        f'[[tiers]]\nurl = "{scheme}://localhost:1/{"service/0" if own else ""}"\n'
+        f'username = "app"\npassword = "{secret}"\nclient_name = "tests"\n{own}prefix = "p:"\n'
+    )
+    TierChain.from_toml(path).close()
+    path.write_text(path.read_text() + "flurb = 1\n")
+    assert refusal(path).startswith(f"{path}, line {8 if own else 7}: RedisBackend has no option 'flurb'; it takes ")
 
 
 def test_the_sections_of_a_chain_are_checked_whoever_reads_them(write: Write) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_FENCE = re.compile(r"^( *)```([a-z]+)([^\n]*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^( *)```([a-z]*)([^\n`]*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 _TITLE = re.compile(r'title="([^"]+)"')
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -28,14 +28,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A line typed into a terminal, and what the page shows below it (`…` stands for anything)."""
+    """A line typed into a terminal, and what the page shows below it: `…` is anything, None: it shows nothing."""
 
     typed: str
-    shown: str
+    shown: str | None
 
 
 def blocks(page: Path) -> list[Block]:
-    """Every fenced block that names a language, in order."""
+    """Every fenced block, in order; its language is empty where it names none."""
     found = []
     for _, language, info, text in _FENCE.findall(page.read_text(encoding="utf-8")):
         title = _TITLE.search(info)
@@ -44,7 +44,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """The commands of a block of console, each with the lines below it; a line that ends in a backslash goes on."""
+    """The commands of a block; a line that ends in a backslash goes on.
+
+    In one of console each stands behind a `$`, with what it answers below it; in others there are commands alone.
+    """
+    if block.language != "console":
+        yield from (Command(typed, None) for typed in re.split(r"(?<!\\)\n", block.text) if typed.split("#")[0].strip())
+        return
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
         typed = [lines.pop(0)]

@@ -39,8 +39,8 @@ class Telemetry:
         self.meters = MeterProvider([self._reader], shutdown_on_exit=False)
         self.tracer = self.tracers.get_tracer("tests")
 
-    def instrument(self, subject: Cache | TierChain) -> Any:
-        return instrument(subject, tracer_provider=self.tracers, meter_provider=self.meters)
+    def instrument(self, subject: Cache | TierChain, **options: Any) -> Any:
+        return instrument(subject, tracer_provider=self.tracers, meter_provider=self.meters, **options)
 
     def forget(self) -> None:
         self._exporter.clear()

@@ -513,6 +513,58 @@ def test_a_chain_is_instrumented_once_at_a_time(telemetry):
     chain.close()
 
 
+@pytest.mark.parametrize("own_ends_first", [True, False])
+@FACES
+async def test_of_a_cache_and_its_chain_each_may_end_first(clock, remote, telemetry, face, own_ends_first):
+    chain = TierChain(MemoryBackend(clock=clock), Tier(remote, write="behind"), clock=clock)
+    cache = Cache(chain)
+    before, written = cache._flows, chain.drainer.shown
+
+    async def spans() -> list[str]:
+        telemetry.forget()
+        await call(face, cache, "set", "key", 1)
+        assert chain.drain(30)
+        leave_memory(cache)
+        await call(face, cache, "get", "key")
+        return [span.name for span in telemetry.spans if span.name in ("tiercache.get", "tiercache.write_behind")]
+
+    ends = [telemetry.instrument(cache), telemetry.instrument(chain)]
+    assert await spans() == ["tiercache.write_behind", "tiercache.get"]
+    for end in ends if own_ends_first else reversed(ends):
+        assert await spans() == ["tiercache.write_behind", "tiercache.get"]
+        end()
+    assert await spans() == []
+    assert (cache._flows, chain.drainer.shown) == (before, written)
+    chain.close()
+
+
+def test_of_two_caches_on_a_chain_each_may_end_first(clock, remote, telemetry):
+    chain = TierChain(MemoryBackend(clock=clock), Tier(remote, write="behind"), clock=clock)
+    one, other = Cache(chain, namespace="one"), Cache(chain, namespace="other")
+    end = telemetry.instrument(other)
+    telemetry.instrument(one)
+    end()
+    end()
+    one.set("key", 1)
+    assert chain.drain(30)
+    assert len(telemetry.named("tiercache.write_behind")) == 1
+    assert {value for name, value in telemetry.points() if name == "tiercache.puts"} == {
+        (("tiercache.namespace", "one"),)
+    }
+    chain.close()
+
+
+def test_an_end_that_is_called_again_ends_no_later_beginning(cache, clock, remote, telemetry):
+    other = Cache(cache.chain, namespace="again")
+    end = telemetry.instrument(other)
+    end()
+    telemetry.instrument(other)
+    end()
+    other.get("key")
+    assert len(telemetry.named("tiercache.get")) == 1
+    assert ("tiercache.puts", (("tiercache.namespace", "again"),)) in telemetry.points()
+
+
 def test_what_is_no_cache_cannot_be_instrumented(telemetry):
     with pytest.raises(ConfigurationError, match="must be a Cache or a TierChain, not a str"):
         telemetry.instrument("redis://user:secret@host")

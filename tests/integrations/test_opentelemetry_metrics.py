@@ -12,8 +12,8 @@ pytest.importorskip("opentelemetry.sdk")
 from tests.integrations.telemetry import Telemetry, call
 from tests.support import RemoteBackend
 from tiercache import Cache, MemoryBackend, Tier, TierChain
-from tiercache.errors import BackendUnavailable
-from tiercache.integrations.measures import ATTRIBUTES, MEASURES, MODELS
+from tiercache.errors import BackendUnavailable, ConfigurationError
+from tiercache.integrations.measures import ATTRIBUTES, MEASURES, MODELS, NAMESPACES
 from tiercache.savings import Saving
 
 FACES = pytest.mark.parametrize("face", ["sync", "async"])
@@ -110,6 +110,58 @@ def test_callers_who_make_models_up_make_no_more_than_a_hundred_series(clock, te
     }
     assert len(models) == MODELS + 1
     assert point(telemetry, "tiercache.saved.calls", namespace="n", tier="memory", model="other") == 20
+
+
+def namespaces_of(telemetry: Telemetry, name: str) -> dict[str, float]:
+    """The sum of a metric's points for each namespace."""
+    found: dict[str, float] = {}
+    for (metric, labels), value in telemetry.points().items():
+        if metric == name:
+            namespace = dict(labels)["tiercache.namespace"]
+            found[namespace] = found.get(namespace, 0) + value
+    return found
+
+
+@FACES
+async def test_namespaces_beyond_a_hundred_are_summed_as_other(clock, remote, telemetry, face):
+    chain = TierChain(MemoryBackend(clock=clock), remote, clock=clock)
+    telemetry.instrument(chain)
+    caches = [Cache(chain, namespace=f"n{number}") for number in range(NAMESPACES + 20)]
+    for cache in caches:
+        await call(face, cache, "get", "absent")
+    for name in ("tiercache.reads", "tiercache.operation.duration"):
+        found = namespaces_of(telemetry, name)
+        assert len(found) == NAMESPACES + 1
+        assert found["other"] == 20
+    chain.close()
+
+
+def test_a_namespace_keeps_its_name_when_others_are_gone(clock, remote, telemetry):
+    chain = TierChain(MemoryBackend(clock=clock), remote, clock=clock)
+    telemetry.instrument(chain, max_namespaces=2)
+    caches = [Cache(chain, namespace=name) for name in ("a", "b", "c")]
+    caches[2].get("absent")
+    assert namespaces_of(telemetry, "tiercache.reads")["other"] == 1
+    del caches[0]
+    gc.collect()
+    found = namespaces_of(telemetry, "tiercache.reads")
+    assert (found["other"], set(found)) == (1, {"b", "other"})
+    chain.close()
+
+
+def test_of_several_numbers_of_namespaces_the_largest_holds(clock, remote, telemetry):
+    chains = [TierChain(MemoryBackend(clock=clock), clock=clock) for _ in range(2)]
+    for chain, most in zip(chains, (3, 1), strict=True):
+        telemetry.instrument(chain, max_namespaces=most)
+    caches = [Cache(chain, namespace=name) for chain in chains for name in ("a", "b", "c", "d")]
+    assert set(namespaces_of(telemetry, "tiercache.puts")) == {"a", "b", "c", "other"}
+    assert len(caches) == 8
+
+
+@pytest.mark.parametrize("most", [0, -1, True, "5", None])
+def test_a_number_of_namespaces_that_is_none(clock, telemetry, most):
+    with pytest.raises(ConfigurationError, match="max_namespaces must be a whole number"):
+        telemetry.instrument(TierChain(MemoryBackend(clock=clock)), max_namespaces=most)
 
 
 def test_no_series_has_other_attributes_than_the_table_says(clock, remote, telemetry):

@@ -187,3 +187,26 @@ def test_the_alert_rules_ask_for_metrics_that_there_are():
         assert used(rule["expr"]) <= names(), rule["alert"]
         assert used(rule["expr"])
         assert rule["annotations"]["description"]
+
+
+def test_namespaces_beyond_a_number_are_summed_as_other(clock, registry, scrape):
+    chain = TierChain(MemoryBackend(clock=clock), clock=clock)
+    caches = [Cache(chain, namespace=f"n{number}") for number in range(5)]
+    registry.register(CacheCollector(chain, max_namespaces=2))
+    for cache in caches:
+        cache.get("absent")
+    samples = scrape()
+    assert sample(samples, "tiercache_reads_total", namespace="n0", outcome="miss") == 1
+    assert sample(samples, "tiercache_reads_total", namespace="other", outcome="miss") == 3
+    assert {dict(labels)["namespace"] for name, labels in samples if name == "tiercache_puts_total"} == {
+        "n0",
+        "n1",
+        "other",
+    }
+    chain.close()
+
+
+@pytest.mark.parametrize("most", [0, 2.5, True])
+def test_a_number_of_namespaces_that_is_none(most):
+    with pytest.raises(ConfigurationError, match="max_namespaces must be a whole number"):
+        CacheCollector(max_namespaces=most)

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from math import inf
 from xml.etree import ElementTree as ET
@@ -244,6 +245,21 @@ def test_the_plots_are_written_twice_and_are_the_same_each_time(planned, tmp_pat
             ET.fromstring(one.read_text())
         else:
             assert one.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("most", [0.0009, 0.018, 0.03, 95.0, 14_274.0, 8_000_000.0])
+def test_amounts_below_the_bill_do_not_run_into_each_other(planned, most):
+    pytest.importorskip("matplotlib")
+    from tiercache.planning.figures import _cost, _figure
+
+    bill = replace(planned.classes[0], total=most, storage=most / 2, requests=most / 2, other=0.0)
+    with _figure() as (figure, axes):
+        _cost(replace(planned, classes=(bill,)), axes)
+        figure.canvas.draw()
+        labels = axes.get_xticklabels()
+        boxes = [label.get_window_extent() for label in labels]
+    assert len({label.get_text() for label in labels}) == len(labels) >= 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_no_name_of_a_curve_stands_in_the_title():

@@ -127,4 +127,4 @@ def _show(acts: list[Act], delay: float) -> None:
     saved = asked - computed
     show(f"{asked} questions, {computed} calls of the model: {saved} were saved, {duration(saved * delay)} of waiting.")
     show("Callers who wait for a value that another one is computing share it: nothing is paid twice.")
-    show("Your own chain: tiercache doctor memory://?max_bytes=256MiB redis://localhost:6379/0 s3://bucket/prefix/")
+    show("Your own chain: tiercache doctor 'memory://?max_bytes=256MiB' redis://localhost:6379/0 s3://bucket/prefix/")

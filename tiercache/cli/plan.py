@@ -88,7 +88,8 @@ def plan(
                 progress=moved,
             )
         except OSError as error:
-            raise Mistake(f"the log cannot be read: {error.strerror or type(error).__name__}; check its path") from None
+            why = error.strerror or type(error).__name__
+            raise Mistake(f"{error.filename or 'the log'} cannot be read: {why}; check its path") from None
     if found.log.told:
         say(found.log.told, style="yellow")
     for sentence in found.cautions:

@@ -152,7 +152,7 @@ class Flights:
 
     def after_fork(self) -> None:
         """Forget the computations of the parent: nobody here finishes them."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what nobody finishes is closed by the garbage collector, in any place
         self._flights: dict[tuple[str, Kind], Flight] = {}
 
     def join(self, key: str, kind: Kind = "find") -> tuple[Flight, bool]:

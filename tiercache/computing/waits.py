@@ -42,7 +42,7 @@ class WaitGraph:
 
     def after_fork(self) -> None:
         """Those who waited stayed in the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what nobody finishes is closed by the garbage collector, in any place
         self._blocked: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from ..errors import ConfigurationError
 from ..logs import fields
-from ..spelling import nearly
+from ..spelling import is_one_slip, nearly
 from . import toml
 from .complaints import Said
 from .references import resolved
@@ -42,6 +42,10 @@ OTHERS = {
 """Variables that something else reads, and what."""
 
 _SWITCH = re.compile(r"([^=@\s]+?)(?:/([A-Za-z0-9_.-]+))?=([a-z-]+)?(?:@([0-9.]+))?")
+_KUBERNETES = re.compile(
+    PREFIX + r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""What a pod is told of a Service called `tiercache`."""
 logger = logging.getLogger("tiercache")
 
 
@@ -59,7 +63,8 @@ def read(environ: Mapping[str, str], *, chain: Collection[str], cache: Collectio
 
     Raises:
         ConfigurationError: a variable, or the file, says something that means nothing here; or the name of a variable
-            is nearly one that is known. Other names that are not known are logged.
+            is nearly one that is known: a letter too many, too few, wrong or swapped, or up to a fifth of a long one.
+            Other names that are not known are logged.
     """
     _check_names(environ, [variable(option) for option in (*chain, *cache)])
     settings = _file(environ) or Settings(place="the environment")
@@ -77,10 +82,13 @@ def read(environ: Mapping[str, str], *, chain: Collection[str], cache: Collectio
 
 def _check_names(environ: Mapping[str, str], options: Collection[str]) -> None:
     known = [URLS, CONFIG, SWITCHES, KEYS, *options, *OTHERS]
-    unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    unknown = [
+        name for name in environ if name.startswith(PREFIX) and name not in known and not _KUBERNETES.fullmatch(name)
+    ]
     for name in unknown:
         endings = [one.removeprefix(PREFIX).lower() for one in known]
-        near = nearly(name.removeprefix(PREFIX).lower(), endings, 0.8)
+        ending = name.removeprefix(PREFIX).lower()
+        near = nearly(ending, endings, 0.8) or next((one for one in endings if is_one_slip(ending, one)), None)
         if near and environ[name]:
             raise ConfigurationError(f"{name} is no variable of tiercache; did you mean {PREFIX}{near.upper()}?")
     if unknown:
@@ -91,8 +99,14 @@ def _check_names(environ: Mapping[str, str], options: Collection[str]) -> None:
 def _file(environ: Mapping[str, str]) -> Settings | None:
     if not environ.get(CONFIG):
         return None
+    path = _said(environ, CONFIG)
+    if "\n" in path.value:
+        raise ConfigurationError(
+            f"{CONFIG}: {path.reference or 'its value'} holds more than a path; to name the configuration itself, "
+            "write its path, without file: before it"
+        )
     try:
-        return toml.read(environ[CONFIG], environ)
+        return toml.read(path.value, environ, called=path.reference)
     except ConfigurationError as error:
         error.args = (f"{CONFIG}: {error}",)
         raise

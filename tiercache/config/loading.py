@@ -24,7 +24,7 @@ from .complaints import Said, blaming
 from .discovery import PACKED, find_backend
 from .references import is_reference, resolved
 from .settings import Options, Settings, TierSaid
-from .urls import split, tier_of
+from .urls import check_beside, split, tier_of
 
 C = TypeVar("C", bound=Cache)
 T = TypeVar("T", bound=TierChain)
@@ -144,6 +144,8 @@ def _tier(said: TierSaid) -> Tier:
         twice = sorted(query.keys() & said.options.keys())
         if twice:
             raise ConfigurationError(f"{twice[0]} stands in the url, too; keep one")
+        if said.url is not None:
+            check_beside(parts, said.options)
         return tier_of(parts, query | said.options, located=said.url is not None, **others)
 
 

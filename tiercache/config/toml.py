@@ -52,29 +52,32 @@ SECTIONS = ("cache", "chain", "tiers", "switches")
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
-def read(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Settings:
+def read(
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None, *, called: str | None = None
+) -> Settings:
     """Return what a TOML file says, with its references resolved.
 
     Args:
         path: the file.
         environ: where `env:` references look; None: in the environment of this process.
+        called: what it is called in messages: the reference that its path was fetched through; None: by its path.
 
     Raises:
         ConfigurationError: the file cannot be read, is no TOML, or says something that means nothing here.
     """
-    return _Document(path, environ).settings()
+    return _Document(path, environ, called).settings()
 
 
 class _Document:
     """A file: its data, the line of each, and what they are called in messages."""
 
-    def __init__(self, path: str | os.PathLike[str], environ: Mapping[str, str] | None) -> None:
+    def __init__(self, path: str | os.PathLike[str], environ: Mapping[str, str] | None, called: str | None) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise ConfigurationError(f"the path of a configuration is a str or a Path, not {type(path).__name__}")
-        self.name = str(os.fspath(path))
-        self.directory = str(Path(self.name).parent)
+        self.name = called or str(os.fspath(path))
+        self.directory = str(Path(path).parent)
         self._environ = environ
-        text = _text(self.name)
+        text = _text(os.fspath(path), self.name)
         self.data = _parsed(text, self.name)
         self._lines = lines_of(text)
 
@@ -209,9 +212,9 @@ class _Document:
         )
 
 
-def _text(name: str) -> str:
+def _text(path: str, name: str) -> str:
     try:
-        with open(name, "rb") as file:
+        with open(path, "rb") as file:
             return file.read().decode("utf-8")
     except UnicodeDecodeError:
         why = "it is no text in UTF-8"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -12,7 +13,7 @@ from ..objectstore import ObjectStoreBackend
 from ..spelling import did_you_mean, nearly
 from ..tier import Tier
 from .accepted import converted, kind, parameters, usable
-from .complaints import Said, blaming
+from .complaints import SECRET_OPTIONS, Said, blaming
 from .discovery import PACKED, find_backend
 from .references import resolved
 
@@ -89,6 +90,35 @@ def _check_near_misses(backend_class: type, options: Mapping[str, Said]) -> None
         near = nearly(name, [*usable(backend_class, {"url"}), *TIER_OPTIONS], _MISSPELT)
         if near is not None:
             raise ConfigurationError(f"{backend_class.__name__} has no option {name!r} (did you mean {near!r}?)")
+
+
+def check_beside(parts: SplitResult, options: Iterable[str]) -> None:
+    """Refuse options that cannot stand beside a URL; unlike those in a URL's query their names are no secrets.
+
+    Args:
+        parts: the URL's.
+        options: names.
+
+    Raises:
+        ConfigurationError: credentials of an object store, which its URLs do not take, or an option that the backend
+            of the URL does not know.
+    """
+    backend_class: Any = find_backend(parts.scheme.removesuffix(PACKED))
+    own = [*usable(backend_class, {"url"}), *TIER_OPTIONS]
+    theirs = backend_class.query_options(parts.scheme) if "url" in parameters(backend_class) else None
+    for name in options:
+        if name in SECRET_OPTIONS and name in own:
+            place = ", ".join(backend_class.url_arguments(SplitResult(parts.scheme, "place", "/", "", "")))
+            raise ConfigurationError(
+                f"{name} does not go with a url: write backend = '{parts.scheme}' in its place, with {place} "
+                f"and {name} as options beside it"
+            )
+        if theirs is not None and name not in own and not any(fnmatchcase(name, one) for one in theirs):
+            known = [*usable(backend_class, {"url"}), *theirs]
+            hint = did_you_mean(name, [*known, *TIER_OPTIONS])
+            raise ConfigurationError(
+                f"{backend_class.__name__} has no option {name!r}{hint}; it takes {', '.join(known)}"
+            )
 
 
 def _text(name: str, said: Said) -> str:

@@ -2,7 +2,8 @@
 
 One row holds one envelope. The bytes kept are bounded: a write removes expired rows (a bounded number of them) and,
 while too much is kept, all that is expired, then what was stored first, in its own transaction. Space that becomes
-free is used again, and given back to the file system step by step where it exceeds a quarter of the file.
+free is used again, and given back to the file system step by step where it exceeds a quarter of the file. A read
+changes nothing: neither a time of access nor a count is written.
 
 Two connections, each with a lock: one reads, one writes. With the write-ahead log a read never waits for a write, a
 checkpoint or a writer in another process; one connection a thread would gain little (a read holds its lock for some
@@ -11,45 +12,38 @@ microseconds) and would cost an open file and a cache in every thread of every p
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import SplitResult, unquote
 
 from platformdirs import user_cache_dir
 
-from ..backend import SCAN_PAGE, Backend
+from ..backend import SCAN_PAGE
 from ..entry import Clock, Entry, Metadata
 from ..envelope import PLAIN, Envelope
 from ..errors import (
-    BackendError,
-    BackendTimeout,
     ConfigurationError,
     CorruptEntry,
-    EntryTooLarge,
-    PartialFailure,
-    UnknownFormat,
 )
-from ..keys import check_key
 from ..units import Size, parse_size
+from .batches import Batches, encoded
 from .connection import Connection
-from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, give_back, marks, numbers, store
+from .room import Room, give_back
+from .schema import CLEARABLE, DELETE, GET, IS_ALIVE, LIST, TOTALS, Row, numbers, value
 
 FILE_NAME = "cache.sqlite3"
 _DRIVE = re.compile("/[A-Za-z]:[/\\\\]")  # in disk:///C:/path the first slash only ends the empty host
-BATCH = 500
-"""Keys in one statement."""
 CLEAR_ROWS = 100
 """Rows that `clear` removes in one transaction."""
 
 
-class DiskBackend(Backend):
+class DiskBackend(Batches):
     """Keeps entries in a SQLite file that threads and processes may share.
 
     The file (mode 0600) and its directory (0700) are made by the first operation, not by the constructor. A fork
@@ -64,7 +58,8 @@ class DiskBackend(Backend):
         path: the file; None: `cache.sqlite3` in the directory that TIERCACHE_DIR names, or else in the user's cache
             directory.
         max_bytes: envelopes kept, in bytes or as text such as `"1GiB"`. The file is some larger: by about 15 % at
-            4 KiB an entry, more for tiny ones. After it was lowered, writes remove the excess within their deadlines.
+            4 KiB an entry, more for tiny ones; its log takes some 16 MiB. After it was lowered, writes remove the
+            excess within their deadlines.
         clock: returns Unix seconds; decides what is expired.
 
     Raises:
@@ -80,11 +75,11 @@ class DiskBackend(Backend):
         self, path: str | os.PathLike[str] | None = None, *, max_bytes: Size = "1GiB", clock: Clock = time.time
     ) -> None:
         self.path = _absolute(path)
-        self.max_bytes = parse_size(max_bytes, "max_bytes")
+        self._room = Room(parse_size(max_bytes, "max_bytes"))
         self._clock = clock
         self.envelope: Envelope = PLAIN
         self._reader = Connection(self.path)
-        self._writer = Connection(self.path)
+        self._writer = Connection(self.path, to_write=True)
         for connection in (self._reader, self._writer):
             weakref.finalize(self, connection.let_go)
 
@@ -122,7 +117,7 @@ class DiskBackend(Backend):
         Raises:
             CorruptEntry: the row holds no intact entry of this key; the next put replaces it.
         """
-        rows = self._reader.query(GET, (_encoded(key),), until=self._until(deadline))
+        rows = self._reader.query(GET, (encoded(key),), until=self._until(deadline))
         return self._usable(rows[0][0], key) if rows else None
 
     def put(
@@ -145,12 +140,12 @@ class DiskBackend(Backend):
         with self._writer.transaction(until=until) as db:
             if (if_absent or if_match is not None) and not self._may_write(db, key, if_absent, if_match):
                 return False
-            store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
+            self._room.store(db, (row,), now=self._clock(), until=until)
         return True
 
     def delete(self, key: str, *, deadline: float | None = None) -> bool:
         """Remove the entry and return whether there was one (an expired one is removed and counts as none)."""
-        now, raw = self._clock(), _encoded(key)
+        now, raw = self._clock(), encoded(key)
         with self._writer.transaction(until=self._until(deadline)) as db:
             rows = db.execute(IS_ALIVE, (now, raw)).fetchall()
             db.execute(DELETE, (raw,))
@@ -189,111 +184,16 @@ class DiskBackend(Backend):
             raise self._reader.damaged() from None
         return entries, size
 
-    def get_many(self, keys: Sequence[str], *, deadline: float | None = None) -> dict[str, Entry]:
-        """Return the entries that are there, read in statements of up to 500 keys.
-
-        Raises:
-            PartialFailure: rows that hold no intact entry, or keys not reached before the deadline; `results` has
-                the others.
-        """
-        results: dict[str, Entry] = {}
-        failed: dict[str, BackendError] = {}
-        wanted = {_encoded(key): key for key in keys}
-        left = list(wanted)
-        while left:
-            chunk = left[:BATCH]
-            try:
-                sql = f"SELECT key, data FROM entries WHERE key IN ({marks(chunk)})"  # noqa: S608 - only marks
-                rows = self._reader.query(sql, chunk, until=self._until(deadline))
-            except BackendError as error:
-                if not results and not failed:
-                    raise
-                failed.update({wanted[raw]: error for raw in left})
-                break
-            left = left[BATCH:]
-            for raw, data in rows:
-                if (key := wanted.get(raw)) is None:  # the index leads to the row of another key
-                    raise self._reader.damaged()
-                try:
-                    entry = self._usable(data, key)
-                except CorruptEntry as error:
-                    failed[key] = error
-                else:
-                    if entry is not None:
-                        results[key] = entry
-        if failed:
-            raise PartialFailure(failed, results)
-        return results
-
-    def put_many(self, entries: Mapping[str, Entry], *, deadline: float | None = None) -> None:
-        """Store all the entries in one transaction; of a batch larger than `max_bytes` its last entries remain.
-
-        Raises:
-            PartialFailure: some entries are too large; the others are stored.
-            BackendTimeout: also when the deadline passes on the way; nothing was stored.
-        """
-        until = self._until(deadline)
-        rows: list[Row] = []
-        failed: dict[str, BackendError] = {}
-        for key, entry in entries.items():
-            try:
-                rows.append(self._row(key, entry))
-            except BackendError as error:
-                failed[key] = error
-        with self._writer.transaction(until=until) as db:
-            for row in rows:
-                if deadline is not None:
-                    self._until(deadline)
-                store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
-        if failed:
-            raise PartialFailure(failed)
-
-    def put_many_where(
-        self, entries: Mapping[str, Entry], held: Mapping[str, str | None], *, deadline: float | None = None
-    ) -> set[str]:
-        """Store those entries, in one transaction, under whose keys nothing has changed; return their keys.
-
-        Args:
-            entries: what to store.
-            held: the `metadata.etag` that each key holds; None: nothing that a `get` would return.
-            deadline: as everywhere.
-
-        Raises:
-            PartialFailure: some entries are too large; its `results` are the keys of those that are stored.
-        """
-        until, rows, failed = self._until(deadline), dict[str, Row](), dict[str, BackendError]()
-        for key, entry in entries.items():
-            try:
-                rows[key] = self._row(key, entry)
-            except BackendError as error:
-                failed[key] = error
-        stored: set[str] = set()
-        with self._writer.transaction(until=until) as db:
-            for key, row in rows.items():
-                if self._may_write(db, key, held[key] is None, held[key]):
-                    store(db, row, now=self._clock(), max_bytes=self.max_bytes, until=until)
-                    stored.add(key)
-        if failed:
-            raise PartialFailure(failed, stored)
-        return stored
-
-    def delete_many(self, keys: Sequence[str], *, deadline: float | None = None) -> int:
-        """Remove the entries in one transaction and return how many of these keys are now absent."""
-        wanted = [_encoded(key) for key in dict.fromkeys(keys)]
-        with self._writer.transaction(until=self._until(deadline)) as db:
-            db.executemany(DELETE, [(raw,) for raw in wanted])
-            give_back(db)
-        return len(wanted)
-
     def clear(self, prefix: str = "", *, deadline: float | None = None) -> int:
         """Delete what starts with `prefix` and was there when it began; return how many entries that were.
 
         It takes transactions of 100 rows: other writers get their turn, and a `BackendTimeout` keeps what was done.
         """
-        [(newest,)] = self._reader.query("SELECT max(id) FROM entries", until=self._until(deadline))
+        with self._writer.transaction(until=self._until(deadline)) as db:
+            newest = value(db, "SELECT writes FROM totals")
         alive, removed = 0, CLEAR_ROWS
         while removed == CLEAR_ROWS:
-            parameters = (self._clock(), *_bounds(prefix), newest, CLEAR_ROWS)
+            parameters = (self._clock(), *_bounds(prefix), newest, newest, CLEAR_ROWS)
             with self._writer.transaction(until=self._until(deadline)) as db:
                 rows = db.execute(CLEARABLE, parameters).fetchall()
                 removed = db.executemany("DELETE FROM entries WHERE id = ?", [row[:1] for row in rows]).rowcount
@@ -306,42 +206,6 @@ class DiskBackend(Backend):
         super().close()
         self._reader.close()
         self._writer.close()
-
-    def _until(self, deadline: float | None) -> float:
-        """Return until when (monotonic) to wait for locks."""
-        now = time.monotonic()
-        if deadline is None:
-            return math.inf if self.timeout is None else now + self.timeout
-        if deadline <= now:
-            raise BackendTimeout("the deadline passed before the cache file was asked")
-        return deadline
-
-    def _row(self, key: str, entry: Entry) -> Row:
-        data, metadata = self.envelope.encode(entry), entry.metadata
-        if not metadata.has_sane_times():
-            raise CorruptEntry("the entry's times are not finite numbers; nothing could read it back")
-        if len(data) > self.max_bytes:
-            raise EntryTooLarge(f"the entry takes {len(data):,} bytes, this cache keeps {self.max_bytes:,} in all")
-        raw = check_key(key).encode()
-        return raw, metadata.created_at, metadata.expires_at, metadata.gone_at, len(data), data
-
-    def _usable(self, data: object, key: str) -> Entry | None:
-        if not isinstance(data, bytes):
-            raise CorruptEntry("the row holds no bytes")
-        entry = self.envelope.decode(data, key)
-        return entry if entry.metadata.is_usable(self._clock()) else None
-
-    def _may_write(self, db: sqlite3.Connection, key: str, if_absent: bool, if_match: str | None) -> bool:
-        rows = db.execute(GET, (_encoded(key),)).fetchall()
-        try:
-            there = self._usable(rows[0][0], key) if rows else None
-        except UnknownFormat:
-            return False
-        except CorruptEntry:
-            there = None
-        if there is None:
-            return if_match is None
-        return not if_absent and there.metadata.etag == if_match
 
     def _listed(self, row: Row) -> Metadata | None:
         """Return what a row tells without its envelope; None when it is expired."""
@@ -375,14 +239,7 @@ def _absolute(path: str | os.PathLike[str] | None) -> Path:
     return Path(os.path.abspath(os.path.expanduser(name)))  # a later change of directory must not move it
 
 
-def _encoded(key: str) -> bytes:
-    try:
-        return key.encode()
-    except UnicodeEncodeError:
-        return check_key(key).encode()  # it raises, and says why
-
-
 def _bounds(prefix: str) -> tuple[bytes, bytes]:
     """Return the first key of a prefix and the first one after it, in byte order (UTF-8 has no byte 0xFF)."""
-    start = _encoded(prefix) if prefix else b""
+    start = encoded(prefix) if prefix else b""
     return start, start[:-1] + bytes([start[-1] + 1]) if start else b"\xff"

@@ -41,10 +41,13 @@ class Connection:
 
     Args:
         path: the absolute path of the file.
+        to_write: whether it has transactions, too.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, to_write: bool = False) -> None:
         self._path = path
+        self._name = str(path)
+        self._to_write = to_write
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -62,11 +65,15 @@ class Connection:
             ConfigurationError: the path cannot be used, or the file is damaged.
             CacheClosed: after `close`.
         """
-        self._acquire(until)
+        if not self._lock.acquire(False):
+            self._acquire(until)
         try:
             while True:
                 try:
-                    return self._ready().execute(sql, parameters).fetchall()
+                    db = self._db  # every hit passes here: `_ready` is called only where it has something to do
+                    if db is None or self._closed or self._stranded or self._opened != identity(self._name):
+                        db = self._ready()
+                    return db.execute(sql, parameters).fetchall()
                 except FAILURES as error:
                     self._pause_or_raise(error, until)
         finally:
@@ -149,10 +156,10 @@ class Connection:
             raise BackendUnavailable(
                 "this process was forked in the middle of a cache operation; start it before the cache is used"
             )
-        if self._db is None or self._opened != identity(self._path):
+        if self._db is None or self._opened != identity(self._name):
             self._drop()
             with _open_lock:
-                self._db, self._opened = open_file(self._path)
+                self._db, self._opened = open_file(self._path, to_write=self._to_write)
         return self._db
 
     def _pause_or_raise(self, error: sqlite3.Error | UnicodeDecodeError, until: float) -> None:

@@ -49,6 +49,9 @@ async def read_many(
     missing = list(dict.fromkeys(keys))
     if loads is not None:
         return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
+    if chain.is_single:  # from a single tier nothing is copied up: nothing to fence
+        loads = {key: Load(key, valid=False) for key in missing}
+        return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)
     loads = chain.fence.begin_many(missing)
     try:
         return _recorded(chain, missing, await _read_many(chain, missing, loads, allow_stale, warming), warming)

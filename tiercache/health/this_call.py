@@ -15,17 +15,23 @@ REMEMBERED = 2.0
 _failed: ContextVar[dict[object, float] | None] = ContextVar("tiercache_failed", default=None)
 
 
-def begin() -> bool:
-    """Begin a call, unless this is part of one; return whether it began, and has to be ended."""
+def begin() -> dict[object, float] | None:
+    """Begin a call, unless this is part of one; return what has to be ended; None: it is part of one."""
     if _failed.get() is not None:
-        return False
-    _failed.set({})
-    return True
+        return None
+    begun: dict[object, float] = {}
+    _failed.set(begun)
+    return begun
 
 
-def end() -> None:
-    """Forget what failed."""
-    _failed.set(None)  # not by a token: a coroutine that nobody finishes is closed in another context
+def end(begun: dict[object, float]) -> None:
+    """Forget what failed.
+
+    A coroutine that nobody finishes is closed in another context, maybe by the garbage collector while a variable of
+    that is being set, which must not be set again then.
+    """
+    if _failed.get() is begun:
+        _failed.set(None)
 
 
 def failed(tier: object) -> None:

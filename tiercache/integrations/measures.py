@@ -34,6 +34,10 @@ ATTRIBUTES: Mapping[str, str] = {
 """What OpenTelemetry calls each label."""
 MODELS = 100
 """Models that have series of their own; savings of others count for the model `other`."""
+NAMESPACES = 100
+"""Namespaces that have series of their own, unless more or fewer are asked for."""
+OTHER = "other"
+"""Stands for the namespaces, and the models, beyond those."""
 STATES = ("closed", "half-open", "open")
 
 
@@ -98,10 +102,32 @@ MEASURES: tuple[Measure, ...] = (
 
 
 class Subjects:
-    """The caches and chains that are measured. A chain stands for all caches on it, those made later included."""
+    """The caches and chains that are measured. A chain stands for all caches on it, those made later included.
 
-    def __init__(self, *subjects: Cache | TierChain) -> None:
+    Args:
+        subjects: the first of them.
+        max_namespaces: so many have series of their own; those that are met later are `other`.
+
+    Raises:
+        ConfigurationError: one of the subjects is none, or `max_namespaces` is no number.
+    """
+
+    def __init__(self, *subjects: Cache | TierChain, max_namespaces: int = NAMESPACES) -> None:
         self._subjects: list[Cache | TierChain] = [checked(each) for each in subjects]
+        self._most = _checked_most(max_namespaces)
+        self._named: dict[str, None] = {}  # in the order in which they were met, so that none changes its name later
+
+    def allow(self, namespaces: int) -> None:
+        """Let so many have series of their own, unless more may already."""
+        self._most = max(self._most, _checked_most(namespaces))
+
+    def named(self, namespace: str) -> str:
+        """Return what a namespace is called in series: as it is, or `other`."""
+        if namespace not in self._named:
+            if len(self._named) >= self._most:
+                return OTHER
+            self._named[namespace] = None
+        return namespace
 
     def add(self, subject: Cache | TierChain) -> None:
         """Measure this one, too."""
@@ -118,11 +144,11 @@ class Subjects:
         return [(tier.label, tier.snapshot()) for tier in tiers.values()]
 
     def caches(self) -> list[tuple[str, Stats]]:
-        """Return the namespace and the own figures of each cache."""
+        """Return the namespace, as it is called in series, and the own figures of each cache."""
         found: dict[int, Cache] = {}
         for each in self._subjects:
             found |= {id(cache): cache for cache in ([each] if isinstance(each, Cache) else each.caches)}
-        return [(cache.namespace, cache.own_stats()) for cache in found.values()]
+        return [(self.named(cache.namespace), cache.own_stats()) for cache in found.values()]
 
     def series_with(self, tiers: Iterable[tuple[str, TierStats]]) -> dict[str, Series]:
         """Return the series of each measure by its name, the tiers' from these figures."""
@@ -138,6 +164,12 @@ def checked(subject: Any) -> Cache | TierChain:
     if isinstance(subject, (Cache, TierChain)):
         return subject
     raise ConfigurationError(f"what is measured must be a Cache or a TierChain, not a {type(subject).__name__}")
+
+
+def _checked_most(namespaces: Any) -> int:
+    if isinstance(namespaces, bool) or not isinstance(namespaces, int) or namespaces < 1:
+        raise ConfigurationError(f"max_namespaces must be a whole number from 1 on, not {namespaces!r}")
+    return namespaces
 
 
 def series(caches: Iterable[tuple[str, Stats]], tiers: Iterable[tuple[str, TierStats]]) -> dict[str, Series]:
@@ -174,7 +206,7 @@ def _of_cache(stats: Stats) -> Iterator[_Sample]:
     models = dict.fromkeys(model for model, _ in stats.savings.rows)
     named = set(list(models)[:MODELS])  # in the order of their first hits, so that none changes its name later
     for (model, tier), saving in stats.savings.rows.items():
-        yield from _saved((tier, model if model in named else "other"), saving)
+        yield from _saved((tier, model if model in named else OTHER), saving)
 
 
 def _saved(labels: tuple[str, ...], saving: Saving) -> Iterator[_Sample]:

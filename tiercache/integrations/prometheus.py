@@ -15,7 +15,7 @@ from ..cache import Cache
 from ..chain import TierChain
 from ..errors import MissingExtra
 from ..stats import Latency, TierStats
-from .measures import MEASURES, Measure, Subjects
+from .measures import MEASURES, NAMESPACES, Measure, Subjects
 
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -38,16 +38,17 @@ class CacheCollector(Collector):
 
     Args:
         subjects: caches and chains. Of several caches of one namespace, or tiers of one name, the sums are told.
+        max_namespaces: so many namespaces have series of their own; those that are met later are summed up as `other`.
 
     With `PROMETHEUS_MULTIPROC_DIR` prometheus_client does not ask collectors: each process needs an address of its
     own there.
 
     Raises:
-        ConfigurationError: something is neither a cache nor a chain.
+        ConfigurationError: something is neither a cache nor a chain, or `max_namespaces` is no number.
     """
 
-    def __init__(self, *subjects: Cache | TierChain) -> None:
-        self._subjects = Subjects(*subjects)
+    def __init__(self, *subjects: Cache | TierChain, max_namespaces: int = NAMESPACES) -> None:
+        self._subjects = Subjects(*subjects, max_namespaces=max_namespaces)
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of this moment."""

@@ -138,14 +138,16 @@ def read_log(
                     yield parse(line)
                 except BadLine as error:
                     reading.refuse(number, str(error))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"the log {path}: {error}") from None
         except (EOFError, zlib.error, zstandard.ZstdError, OSError) as error:
             if parse is None:
-                raise ConfigurationError(f"the log cannot be read: {type(error).__name__}") from None
+                raise ConfigurationError(f"the log {path} cannot be read: {type(error).__name__}") from None
             reading.cut_off = f"the file ends in the middle of its compressed data ({type(error).__name__})"
         if progress is not None:
             progress(source.size, source.size)
     if parse is None:
-        raise ConfigurationError("the log is empty; it needs lines of time, key and size")
+        raise ConfigurationError(f"the log {path} is empty; it needs lines of time, key and size")
 
 
 def _parser(first: str, chosen: Mapping[str, str]) -> tuple[Callable[[str], Access], bool]:

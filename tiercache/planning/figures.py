@@ -285,7 +285,8 @@ def _cost(plan: Plan, axes: Any) -> None:
     axes.set_yticks(range(len(shown)), [f"{one.storage_class}, {one.layout}" for one in shown])
     axes.invert_yaxis()
     axes.set_xlim(0, most * 1.2)
-    axes.xaxis.set_major_formatter(lambda value, _: dollars(value) if value else "$0")
+    axes.locator_params(axis="x", nbins=5, steps=[1, 2, 5, 10])  # there is room for so many, of any size
+    axes.xaxis.set_major_formatter(lambda value, _: "$" + f"{value:,.6f}".rstrip("0").rstrip("."))
     axes.set_xlabel("US dollars a month   (* has a catch: see the table)")
     axes.set_title(f"The store's bill by class and layout ({plan.assumptions.store})")
     for number, (name, colour) in enumerate(PARTS):

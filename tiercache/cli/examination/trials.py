@@ -206,7 +206,7 @@ class _Attempt:
         self.trials.findings = [each for each in self.trials.findings if each.about != operation] + [finding]
 
     def _remedy(self, operation: str, error: Exception) -> str:
-        permission: dict[str, Permission] = {"read": "read", "delete": "delete", "list": "list"}
+        permission: dict[str, Permission] = {name: name for name in ("read", "delete", "list", "notices")}
         if not isinstance(self.backend, Grants) or refuses_credentials(error):
             return ""
         return f"allow it: {self.backend.allow(permission.get(operation, 'write'))}"

@@ -27,7 +27,7 @@ class Instruments:
     """
 
     def __init__(self, meter: Meter) -> None:
-        self.subjects = Subjects()
+        self.subjects = Subjects(max_namespaces=1)  # until somebody says how many: see `allow`
         self._series: dict[str, Series] = {}
         self._unread: set[str] = set()
         self.operations = _histogram(meter, "tiercache.operation.duration")

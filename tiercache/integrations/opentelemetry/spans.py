@@ -112,9 +112,11 @@ class FlowSpan:
         if outcome is not None:
             self._span.set_attribute(names.OUTCOME, outcome)
         if self._metered:
-            about = {names.NAMESPACE: self._watch.namespace or "", names.OPERATION: self._name}
+            instruments = self._watch.instruments
+            namespace = instruments.subjects.named(self._watch.namespace or "")
+            about = {names.NAMESPACE: namespace, names.OPERATION: self._name}
             about |= {} if outcome is None else {names.OUTCOME: outcome}
-            self._watch.instruments.operations.record((time.time_ns() - self._began) / 1e9, about)
+            instruments.operations.record((time.time_ns() - self._began) / 1e9, about)
         context.detach(self._token)
         self._span.end()
         self._span = None
