@@ -124,8 +124,8 @@ class CacheUpkeep:
             resume: what an earlier call returned: each tier goes on where its budget ended, or begins anew.
             progress: called with a tier's name and its report so far, after each page of its listing; what it raises
                 ends the sweep.
-            dry_run: delete nothing; the reports count as deleted what would be. Tiers that cannot tell (packed
-                segments) are left out.
+            dry_run: delete nothing; the reports count as deleted what would be. Tiers that cannot tell
+                are left out.
 
         Returns:
             A report for each tier that was swept. A tier that fails is counted, logged and left out; one of which only

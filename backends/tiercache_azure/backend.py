@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tiercache.entry import Clock
 from tiercache.errors import ConfigurationError, MissingExtra
-from tiercache.findings import Permission
+from tiercache.findings import Finding, Permission
 from tiercache.objectstore import LifecycleChange, ObjectStoreBackend, usable
 from tiercache.objectstore.address import checked_bucket, with_environment
 from tiercache.objectstore.advice import TYPICAL_ENTRY
@@ -178,6 +178,12 @@ class AzureBlobBackend(ObjectStoreBackend):
             )
         with closing(rules):
             yield rules, due
+
+    def examine(self, *, deadline: float | None = None) -> list[Finding]:
+        """Return what the storage account says of itself that its operator should know: soft delete."""
+        from . import examination
+
+        return examination.examine(self._blobs, deadline=self.due(deadline))
 
     def server_time(self, *, deadline: float | None = None) -> float | None:
         """Return the store's clock in whole seconds, by a listing's date; None: it told none."""

@@ -254,6 +254,11 @@ class AzureContainer(SdkStore[ContainerClient]):
             next(names.by_page())
         return seconds_of(dates[-1])
 
+    def about(self, *, deadline: float | None) -> dict[str, Any]:
+        """Get Blob Service Properties, of the account; it takes more than a cache needs, and may be denied."""
+        with self.calling("GetBlobServiceProperties", deadline) as client:
+            return dict(client._get_blob_service_client().get_service_properties())  # signed as the container's
+
     def _make_container(self, deadline: float | None) -> None:
         """Create Container; another process may have been faster."""
         try:

@@ -45,6 +45,7 @@ WORDS = Words(
         "BlobBatch": f"{_BLOBS}/delete (in a SAS: d)",
         "ListBlobs": f"{_BLOBS}/read (in a SAS: l)",
         "CreateContainer": "Microsoft.Storage/storageAccounts/blobServices/containers/write (in a SAS: c)",
+        "GetBlobServiceProperties": "Microsoft.Storage/storageAccounts/blobServices/read (a SAS for the service: r)",
         "GetManagementPolicy": "Microsoft.Storage/storageAccounts/managementPolicies/read",
         "PutManagementPolicy": "Microsoft.Storage/storageAccounts/managementPolicies/write",
         "DeleteManagementPolicy": "Microsoft.Storage/storageAccounts/managementPolicies/delete",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,34 @@ def test_shells_complete_the_commands(shell: str) -> None:
     ran = subprocess.run(command(), env=environment(asked), capture_output=True, text=True, timeout=110, check=False)
 
     assert "doctor" in ran.stdout, ran.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_completion_is_installed_at_home_and_completes(tmp_path: Path) -> None:
+    def bash(script: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", *command()],
+            env=environment({"HOME": str(tmp_path)}),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=True,
+        )
+        return done.stdout
+
+    shown = bash('"$@" --show-completion; true')
+    bash('"$@" --install-completion; true')
+    script = tmp_path / ".bash_completions" / "tiercache.sh"
+    typed = (
+        f"shopt -s expand_aliases; source {tmp_path}/.bashrc; complete -p tiercache; "
+        'one=("$@"); own() { "${one[@]}"; }; COMP_WORDS=(tiercache lifec); COMP_CWORD=1; '
+        '_tiercache_completion() { COMPREPLY=( $(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD '
+        '_TIERCACHE_COMPLETE=complete_bash own) ); }; _tiercache_completion; echo "${COMPREPLY[@]}"'
+    )
+
+    assert shown.strip() == script.read_text().strip()
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+    assert bash(typed).splitlines() == ["complete -o default -F _tiercache_completion tiercache", "lifecycle"]
 
 
 def test_help_starts_without_what_only_commands_need(run: Run) -> None:

@@ -112,7 +112,7 @@ def test_what_is_damaged_is_counted_and_its_keys_are_shown_when_asked_for(run: R
         db.execute("UPDATE entries SET data = x'00' WHERE key = ?", (b"n:k00003",))
     ran = run("copy", "--from", here, "--to", there, expect=1)
     assert re.search(r"damaged +1", ran.out)
-    assert "1 entries could not be copied (1 CorruptEntry); --show-keys lists them" in ran.err
+    assert "1 entry could not be copied (1 CorruptEntry); --show-keys lists them" in ran.err
     assert "k00003" not in ran.out + ran.err
     ran = run("copy", "--from", here, "--to", there, "--show-keys", "--json", expect=1)
     assert ran.json["keys"] == {"n:k00003": "CorruptEntry"}
@@ -143,6 +143,7 @@ def test_a_store_that_is_down_ends_it(run: Run, tmp_path: Path, free_port: int) 
 
 def test_mistakes(run: Run, tmp_path: Path) -> None:
     here = f"disk://{tmp_path}/a"
+    fill(here, 5)
     assert "--from URL and --to URL" in run("copy", "--from", here, expect=2).err
     assert "ends with this command" in run("copy", "--from", here, "--to", "memory://", expect=2).err
     assert "not both" in run("copy", "--from", here, "--to", here, "--state", "s", "--resume", "x", expect=2).err

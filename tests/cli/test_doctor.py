@@ -13,10 +13,12 @@ import pytest
 
 from tiercache import Cache, MemoryBackend, Tier, TierChain
 from tiercache.cli.examination import TierReport, examine, of_chain
+from tiercache.cli.source import names
 from tiercache.testing import servers
 from tiercache_s3 import S3Backend
 
 from .conftest import Run
+from .moved import fill
 from .stores import names_in, of_azure, of_gcs, of_s3, s3_client
 
 EVERYTHING = dict.fromkeys(("read", "write", "delete", "list", "condition"), "ok")
@@ -215,7 +217,7 @@ def test_a_class_that_does_not_suit_and_what_is_expired_are_told_in_dollars(
     assert wrong_class["fix"] == "storage_class=STANDARD"
     assert "a million entries" in wrong_class["text"]
     assert no_rule["monthly"] == pytest.approx(tier["contents"]["monthly"] / 2)
-    assert "tiercache lifecycle apply URL --expire-after 20d" in no_rule["fix"]
+    assert f"`tiercache lifecycle apply s3://{s3_bucket}/{s3_prefix} --expire-after 20d`" in no_rule["fix"]
 
 
 @pytest.mark.slow
@@ -228,7 +230,7 @@ def test_google_and_azure_are_looked_at_alike(
     assert [tier["operations"] for tier in tiers] == [EVERYTHING] * 2
     assert all(abs(tier["skew"]) < 5 for tier in tiers)
     assert all(tier["contents"]["objects"] == 0 for tier in tiers), "nothing is left"
-    assert found(tiers[0], "lifecycle")[0]["fix"].startswith("tiercache lifecycle apply URL")
+    assert f"`tiercache lifecycle apply gs://{gcs_bucket}/{s3_prefix}`" in found(tiers[0], "lifecycle")[0]["fix"]
     assert "subscription_id" in found(tiers[1], "lifecycle")[0]["text"]
 
 
@@ -342,7 +344,7 @@ def test_each_further_storage_class_is_tried(run: Run, s3_server, s3_bucket: str
 
 def test_a_file_that_others_may_read_is_warned_of(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "cache"
-    run("doctor", f"disk://{path}")
+    fill(f"disk://{path}", 1)
     path.chmod(0o644)
     ran = run("doctor", f"disk://{path}")
 
@@ -380,11 +382,24 @@ def test_clocks_that_differ_are_told_with_the_cure(ahead: float, level: str | No
     assert report.usable is (level != "fault")
 
 
-def test_a_slow_tier_before_a_quick_one_is_out_of_order() -> None:
-    reports = [TierReport("redis", "redis", median=0.05), TierReport("s3", "s3", median=0.01)]
+@pytest.mark.parametrize(("best", "told"), [(0.05, True), (0.019, False)])
+def test_a_tier_that_is_slow_even_at_its_best_before_a_quick_one_is_out_of_order(best: float, told: bool) -> None:
+    reports = [
+        TierReport("redis", "redis", best=best, median=0.06, worst=0.1),
+        TierReport("s3", "s3", best=0.002, median=0.01, worst=0.02),
+    ]
     with Cache(TierChain(Tier(MemoryBackend(), name="memory"))) as cache:
-        told = [finding for finding in of_chain(cache, reports) if finding.about == "order"]
+        findings = [finding for finding in of_chain(cache, reports) if finding.about == "order"]
         right_way = of_chain(cache, reports[::-1])
 
-    assert [finding.fix for finding in told] == ["put the faster tier first"]
+    assert [finding.fix for finding in findings] == ["put the faster tier first"] * told
     assert not [finding for finding in right_way if finding.about == "order"]
+
+
+def test_a_fix_names_the_tier_as_it_was_named_without_its_secrets() -> None:
+    secret = "s3://b/p/?region=eu-1&endpoint_url=https://host:9/&secret_access_key=hidden&timeout=5s"
+
+    assert names(["memory://", secret], None, 1) == "'s3://b/p/?region=eu-1&endpoint_url=https://host:9/'"
+    assert names(["redis://user:hidden@host:1/0"], None, 0) == "redis://host:1/0"
+    assert names(["c.toml"], None, 0) == names(None, Path("c.toml"), 1) == "--config c.toml"
+    assert names(None, None, 0) == ""

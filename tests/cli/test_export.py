@@ -77,7 +77,7 @@ def test_sealed_entries_stay_sealed_and_that_is_said(run: Run, tmp_path: Path) -
     with closing(TierChain(DiskBackend(tmp_path / "a"), keys=keys)) as chain:
         Cache(chain, namespace="n").set("k", "secret")
     ran = run("export", tmp_path / "f", f"disk://{tmp_path}/a")
-    assert "1 entries are sealed and stay so" in ran.err
+    assert "1 entry is sealed and stays so" in ran.err
     assert b"secret" not in (tmp_path / "f").read_bytes()
     run("import", tmp_path / "f", f"disk://{tmp_path}/b")
     with closing(TierChain(DiskBackend(tmp_path / "b"), keys=keys)) as chain:

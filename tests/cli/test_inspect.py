@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 import uuid
@@ -62,6 +63,21 @@ def test_people_see_it_in_a_table_without_the_value(run: Run, files: list[str]) 
     assert "canary" not in ran.out + ran.err
 
 
+def test_people_see_short_numbers_and_scripts_all_digits(run: Run, files: list[str]) -> None:
+    took = {"seconds": 0.10013914108276367, "tokens": 1200, "usd": 1234.5}
+    for url, ttl in zip(files, (600, 700), strict=True):
+        with cache_on([url]) as cache:
+            cache.set("k", 1, ttl=ttl, attributes=took)
+    people = run("inspect", "k", *files, "-n", "n").out
+    document = run("inspect", "k", *files, "-n", "n", "--json").json
+
+    assert "seconds: 0.1\n" in people
+    assert "usd: 1,234.5\n" in people
+    assert not re.search(r"\d\.\d{4}", people)
+    assert re.search(r"expires_at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC", people)
+    assert document["tiers"][0]["metadata"]["attributes"] == took
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -110,6 +126,7 @@ def test_a_stale_copy_is_told_from_a_fresh_one(run: Run, files: list[str]) -> No
     now = time.time()
     metadata = Metadata(key="n:k", created_at=now - 60, expires_at=now - 30, stale_until=now + 600, size=1)
     with cache_on(files) as cache:
+        cache.set("other", 1)
         cache.chain.tiers[1].backend.put("n:k", Entry(b"v", metadata))
 
     seen = run("inspect", "k", *files, "-n", "n", "--json").json

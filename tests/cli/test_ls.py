@@ -13,6 +13,7 @@ from tiercache import Cache, TierChain
 from tiercache.testing.servers import S3Server
 
 from .conftest import Run
+from .moved import fill
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_people_see_lines_and_totals_and_no_values(run: Run, files: list[str]) -
     ran = run("ls", *files, "-n", "n", "--long")
 
     assert "k[bold]\\x1b[31m  [doc:7]" in ran.out
-    assert "disk: 1 entries" in ran.out
+    assert "disk: 1 entry," in ran.out
     assert "canary" not in ran.out
     assert "\x1b" not in ran.out
 
@@ -170,6 +171,8 @@ def test_a_bucket_is_listed(run: Run, s3_server: S3Server, s3_bucket: str, s3_pr
 
 
 def test_a_tier_that_is_not_there_is_a_mistake(run: Run, files: list[str]) -> None:
+    for url in files:
+        fill(url, 1)
     assert "there is disk, disk-2" in run("ls", *files, "--tier", "redis", expect=2).err
     assert "memory is each process's own" in run("ls", "memory://", expect=2).err
 

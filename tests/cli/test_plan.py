@@ -61,6 +61,28 @@ def test_several_logs_columns_and_assumptions_are_taken(run: Run, tmp_path: Path
     assert "$0.01 each" in document["advice"][4]
 
 
+def test_a_short_log_gets_cautions_everywhere_and_no_absurd_size(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    short, html = tmp_path / "short.csv", tmp_path / "report.html"
+    short.write_text("time,key,size\n" + "".join(f"{1.76e9 + n / 5},key-{n % 3},10\n" for n in range(5)))
+    people = run("plan", short, "--html", html)
+    document = run("plan", short, "--json").json
+
+    for text in (people.err, html.read_text(), "\n".join(document["cautions"])):
+        assert "The log has only 5 reads" in text
+        assert "covers only 0.8s: a month is 2,592,000 times that" in text
+    assert people.out.count("(from a short log: 5 reads in 0.8s)") >= 2
+    assert "values a month (extrapolated from 0.8s)" in people.out
+    assert document["memory"]["bytes"] == 2**20
+
+
+def test_a_log_that_is_long_enough_gets_no_caution(run: Run, log: Path) -> None:
+    ran = run("plan", log, "--json", "--policy", "lru")
+
+    assert ran.json["cautions"] == []
+    assert "caution" not in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

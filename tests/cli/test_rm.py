@@ -15,6 +15,7 @@ from tiercache.packed import PackedBackend
 from tiercache.testing.servers import S3Server
 
 from .conftest import Run
+from .moved import fill
 
 
 @pytest.fixture
@@ -147,6 +148,8 @@ def test_a_tenant_of_the_llm_layer_is_removed(run: Run, files: list[str]) -> Non
 
 @pytest.mark.slow
 def test_nothing_to_remove_is_exit_code_1(run: Run, files: list[str]) -> None:
+    for url in files:
+        fill(url, 1)
     for selection in (["--key", "a"], ["--prefix", "a"], ["--tenant", "a"]):
         assert "nothing to remove" in run("rm", *files, "-n", "n", *selection, "--yes", expect=1).err
 
@@ -224,6 +227,8 @@ def test_it_removes_from_buckets_and_segments(run: Run, s3_server: S3Server, s3_
 
 
 def test_a_store_that_fails_is_exit_code_3(run: Run, files: list[str]) -> None:
+    for url in files:
+        fill(url, 1)
     run("rm", *files, "redis://127.0.0.1:1/0?timeout=0.5s", "-n", "n", "--key", "a", "--yes", "--json", expect=3)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Run, command, environment
+from .moved import fill
 
 WORKER = """
 import sys
@@ -85,6 +86,7 @@ def test_it_sees_the_hits_of_two_workers(run: Run, redis: str, workers: list[Wor
     alone = run("stats", redis, "--namespace", "b", "--json").json
     assert [process["namespaces"] for process in alone["processes"]] == [["b"]]
     assert alone["total"]["hits"] == 9
+    assert "of the namespace 'c'; there is a, b" in run("stats", redis, "--namespace", "c", expect=1).err
 
 
 @pytest.mark.slow
@@ -129,6 +131,7 @@ def test_it_works_through_a_bucket(run: Run, tmp_path: Path, s3_server: object, 
 
 
 def test_without_any_it_says_how_to_turn_it_on(run: Run, tmp_path: Path) -> None:
+    fill(f"disk://{tmp_path}/c", 1)
     ran = run("stats", f"disk://{tmp_path}/c", "--json", expect=1)
 
     assert ran.json["processes"] == []
@@ -137,6 +140,7 @@ def test_without_any_it_says_how_to_turn_it_on(run: Run, tmp_path: Path) -> None
 
 
 def test_looking_is_no_process_of_its_own(run: Run, tmp_path: Path) -> None:
+    fill(f"disk://{tmp_path}/c", 1)
     file = tmp_path / "cache.toml"
     file.write_text(f'[chain]\nreport = true\n[[tiers]]\nurl = "disk://{tmp_path}/c"\n')
     for _ in range(2):

@@ -66,6 +66,49 @@ def test_a_full_disk_is_told_with_exit_code_3(url: str, option: list[str]) -> No
 
 
 @posix
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls", "URL", "-n", "n", "--jsonl"],
+        ["ls", "URL", "-n", "n"],
+        ["inspect", KEY, "URL", "-n", "n", "--json"],
+        ["export", "-", "URL"],
+    ],
+)
+def test_a_reader_that_is_gone_is_exit_code_141_and_no_word(url: str, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [*command(), *(url if one == "URL" else one for one in arguments)],
+        env=environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_an_export_to_a_full_disk_is_told_with_exit_code_3(url: str) -> None:
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [*command(), "export", "-", url],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    assert (ran.returncode, ran.stderr) == (3, "the output cannot be written: No space left on device\n")
+
+
+@posix
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
 def test_a_stream_that_is_closed_ends_nothing(url: str, closed: str) -> None:
     ran = subprocess.run(

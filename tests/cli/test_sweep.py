@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiercache import Cache
+from tiercache import Cache, TierChain
 from tiercache_s3 import S3Backend
 
 from .conftest import Run
@@ -92,6 +92,27 @@ def test_packed_segments_are_compacted_when_asked(run: Run, s3_server, s3_bucket
 
     assert list(swept["swept"]) == list(swept["compacted"]) == ["s3+packed"]
     assert "cannot be tried" in run("sweep", url, "--compact", "--dry-run", expect=2).err
+
+
+@pytest.mark.slow
+def test_a_dry_run_counts_the_segments_that_would_go(
+    run: Run, s3_server, s3_bucket: str, s3_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"s3+packed://{s3_bucket}/{s3_prefix}{LATER}"
+    for name, value in of_s3(s3_server).items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):  # the second segment hides all of the first
+        with Cache(TierChain.from_urls(url), namespace="n") as cache:
+            cache.set_many({f"k{number}": "v" * 100 for number in range(5)})
+    dry = run("sweep", url, "--namespace", "n", "--dry-run", "--json").json["swept"]["s3+packed"]
+    people = run("sweep", url, "--namespace", "n", "--dry-run").out
+    done = run("sweep", url, "--namespace", "n", "--json").json["swept"]["s3+packed"]
+    again = run("sweep", url, "--namespace", "n", "--dry-run", "--json").json["swept"]["s3+packed"]
+
+    assert (dry["deleted"], again["deleted"]) == (1, 0)
+    assert dry["freed"] > 0
+    assert "would go" in people
+    assert (done["deleted"], done["freed"]) == (dry["deleted"], dry["freed"])
 
 
 @pytest.mark.slow

@@ -26,10 +26,10 @@ def test_redis_is_filled_from_s3(
     env, slow = of_s3(s3_server), f"s3://{s3_bucket}/{s3_prefix}?timeout=30s"
     fill(f"disk://{tmp_path}/a", 20)
     run("copy", "--from", f"disk://{tmp_path}/a", "--to", slow, env=env)
-    ran = run("warm", "memory://", fast, slow, "--namespace", "n", "--json", env=env).json["report"]
+    ran = run("warm", "memory://", fast, slow, "--namespace", "n", "--yes", "--json", env=env).json["report"]
     assert (ran["warmed"], ran["warm"], ran["missing"], ran["stopped"]) == (20, 0, 0, None)
     assert count(fast) == 20
-    assert run("warm", fast, slow, "-n", "n", "--json", env=env).json["report"]["warm"] == 20
+    assert run("warm", fast, slow, "-n", "n", "--yes", "--json", env=env).json["report"]["warm"] == 20
 
 
 def test_keys_come_from_a_file_or_by_their_prefix(run: Run, tmp_path: Path, fast: str) -> None:
@@ -40,7 +40,7 @@ def test_keys_come_from_a_file_or_by_their_prefix(run: Run, tmp_path: Path, fast
     assert "2 " in ran.out
     assert count(fast) == 2
     assert run("warm", fast, slow, "-n", "n", "--keys", "-", "--json", stdin="k00003").json["report"]["warmed"] == 1
-    assert run("warm", fast, slow, "-n", "n", "--prefix", "k0004", "--json").json["report"]["warmed"] == 10
+    assert run("warm", fast, slow, "-n", "n", "--prefix", "k0004", "--yes", "--json").json["report"]["warmed"] == 10
 
 
 @pytest.mark.slow
@@ -55,6 +55,27 @@ def test_a_dry_run_copies_nothing_and_bounds_hold(run: Run, tmp_path: Path, fast
     ran = run("warm", small, slow, "-n", "n")
     assert "no more room" in ran.err
     assert 0 < count(small) < 50
+
+
+def test_a_redis_is_not_filled_unasked(run: Run, tmp_path: Path, fast: str) -> None:
+    slow = f"disk://{tmp_path}/a"
+    fill(slow)
+    refused = run("warm", fast, slow, "-n", "n", "--json", expect=2)
+    before = count(fast)
+    bounded = run("warm", fast, slow, "-n", "n", "--max-bytes", "1GiB", "--json").json["report"]
+
+    assert "redis tells no bound: --max-bytes" in refused.err
+    assert "50 entries would come up" in refused.err
+    assert "--yes" in refused.err
+    assert before == 0
+    assert bounded["warmed"] == 50
+
+
+def test_a_tier_with_a_bound_is_filled_up_to_it_without_a_question(run: Run, tmp_path: Path) -> None:
+    fast, slow = f"disk://{tmp_path}/fast", f"disk://{tmp_path}/a"
+    fill(slow, 5)
+
+    assert run("warm", fast, slow, "-n", "n", "--json").json["report"]["warmed"] == 5
 
 
 def test_mistakes_and_nothing_to_warm(run: Run, tmp_path: Path, fast: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import sys
@@ -286,6 +287,25 @@ def test_no_name_of_a_curve_stands_in_the_title():
         assert {text.get_text(): text.get_window_extent().y1 <= top + 5 for text in axes.texts} == dict.fromkeys(
             ratios, True
         )
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.6, 1.0])
+def test_a_curve_at_the_top_leaves_its_name_room(planned, ratio):
+    pytest.importorskip("matplotlib")
+    from tiercache.planning.figures import _figure, _hit_ratio
+
+    ratios = tuple(ratio * min(1.0, place / 4) for place in range(12))
+    sizes = tuple(2**20 << place for place in range(12))
+    curves = [Curve(policy, sizes, ratios, (0.0,) * 12) for policy in EvictionPolicy]
+    memory = dataclasses.replace(planned.memory, bytes=sizes[-1], hit_ratio=ratio)
+    with _figure() as (figure, axes):
+        _hit_ratio(dataclasses.replace(planned, curves=curves, memory=memory), axes)
+        figure.canvas.draw()
+        frame = axes.get_window_extent()
+        for text in axes.texts:
+            assert text.get_window_extent().y1 <= frame.y1, text.get_text()
+            assert text.get_window_extent().x1 <= frame.x1, text.get_text()
+        assert max(axes.get_yticks()) <= 100
 
 
 class Links(HTMLParser):

@@ -13,7 +13,8 @@ app = typer.Typer(
     name="tiercache",
     help="Look after a tiercache: check its tiers, see what is in it, move it, size it.",
     epilog="Every command takes the cache as URLs, as --config FILE, or from TIERCACHE_URLS or TIERCACHE_CONFIG. "
-    "Exit codes: 0 done, 1 the answer is no, 2 a mistake in options or configuration, 3 a store failed, 130 Ctrl-C.",
+    "Exit codes: 0 done, 1 the answer is no, 2 a mistake in options or configuration, 3 a store failed or the output "
+    "cannot be written, 130 Ctrl-C, 141 nobody reads the output any more.",
     no_args_is_help=True,
     rich_markup_mode=None,  # its boxes take a tenth of a second to import
     pretty_exceptions_enable=False,  # they show local variables, and those hold secrets

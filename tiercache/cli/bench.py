@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .failures import Mistake
-from .output import AsJson, duration, progress, show, show_json, show_table
+from .output import AsJson, counted, duration, progress, show, show_json, show_table
 from .source import Config, Namespace, Urls, opened
 
 
@@ -36,7 +36,7 @@ def bench(
     except ConfigurationError as error:
         raise Mistake(str(error)) from None
     rows: list[Row] = []
-    with opened(urls, config, namespace) as cache, progress() as bar:
+    with opened(urls, config, namespace, makes=True) as cache, progress() as bar:
         task = bar.add_task("measuring", total=None, unit="rows")
         for row in measure(cache, plan, lambda name: bar.update(task, description=name)):
             rows.append(row)
@@ -61,4 +61,4 @@ def bench(
         ],
         numbers=["calls", "p50", "p99", "CPU", "entries/s", "requests"],
     )
-    show(f"values of {plan.size:,} bytes; p50, p99 and CPU of a call; requests to the object store a call")
+    show(f"values of {counted(plan.size, 'byte')}; p50, p99 and CPU of a call; requests to the object store a call")

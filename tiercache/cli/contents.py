@@ -106,7 +106,8 @@ class Walk:
         for full, metadata in self.tier.backend.scan(selection.listed, full=in_full):
             self.looked_at += 1
             if selection.takes(full, metadata):
-                dead = is_known_dead(self._space(full.partition(":")[0]), self.tier, metadata)
+                space = self._space(full.partition(":")[0])
+                dead = (is_dead if in_full else is_known_dead)(space, self.tier, metadata)
                 self.dead += dead
                 yield Found(self.tier.label, full, metadata, dead, in_full)
         self.complete = True
@@ -122,6 +123,11 @@ class Walk:
             space = self._spaces[namespace] = self.cache.chain.epochs.space(namespace)
             drive(judged(self.cache.chain, space))
         return self._spaces[namespace]
+
+
+def is_dead(space: Space, tier: Tier, metadata: Metadata) -> bool:
+    """Whether an entry, all of whose metadata are known, was invalidated."""
+    return space.covers(metadata.loaded_at, metadata.tags, tier)
 
 
 def is_of(tenant: str, metadata: Metadata) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -140,8 +141,6 @@ def _invalidated(space: Space, tier: Tier, metadata: Metadata) -> str | None:
 
 
 def _ago(space: Space, moment: float) -> str:
-    from datetime import UTC, datetime
-
     return f"at {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC," if moment > 0 else ""
 
 
@@ -170,7 +169,12 @@ def _differing(first: Copy, other: Copy) -> Iterator[str]:
 
 
 def _time(moment: float | None) -> str:
-    return "never" if moment is None else f"{moment:.3f}"
+    if moment is None:
+        return "never"
+    try:
+        return f"{datetime.fromtimestamp(moment, UTC).isoformat(' ', 'milliseconds').removesuffix('+00:00')} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:g}"
 
 
 def near(cache: Cache, key: str) -> list[str]:

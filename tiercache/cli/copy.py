@@ -25,7 +25,7 @@ from .moving import (
     unhurry,
 )
 from .output import AsJson
-from .source import chain_of
+from .source import chain_of, check_there
 
 
 def copy(
@@ -55,6 +55,8 @@ def copy(
     Of each chain the slowest tier is read or written. What the destination has newer stays; what was invalidated or has
     expired is left out; sealed entries are copied without their key. Ctrl-C ends it after what is under way; with
     --state FILE, or the --resume TOKEN that it prints, it goes on from there.
+
+    Exits with 1 when the source has no such entry, or some could not be copied.
     """
     if not froms or not tos:
         raise Mistake("copy needs --from URL and --to URL, such as --from redis://old:6379/0 --to s3://bucket/prefix/")
@@ -72,6 +74,7 @@ def copy(
     ]
     run = Run("copy", job, state=state, resume=resume, show_keys=show_keys)
     with closing(chain_of(froms)) as source, closing(chain_of(tos)) as destination:
+        check_there(source.tiers, "--from")
         unhurry(source, destination)
         check_lasting(source, "source")
         check_lasting(destination, "destination")

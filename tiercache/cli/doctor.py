@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import typer
 
 from .failures import No
 from .output import AsJson, duration, say, show, show_json, show_table
-from .source import Config, Namespace, Urls, opened
+from .source import Config, Namespace, Urls, names, opened
 
 if TYPE_CHECKING:
     from ..findings import Finding
@@ -52,11 +53,12 @@ def doctor(
     logging.getLogger("tiercache").setLevel(logging.CRITICAL)  # it is said below, with what to do
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with opened(urls, config, namespace) as cache:
+        with opened(urls, config, namespace, makes=True) as cache:
             reports = []
             for tier in cache.chain.tiers:
                 say(f"looking at {tier.label}", style="dim")
                 reports.append(examine(cache, tier, objects=objects))
+                _name(reports[-1], names(urls, config, len(reports) - 1))
             together = of_chain(cache, reports)
             cache.chain.strict = False  # a tier that cannot be closed has been told of
     broken = [report.name for report in reports if not report.usable]
@@ -66,6 +68,16 @@ def doctor(
         _show(reports, together)
     if broken:
         raise No(f"cannot be used: {', '.join(broken)}")
+
+
+def _name(report: TierReport, words: str) -> None:
+    """Put the tier's own name into the commands of its fixes."""
+    from .examination import PLACE
+
+    report.findings = [
+        dataclasses.replace(each, fix=each.fix.replace(PLACE, words) if words else each.fix.replace(f" {PLACE}", ""))
+        for each in report.findings
+    ]
 
 
 def _show(reports: list[TierReport], together: list[Finding]) -> None:

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from .failures import Mistake
-from .moving import NewerThan, OneNamespace, Prefix, Run, ShowKeys, Tags, check_lasting, may_carry, unhurry
-from .output import AsJson, say
+from .failures import Mistake, No
+from .moving import NOTHING, NewerThan, OneNamespace, Prefix, Run, ShowKeys, Tags, check_lasting, may_carry, unhurry
+from .output import AsJson, counted, say
 from .source import Config, Urls, opened
+from .streams import writing
 
 
 def export(
@@ -30,6 +31,8 @@ def export(
 
     The slowest tier is read. The file gets its name when it is whole. Entries are in it as they are stored: sealed ones
     stay sealed, and only who has the keys reads them; others are readable by who has the file.
+
+    Exits with 1 when there is no such entry: no file is left then, and one that is there stays.
     """
     to_stdout = str(file) == "-"
     if to_stdout and as_json:
@@ -54,17 +57,27 @@ def export(
                     tags=tags or (),
                     newer_than=newer_than,
                     carry_sealed=may_carry(cache.chain),
+                    empty=False,
                     progress=tell,
                     on_failure=run.on_failure,
                 )
             )
         except OSError as error:
+            if to_stdout:
+                with writing(sys.stdout):
+                    raise
             raise Mistake(f"{file} cannot be written: {error.strerror}") from None
     if report.carried:
-        say(f"{report.carried:,} entries are sealed and stay so: they are read with the keys that sealed them")
+        stays = "is sealed and stays so" if report.carried == 1 else "are sealed and stay so"
+        say(f"{counted(report.carried, 'entry')} {stays}: to be read with the keys that sealed it")
     if to_stdout:
         say(str(report))
         if report.left:
             run.end(report, as_json=False)
+        if not report.copied:
+            raise No(NOTHING)
         return
+    if not report.copied:
+        run.end(report, as_json=as_json, more={"file": None, "file_bytes": None})
+        raise No(f"{NOTHING}; no file was written")
     run.end(report, as_json=as_json, more={"file": file, "file_bytes": file.stat().st_size})

@@ -10,7 +10,7 @@ from typing import NoReturn, TextIO
 
 from ..errors import BackendError, ConfigurationError, PartialFailure, TiercacheError
 from .output import say
-from .streams import Unwritable, prepare
+from .streams import Closed, Unwritable, prepare
 
 DONE = 0
 NO = 1
@@ -18,10 +18,12 @@ NO = 1
 MISTAKE = 2
 """Options, configuration or an extra that is missing: the caller's to mend."""
 FAILED = 3
-"""A store failed on the way."""
+"""A store failed on the way, or the output cannot be written."""
 DEFECT = 70
 """Ours to mend: an error that nobody foresaw."""
 INTERRUPTED = 130
+UNREAD = 141
+"""Who read the output has gone: the code that other programs end with then, of SIGPIPE."""
 
 
 class Mistake(Exception):
@@ -46,6 +48,8 @@ def reported(command: Callable[[], object]) -> NoReturn:
         _end(_told(error), FAILED if isinstance(error, BackendError) else NO)
     except Unwritable as error:
         _end(str(error), FAILED)
+    except Closed:
+        sys.exit(UNREAD)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     except Exception:  # noqa: BLE001 - it is shown whole, and has an exit code of its own

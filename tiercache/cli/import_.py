@@ -46,7 +46,7 @@ def import_(
     """Read entries from a file into the slowest tier of a chain, by the rules of `tiercache copy`.
 
     Each block of the file is checked before it is used. Of a file that was cut off, the blocks before that come in, and
-    the exit code is 3.
+    the exit code is 3. It is 1 when the file has no such entry, or some could not be stored.
     """
     from_stdin = str(file) == "-"
     if not from_stdin and not file.is_file():
@@ -54,7 +54,7 @@ def import_(
     place = "-" if from_stdin else str(file.resolve())
     job = [place, namespace, prefix, tags, newer_than, overwrite, storage_class]
     run = Run("import", job, state=state, resume=resume, show_keys=show_keys)
-    with opened(urls, config) as cache:
+    with opened(urls, config, makes=True) as cache:
         unhurry(cache.chain)
         check_lasting(cache.chain, "destination")
         from ..transfer import import_entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,8 +180,15 @@ def _lines(metadata: Metadata) -> list[str]:
         lines.append(f"kept stale until {_utc(metadata.stale_until)}")
     if metadata.tags:
         lines.append(f"tags: {' '.join(metadata.tags)}")
-    lines += [f"{name}: {value}" for name, value in sorted(metadata.attributes.items())]
+    lines += [f"{name}: {_short(value)}" for name, value in sorted(metadata.attributes.items())]
     return lines
+
+
+def _short(value: object) -> object:
+    """A number as people read it; --json has all of its digits."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) >= 1 else f"{value:.3g}"
 
 
 def _utc(moment: float) -> str:

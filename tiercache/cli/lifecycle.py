@@ -56,7 +56,7 @@ def show_rules(
     from .examination.rules import rules_of
 
     place = _place(subscription, resource_group, management_url)
-    with opened(urls, config) as cache:
+    with opened(urls, config, makes=True) as cache:
         found = {tier.label: rules_of(tier.backend, **_for(tier, place)) for tier in _tiers(cache)}
     if as_json:
         rules = {name: [{"ours": ours, "rule": rule} for ours, rule in each] for name, each in found.items()}
@@ -84,7 +84,7 @@ def diff(
 ) -> None:
     """Show what `apply` would change, and change nothing. Exits with 1 when there is something."""
     place = _place(subscription, resource_group, management_url)
-    with opened(urls, config, namespace) as cache:
+    with opened(urls, config, namespace, makes=True) as cache:
         changes = {tier.label: _change(cache, tier, expire_after, dry_run=True, place=place) for tier in _tiers(cache)}
     _tell(changes, as_json=as_json)
     if any(changes.values()):
@@ -108,7 +108,7 @@ def apply(
     It takes an operator's credentials, which a cache's own should not be.
     """
     place = _place(subscription, resource_group, management_url)
-    with opened(urls, config, namespace) as cache:
+    with opened(urls, config, namespace, makes=True) as cache:
         tiers = _tiers(cache)
         changes = {tier.label: _change(cache, tier, expire_after, dry_run=True, place=place) for tier in tiers}
         if any(changes.values()):

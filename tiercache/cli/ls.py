@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import Mistake
-from .output import AsJson, duration, say, show, show_json, show_json_line, size
+from .output import AsJson, counted, duration, say, show, show_json, show_json_line, size
 from .source import Config, Namespace, Urls, opened
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def ls(
         show_json({"entries": entries, "totals": totals})
         return
     for name, total in totals.items():
-        text = f"{name}: {total['entries']:,} entries, {size(total['bytes'])}"
+        text = f"{name}: {counted(total['entries'], 'entry')}, {size(total['bytes'])}"
         text += "" if total["complete"] else "; there may be more"
-        text += f"; {total['invalidated']:,} invalidated ones left out" if total["invalidated"] else ""
+        text += f"; {counted(total['invalidated'], 'invalidated one')} left out" if total["invalidated"] else ""
         (say if jsonl else show)(text)
 
 

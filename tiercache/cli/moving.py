@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import typer
 
 from .failures import Mistake, No
-from .output import progress, say, show_json, show_table, size
+from .output import counted, progress, say, show_json, show_table, size
 
 if TYPE_CHECKING:
     from ..chain import TierChain
@@ -53,6 +53,7 @@ Resume = Annotated[
 ShowKeys = Annotated[
     bool, typer.Option("--show-keys", help="Also list the keys of entries that could not be copied (1,000 at most).")
 ]
+NOTHING = "nothing to copy: no such entry is in the source; `tiercache ls` shows what there is"
 MOST_KEYS = 1000
 UNHURRIED = 30.0
 """Seconds that an operation may take at least."""
@@ -137,7 +138,7 @@ class Run:
 
         Raises:
             KeyboardInterrupt: it was interrupted.
-            No: something could not be copied.
+            No: something could not be copied, or nothing is there.
         """
         self.show(report, as_json=as_json, more=more)
         if not report.complete:
@@ -146,7 +147,11 @@ class Run:
         if report.left:
             why = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.errors.items()))
             hint = "" if self._show_keys else "; --show-keys lists them"
-            raise No(f"{report.left:,} entries could not be copied ({why}){hint}; run it again to try them again")
+            raise No(
+                f"{counted(report.left, 'entry')} could not be copied ({why}){hint}; run it again to try them again"
+            )
+        if not report.examined and not self.resume and self._what != "export":
+            raise No(NOTHING)
 
     def show(self, report: CopyReport, *, as_json: bool, more: dict[str, Any] | None = None) -> None:
         """Show the report."""

@@ -6,13 +6,13 @@ import dataclasses
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-from .streams import is_unicode, least_width, width, writing
+from .streams import Closed, drop, is_unicode, least_width, width, writing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,14 @@ def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # Keys and messages are text as it stands: no markup, no emoji, no colours by what it looks like.
     columns = None if stream.isatty() else width()
-    return Console(stderr=stderr, width=columns, markup=False, emoji=False, highlight=False)
+    console = Console(stderr=stderr, width=columns, markup=False, emoji=False, highlight=False)
+    console.on_broken_pipe = partial(_gone, stream)  # type: ignore[method-assign]  # its own exits with 1
+    return console
+
+
+def _gone(stream: TextIO) -> None:
+    drop(stream)
+    raise Closed
 
 
 def say(text: str, *, style: str | None = None) -> None:
@@ -202,13 +209,17 @@ def agreed(question: str, *, yes: bool) -> bool:
 
 
 def size(count: float | None) -> str:
-    """Return a number of bytes for people: `1.5 MiB`; None is unknown: `?`."""
-    if count is None:
-        return "?"
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if abs(count) >= 1024**power:
-            return f"{count / 1024**power:,.1f} {unit}"
-    return f"{count:,.0f} B"
+    """Return a number of bytes for people, as `shown_bytes`: `1.5 MiB`; None is unknown: `?`."""
+    from ..units import shown_bytes
+
+    return "?" if count is None else shown_bytes(count)
+
+
+def counted(count: float, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: `1 entry`, `1,200 entries`; `many` is the plural where it is more than an s."""
+    if many is None:
+        many = f"{one[:-1]}ies" if one.endswith("y") and one[-2] not in "aeiou" else f"{one}s"
+    return f"{count:,.0f} {one if count == 1 else many}"
 
 
 def duration(seconds: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import Mistake
-from .output import AsJson, progress, say, show, show_json, show_table, size
+from .output import AsJson, counted, progress, say, show, show_json, show_table, size
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -47,7 +47,8 @@ def plan(
     A log has lines of time, key and size; a cache writes one with TierChain(…, record="accesses.csv").
 
     Hit ratios by memory size come from running the log through the eviction policies of the memory tier; costs are
-    list prices, a month at the pace of the log. Prices of RAM and Redis are assumptions: say yours.
+    list prices, a month at the pace of the log. Prices of RAM and Redis are assumptions: say yours. A log of fewer than
+    1,000 reads, or of less than a day, gets cautions: on stderr, in the report, and in JSON.
     """
     from ..planning import Assumptions
     from ..planning import plan as planned
@@ -91,6 +92,8 @@ def plan(
             raise Mistake(f"{error.filename or 'the log'} cannot be read: {why}; check its path") from None
     if found.log.told:
         say(found.log.told, style="yellow")
+    for sentence in found.cautions:
+        say(f"caution: {sentence}", style="yellow")
     try:
         _write(found, html, plots)
     except OSError as error:
@@ -134,10 +137,14 @@ def _write(found: Plan, html: Path | None, plots: Path | None) -> None:
 
 
 def _show(found: Plan) -> None:
+    from ..planning.advice import shown_seconds
+
     log = found.log
+    reads, keys, span = counted(log.reads, "read"), counted(log.entries, "key"), shown_seconds(log.span)
+    short = f" (from a short log: {reads} in {span})" if found.cautions else ""
     show(
-        f"{log.reads:,} reads of about {log.entries:,.0f} keys in {log.span / 86_400:.1f} days; all of them take "
-        f"{size(round(log.footprint))} of memory, and then {log.can_hit:.1%} are hits."
+        f"{reads} of about {keys} in {span}; all of them take {size(round(log.footprint))} of memory, and then "
+        f"{log.can_hit:.1%} are hits."
     )
     if log.rate < 1:
         worst = max(max(curve.error) for curve in found.curves)
@@ -150,7 +157,7 @@ def _show(found: Plan) -> None:
             [size(bytes_), *(f"{curve.hit_ratio[place]:.1%}" for curve in found.curves)]
             for place, bytes_ in enumerate(found.curves[0].sizes)
         ],
-        title=f"Hits of all reads, by eviction policy (recommended: {best})",
+        title=f"Hits of all reads, by eviction policy (recommended: {best}){short}",
         numbers=["memory", *(curve.policy for curve in found.curves)],
     )
     show_table(
@@ -165,7 +172,7 @@ def _show(found: Plan) -> None:
             ]
             for one in found.tiers.tiers
         ],
-        title="A month, with memory, Redis and a store",
+        title=f"A month, with memory, Redis and a store{short}",
         numbers=["reads", "hits", "hit ratio", "writes"],
     )
     show_table(
@@ -180,7 +187,7 @@ def _show(found: Plan) -> None:
             ]
             for one in found.classes[:_SHOWN]
         ],
-        title=f"The store's cost, memory before it, the cheapest {min(_SHOWN, len(found.classes))}",
+        title=f"The store's cost, memory before it, the cheapest {min(_SHOWN, len(found.classes))}{short}",
         numbers=["storage", "requests", "other", "a month"],
     )
     for sentence in found.advice:

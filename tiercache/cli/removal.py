@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 
 from ..cache import Cache
 from ..keys import check_key
@@ -12,12 +12,15 @@ from ..packed import PackedBackend
 from ..tier import Tier
 from .contents import Found, Selection, Walk, printable, tiers_of
 from .copies import copies
+from .purging import purge
 
 LOOKED_AT = 10_000
 """Entries of a tier that are looked at for the preview."""
 LOOKED_AT_DEARLY = 1000
 """The same, where each costs a request."""
 BATCH = 500
+PORTION = 200_000
+"""Keys that are kept from showing them to deleting them; of more, those come first, and the rest after them."""
 _EXAMPLES = 5
 
 
@@ -43,6 +46,18 @@ class Preview:
     how: str | None = None
     examples: list[str] = field(default_factory=list)
 
+    def plus(self, other: Preview) -> Preview:
+        """Return what this one and a later portion show together."""
+        return Preview(
+            self.tier,
+            self.entries + other.entries,
+            self.bytes + other.bytes,
+            self.looked_at + other.looked_at,
+            other.complete,
+            self.how,
+            (self.examples + other.examples)[:_EXAMPLES],
+        )
+
     def add(self, key: str, size: int) -> None:
         """Count an entry."""
         self.entries += 1
@@ -51,7 +66,7 @@ class Preview:
             self.examples.append(printable(key))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Removal:
     """One of: keys, a prefix, tags, a tenant, everything.
 
@@ -59,6 +74,7 @@ class Removal:
         cache: on the chain.
         namespace: of which; None: of all.
         purge: whether what is invalidated is deleted, too.
+        chosen: full keys that were shown, and are deleted: these and no others.
     """
 
     cache: Cache
@@ -69,6 +85,7 @@ class Removal:
     tenant: str | None = None
     everything: bool = False
     purge: bool = False
+    chosen: dict[str, None] = field(default_factory=dict, repr=False)
 
     @property
     def invalidates(self) -> bool:
@@ -123,26 +140,43 @@ class Removal:
 
     # Looking
 
-    def preview(self) -> list[Preview]:
-        """Return what would go, tier by tier."""
-        return self._preview_of_keys() if self.keys else [self._preview(tier) for tier in self.tiers]
+    def preview(self, *, keep: bool, progress: Callable[[int], object] = lambda count: None) -> list[Preview]:
+        """Return what would go, tier by tier.
 
-    def _preview(self, tier: Tier) -> Preview:
+        Args:
+            keep: look at all that is to be deleted, and keep its keys in `chosen`, up to `PORTION`; otherwise the
+                first entries are enough. What is invalidated is not deleted by its keys.
+            progress: called with each number of entries more that were looked at.
+        """
+        self.chosen = {}
+        if self.keys:
+            return self._preview_of_keys()
+        return [self._preview(tier, keep=keep and not self.invalidates, progress=progress) for tier in self.tiers]
+
+    def _preview(self, tier: Tier, *, keep: bool, progress: Callable[[int], object]) -> Preview:
         preview = Preview(tier.label, how=_how(tier))
-        walk = Walk(self.cache, tier, self.selection)
+        walk, told = Walk(self.cache, tier, self.selection), 0
         dear = self.selection.needs_metadata and getattr(tier.backend, "scan_is_dear_in_full", False)
         most = LOOKED_AT_DEARLY if dear else LOOKED_AT
         for found in walk:
+            if keep and found.full not in self.chosen and len(self.chosen) >= PORTION:
+                break
+            if keep:
+                self.chosen[found.full] = None
             if not (found.dead and self.invalidates and not self.purge):
                 preview.add(found.full if self.namespace is None else found.key, found.stored)
-            if walk.looked_at >= most:
+            if not keep and walk.looked_at >= most:
                 break
+            if walk.looked_at - told >= BATCH:
+                progress(walk.looked_at - told)
+                told = walk.looked_at
         preview.looked_at, preview.complete = walk.looked_at, walk.complete
         return preview
 
     def _preview_of_keys(self) -> list[Preview]:
         previews = {tier.label: Preview(tier.label, how=_how(tier)) for tier in self.tiers}
-        for full in self._fulls():
+        self.chosen = dict.fromkeys(self._fulls())
+        for full in self.chosen:
             for copy in copies(self.cache, full):
                 if copy.error is not None:
                     raise copy.error
@@ -166,25 +200,18 @@ class Removal:
         if self.tags:
             for cache in self._caches():
                 cache.invalidate_tags(self.tags)
-            return self._delete_listed(progress) if self.purge else 0
-        if self.keys:
-            return sum(self._delete(name, keys, progress) for name, keys in _by_namespace(self._fulls()))
-        return self._delete_listed(progress)
-
-    def _delete_listed(self, progress: Callable[[int], object]) -> int:
+            return self._purge(progress) if self.purge else 0
+        shown = iter(self.chosen)
         removed = 0
-        for tier in self.tiers:
-            batch: list[str] = []
-            for found in Walk(self.cache, tier, self.selection):
-                batch.append(found.full)
-                if len(batch) >= BATCH:
-                    removed += self._delete_all(batch, progress)
-                    batch = []
-            removed += self._delete_all(batch, progress)
+        while batch := list(islice(shown, BATCH)):
+            removed += sum(self._delete(name, keys, progress) for name, keys in _by_namespace(batch))
         return removed
 
-    def _delete_all(self, fulls: list[str], progress: Callable[[int], object]) -> int:
-        return sum(self._delete(name, keys, progress) for name, keys in _by_namespace(fulls))
+    def _purge(self, progress: Callable[[int], object]) -> int:
+        removed: set[str] = set()
+        for tier in self.tiers:
+            removed |= purge(self.cache, tier, self.selection, progress)
+        return len(removed)
 
     def _delete(self, namespace: str, keys: list[str], progress: Callable[[int], object]) -> int:
         """Delete from all tiers, in a way of which other processes hear."""

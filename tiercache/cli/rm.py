@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import Mistake, No
-from .output import AsJson, Yes, agreed, progress, say, show, show_json, show_table, size
+from .output import AsJson, Yes, agreed, counted, progress, say, show, show_json, show_table, size
 from .source import Config, Namespace, Urls, opened
 
 if TYPE_CHECKING:
@@ -37,9 +37,15 @@ def rm(
     an attribute `tenant` that the program set. All entries are looked at (a HEAD each on S3); those of programs that
     keep tenants apart by namespace, prefix or tag are removed by these.
 
+    What was shown goes, and nothing that came since: of a key the copies in all tiers, and with --tag --purge what was
+    made before. (--all --purge deletes what is made while it runs, too: a miss.) More than 200,000 keys are shown,
+    asked about and deleted in portions.
+
     --namespace all takes all namespaces, and by itself everything in them.
 
-    Exits with 1 when there is nothing to remove.
+    Exits with 1 when there is nothing to remove. With --tag and --all it invalidates all the same, as what is being
+    made, or is in the memory of processes, is not seen; of more than 10,000 entries that were looked at (1,000 where
+    each costs a request) it does not know, and exits with 0.
     """
     from .contents import EVERY_NAMESPACE, namespace_said, selected_namespace, tiers_of
     from .removal import Removal
@@ -66,28 +72,56 @@ def rm(
             everything=everything,
             purge=purge,
         )
-        previews = removal.preview()
+        document = _document([], removal, dry_run=dry_run)
+        try:
+            _go(removal, document, dry_run=dry_run, yes=yes, as_json=as_json)
+        finally:
+            if as_json and document["tiers"]:
+                show_json(document)
+
+
+def _go(removal: Removal, document: dict[str, Any], *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Show, ask and remove, portion by portion, and note in the document what was shown and done."""
+    last: dict[str, None] = {}
+    while True:
+        previews = _previews(removal, keep=not dry_run)
+        before = {preview.tier: preview for preview in document["tiers"]}
+        empty = not any(preview.entries for preview in previews)
+        if before and (empty or not removal.chosen.keys() - last.keys()):  # the last portion was all, or nothing goes
+            if not as_json:
+                show(removal.told)
+            return
+        document["tiers"] = [before[one.tier].plus(one) if one.tier in before else one for one in previews]
         if not as_json:
             _show(previews, removal)
-        document = _document(previews, removal, dry_run=dry_run)
-        empty = not any(preview.entries for preview in previews)
-        if empty and not removal.invalidates:
-            if as_json:
-                show_json(document)
+        whole = all(preview.complete for preview in previews)
+        unseen = empty and whole
+        if unseen and (dry_run or not removal.invalidates):
             raise No("nothing to remove: no tier has such an entry")
-        if dry_run or not agreed(_question(previews, removal), yes=yes):
-            if as_json:
-                show_json(document)
-            elif not dry_run:
-                say("nothing was removed")
+        if dry_run:
             return
-        document["removed"] = _removed(removal)
+        if not agreed(_question(previews, removal), yes=yes):
+            say("the rest stays" if document["removed"] else "nothing was removed")
+            return
+        removed = _removed(removal)
+        document["removed"] = None if removed is None else (document["removed"] or 0) + removed
         document["told"] = removal.told
-    if as_json:
-        show_json(document)
-    else:
-        show(_done(document["removed"], removal))
-        show(removal.told)
+        if not as_json:
+            show(_done(removed, removal))
+        if unseen:
+            raise No("no tier has such an entry; what is being made, or is in the memory of processes, is a miss now")
+        if whole or removal.invalidates:
+            if not as_json:
+                show(removal.told)
+            return
+        say("there are more: the next ones")
+        last = removal.chosen
+
+
+def _previews(removal: Removal, *, keep: bool) -> list[Preview]:
+    with progress() as bar:
+        task = bar.add_task("looked at", total=None, unit="entries")
+        return removal.preview(keep=keep, progress=lambda count: bar.advance(task, count))
 
 
 def _removed(removal: Removal) -> int | None:
@@ -98,13 +132,17 @@ def _removed(removal: Removal) -> int | None:
 
 
 def _done(removed: int | None, removal: Removal) -> str:
-    return "invalidated; they are misses from now on" if removed is None else f"{removed:,} keys removed from all tiers"
+    if removed is None:
+        return "invalidated; they are misses from now on"
+    return f"{counted(removed, 'key')} removed from all tiers"
 
 
 def _question(previews: list[Preview], removal: Removal) -> str:
     most = max((preview.entries for preview in previews), default=0)
-    about = "" if all(preview.complete for preview in previews) else "at least "
-    return f"{removal.verb} {about}{most:,} entries ({removal.what})?"
+    about = "" if removal.chosen or all(preview.complete for preview in previews) else "at least "
+    if removal.chosen and not removal.keys:
+        return f"{removal.verb} {counted(len(removal.chosen), 'key')} ({removal.what})?"
+    return f"{removal.verb} {about}{counted(most, 'entry')} ({removal.what})?"
 
 
 def _show(previews: list[Preview], removal: Removal) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import typer
 
@@ -17,6 +19,7 @@ from .output import say
 if TYPE_CHECKING:
     from ..cache import Cache
     from ..chain import TierChain
+    from ..tier import Tier
 
 Urls = Annotated[
     list[str] | None,
@@ -31,6 +34,7 @@ Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", help="The cache's namespace; left out: what the configuration says.")
 ]
 
+_PLACES = ("prefix", "db", "layout", "region", "endpoint_url", "account_url", "name")
 _URLS, _CONFIG = "TIERCACHE_URLS", "TIERCACHE_CONFIG"
 NOTHING_SAID = (
     "which cache? Write its tiers as URLs, such as memory:// redis://localhost:6379/0 s3://bucket/prefix/, or --config "
@@ -39,7 +43,9 @@ NOTHING_SAID = (
 
 
 @contextmanager
-def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | None = None) -> Iterator[Cache]:
+def opened(
+    urls: Sequence[str] | None, config: Path | None, namespace: str | None = None, *, makes: bool = False
+) -> Iterator[Cache]:
     """Lend the cache that a command's options describe; `.chain` has its tiers. It is closed at the end.
 
     Its chain is strict: a store that fails ends the command, with exit code 3.
@@ -48,12 +54,15 @@ def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | Non
         urls: as typed; one that ends in `.toml` and is no URL is a configuration file.
         config: a configuration file.
         namespace: None: what the configuration says.
+        makes: whether the command may make the file of a disk tier; otherwise one that is not there is a mistake.
 
     Raises:
-        Mistake: both were given, or neither and the environment names no cache.
+        Mistake: both were given, or neither and the environment names no cache; or a file is not there.
         ConfigurationError: what was given is none.
     """
     cache = _cache(list(urls or ()), config, namespace)
+    if not makes:
+        check_there(cache.chain.tiers, said_in(urls, config))
     cache.chain.strict = True
     try:
         yield cache
@@ -67,6 +76,64 @@ def opened(urls: Sequence[str] | None, config: Path | None, namespace: str | Non
 def chain_of(texts: Sequence[str]) -> TierChain:
     """Return the chain of URLs, or of one FILE.toml, for commands that take several chains. The caller closes it."""
     return _cache(list(texts), None, None).chain
+
+
+def said_in(urls: Sequence[str] | None, config: Path | None) -> str:
+    """Return where the tiers were named, for a person who has to correct it."""
+    if config is not None:
+        return f"--config {config}"
+    if urls:
+        return "URL" if "://" in urls[0] else urls[0]
+    return _URLS if os.environ.get(_URLS) else _CONFIG
+
+
+def names(urls: Sequence[str] | None, config: Path | None, number: int) -> str:
+    """Return the words that name a tier to another command, without secrets; empty: the environment names it.
+
+    Args:
+        urls, config: as typed.
+        number: of the tier, from 0 on.
+    """
+    if config is None and urls and "://" not in urls[0]:
+        config = Path(urls[0])
+    if config is not None:
+        return f"--config {shlex.quote(str(config))}"
+    return shlex.quote(without_secrets(urls[number])) if urls else ""
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL with those of its options that say where the tier is."""
+    parts = urlsplit(url)
+    options = [(name, each) for name, each in parse_qsl(parts.query) if name in _PLACES and "@" not in each]
+    query = f"?{urlencode(options, safe=':/')}" if options else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+
+
+def check_there(tiers: Iterable[Tier], where: str) -> None:
+    """Raise where a tier's file is not there: reading it would make an empty one, and take a slip for an empty cache.
+
+    Args:
+        tiers: that are only looked into, or lose something.
+        where: they were named.
+
+    Raises:
+        Mistake: a file is not there.
+    """
+    for tier in tiers:
+        path = missing_file(tier)
+        if path is not None:
+            raise Mistake(
+                f"{where}: tier {tier.label}: there is no file {path}. Correct the path (disk:///absolute/path, "
+                "disk://relative/path), or leave this tier out; its first write makes the file"
+            )
+
+
+def missing_file(tier: Tier) -> Path | None:
+    """Return the file of a disk tier where it is not there; None: it is, or the tier has none."""
+    from ..disk import DiskBackend
+
+    backend = tier.backend
+    return backend.path if isinstance(backend, DiskBackend) and not backend.path.exists() else None
 
 
 def _cache(urls: list[str], config: Path | None, namespace: str | None) -> Cache:

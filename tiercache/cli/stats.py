@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import Mistake, No
-from .output import AsJson, duration, say, show, show_json, show_table, size, stdout
+from .output import AsJson, counted, duration, say, show, show_json, show_table, size, stdout
 from .source import Config, Namespace, Urls, opened
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def stats(
     with opened(urls, config, namespace) as cache:
         while True:
             began = time.monotonic()
-            found = _seen(cache.chain, namespace)
+            found, silent = _seen(cache.chain, namespace)
             if watch and stdout().is_terminal:
                 stdout().clear()
             if as_json:
@@ -52,29 +52,33 @@ def stats(
             elif found.reports:
                 _show(found.reports)
             if found.unreadable:
+                unreadable = counted(found.unreadable, "report")
                 say(
-                    f"{found.unreadable} reports cannot be read: sealed with keys that are not at hand (give [keys] or "
+                    f"{unreadable} cannot be read: sealed with keys that are not at hand (give [keys] or "
                     "TIERCACHE_KEYS), of another release, or damaged",
                     style="yellow",
                 )
             if not watch:
                 break
             if not found.reports:
-                say(SILENT)
+                say(silent)
             took = time.monotonic() - began
             time.sleep(max(every, 4 * took))  # where a look is dear, as in a Redis of millions of keys, there are fewer
     if not found.reports:
-        raise No(SILENT)
+        raise No(silent)
 
 
-def _seen(chain: Any, namespace: str | None) -> Look:
+def _seen(chain: Any, namespace: str | None) -> tuple[Look, str]:
+    """The reports, and what to say where there are none."""
     from ..reports import Look, look
 
     found = look(chain)
-    if namespace is None:
-        return found
+    if namespace is None or not found.reports:
+        return found, SILENT
     own = [report.of(namespace) for report in found.reports]
-    return Look([report for report in own if report is not None], found.unreadable)
+    names = ", ".join(sorted({name for report in found.reports for name in report.namespaces}))
+    silent = f"no process reports of the namespace {namespace!r}; there is {names or 'none so far'}"
+    return Look([report for report in own if report is not None], found.unreadable), silent
 
 
 def _document(found: Look) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def _show(reports: list[Report]) -> None:
     show_table(
         ["host", "pid", "namespaces", "hits", "misses", "rate", "errors", "breakers", "up", "told"],
         [_process(report) for report in reports],
-        title=f"{len(reports)} process{'es' if len(reports) > 1 else ''}",
+        title=counted(len(reports), "process", "processes"),
         numbers=["pid", "hits", "misses", "rate", "errors", "up", "told"],
         styles={"ended": "dim"},
     )
@@ -139,7 +143,8 @@ def _show(reports: list[Report]) -> None:
                 f"{printable(name)} in shadow: of {compared:,} compared {tier.shadow_equal:,} equal, "
                 f"{tier.shadow_different:,} different, {tier.shadow_absent:,} absent"
             )
-    show(f"in all: {together.hits:,} hits, {together.misses:,} misses, {together.hit_rate:.1%}{_saved(together)}")
+    hits, misses = counted(together.hits, "hit"), counted(together.misses, "miss", "misses")
+    show(f"in all: {hits}, {misses}, {together.hit_rate:.1%}{_saved(together)}")
 
 
 def _process(report: Report) -> list[object]:
@@ -184,6 +189,6 @@ def _saved(stats: Stats) -> str:
     saved = stats.savings.total
     if not saved.calls:
         return ""
-    unpriced = f" ({saved.unpriced:,.0f} calls of unknown price)" if saved.unpriced else ""
-    tokens = saved.input_tokens + saved.output_tokens
-    return f"; saved {saved.calls:,.0f} calls, {tokens:,} tokens, ${saved.usd:,.2f}{unpriced}"
+    unpriced = f" ({counted(saved.unpriced, 'call')} of unknown price)" if saved.unpriced else ""
+    tokens = counted(saved.input_tokens + saved.output_tokens, "token")
+    return f"; saved {counted(saved.calls, 'call')}, {tokens}, ${saved.usd:,.2f}{unpriced}"

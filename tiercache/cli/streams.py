@@ -56,24 +56,32 @@ def least_width(columns: Sequence[str], rows: Sequence[Sequence[object]], number
     return needed
 
 
+class Closed(Exception):
+    """Who read the output has gone, as `head` does: nothing more is wanted. Exit code 141."""
+
+
 @contextmanager
 def writing(stream: TextIO) -> Iterator[None]:
-    """Write to a stream within this, so that a full disk is told as that; a pipe that was closed is the caller's.
+    """Write to a stream within this, so that a full disk is told as that, and a reader that is gone as that.
 
     Raises:
         Unwritable: it does not take it.
+        Closed: nobody reads it any more.
     """
     try:
         yield
         stream.flush()
+    except BrokenPipeError:
+        drop(stream)
+        raise Closed from None
     except OSError as error:
         if error.errno not in _FAILS:
             raise
-        _drop(stream)
+        drop(stream)
         raise Unwritable(f"the output cannot be written: {os.strerror(error.errno)}") from None
 
 
-def _drop(stream: TextIO) -> None:
+def drop(stream: TextIO) -> None:
     """Let what is still buffered go nowhere, as the interpreter would try once more at its end."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())

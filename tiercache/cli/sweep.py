@@ -35,6 +35,11 @@ def sweep(
 
     The other tiers free what is expired by themselves. A lifecycle rule does the same once a day for nothing, but for
     what was invalidated. Several machines may sweep at the same time.
+
+    Of packed segments it deletes, and --dry-run counts, those in which nothing is alive; --compact also frees what is
+    dead in others.
+
+    Exits with 1 when it is not finished.
     """
     if dry_run and compact:
         raise Mistake("--compact cannot be tried without doing it; leave out --dry-run, or --compact")
@@ -53,7 +58,7 @@ def sweep(
     else:
         _show(reports, compacted, dry_run=dry_run)
     for name in left_out:
-        say(f"{name}: packed segments are looked at only when they are swept", style="yellow")
+        say(f"{name}: left out, as it cannot tell what would go without doing it", style="yellow")
     unfinished = [name for name, report in reports.items() if not report.complete]
     if unfinished:
         hint = (

@@ -11,10 +11,11 @@ import typer
 
 from .failures import Mistake, No
 from .moving import unhurry
-from .output import AsJson, progress, say, show_json, show_table, size
-from .source import Config, Namespace, Urls, opened
+from .output import AsJson, Yes, agreed, counted, progress, say, show_json, show_table, size
+from .source import Config, Namespace, Urls, check_there, opened, said_in
 
 if TYPE_CHECKING:
+    from ..cache import Cache
     from ..chain import TierChain
     from ..transfer import WarmReport
 
@@ -30,23 +31,33 @@ def warm(
     limit: Annotated[int | None, typer.Option(min=1, help="Entries that come up, at most.")] = None,
     max_bytes: Annotated[
         str | None,
-        typer.Option("--max-bytes", help="Bytes that come up, at most: 2GiB. For Redis, which has no bound."),
+        typer.Option("--max-bytes", help="Bytes that come up, at most: 2GiB. For Redis, which tells no bound."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would come up, and copy nothing.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a namespace's entries up from the slowest tier into the faster ones that outlive this command.
 
     It ends when a faster tier is full to 95 %, as far as that tier tells, or --max-bytes is reached. What is up already
     stays. The memory of your own processes is warmed by `cache.warm(keys)` in them.
+
+    A tier that does not tell what it may hold, as Redis, is not filled unasked: without --max-bytes, --limit or --keys
+    the slowest tier is counted first, and --yes, or your answer, is the agreement to all of it.
+
+    Exits with 1 when no entry has such a key.
     """
     if keys is not None and prefix:
         raise Mistake("give --keys or --prefix, not both")
-    with opened(urls, config, namespace) as cache:
+    with opened(urls, config, namespace, makes=True) as cache:
+        check_there(cache.chain.tiers[-1:], said_in(urls, config))
         unhurry(cache.chain)
         _without_memory(cache.chain)
         from ..transfer import warm as warm_up
 
+        unbounded = [] if dry_run or max_bytes or limit or keys else _unbounded(cache.chain)
+        if unbounded and not yes:
+            _ask(cache, prefix, unbounded)
         with progress(bytes_too=True) as bar:
             task: list[Any] = []
 
@@ -79,6 +90,34 @@ def warm(
         say("the limit is reached", style="yellow")
     if not report.warmed and not report.warm and report.stopped is None:
         raise No("nothing came up: no entry has such a key")
+
+
+def _unbounded(chain: TierChain) -> list[str]:
+    """The faster tiers of which nobody knows what they may hold."""
+    from ..transfer.warming import room_of
+
+    return [tier.label for tier in chain.tiers[:-1] if tier.write != "never" and room_of(tier) is None]
+
+
+def _ask(cache: Cache, prefix: str, tiers: list[str]) -> None:
+    """Show what would come up, and ask.
+
+    Raises:
+        Mistake: nobody is there to answer.
+        No: the answer is no.
+    """
+    from ..transfer import warm as warm_up
+
+    report = warm_up(cache, prefix=prefix, dry_run=True)
+    if not report.warmed:
+        return
+    names = " and ".join(tiers)
+    say(
+        f"{names} {'tells' if len(tiers) == 1 else 'tell'} no bound: --max-bytes 2GiB or --limit N sets one. "
+        f"{counted(report.warmed, 'entry')} would come up, {size(report.bytes)} as they are stored"
+    )
+    if not agreed(f"Bring all of them up into {names}?", yes=False):
+        raise No("nothing came up")
 
 
 def _without_memory(chain: TierChain) -> None:

@@ -37,6 +37,7 @@ class Round:
         max_requests, max_bytes: the budget; None: no bound.
         deadline: seconds of `time.monotonic`, or None.
         spare: requests of the budget that are kept for the end.
+        dry_run: count what would be deleted, and delete nothing.
 
     Attributes:
         report: what was done.
@@ -51,6 +52,7 @@ class Round:
         max_bytes: int | None = None,
         deadline: float | None = None,
         spare: int = 0,
+        dry_run: bool = False,
     ) -> None:
         self.backend = backend
         self.inner = backend.inner
@@ -58,6 +60,7 @@ class Round:
         self.deadline = deadline
         self.report = CompactionReport()
         self.errors: dict[str, BackendError] = {}
+        self.dry_run = dry_run
         self._most = max_requests
         self._requests = None if max_requests is None else max_requests - spare
         self._bytes = max_bytes
@@ -131,8 +134,11 @@ class Round:
         return max(self.inner.clock() - self._looked, time.monotonic() - self._looked_monotonic)
 
     def remove(self, segments: Sequence[Segment]) -> bool:
-        """Delete segments, and return whether they are gone."""
+        """Delete segments, and return whether they are gone; in a dry run, count them."""
         if not segments:
+            return True
+        if self.dry_run:
+            self.count(deleted=len(segments), deleted_bytes=sum(segment.size for segment in segments))
             return True
         if not self._shows_all():
             self.count(complete=False)

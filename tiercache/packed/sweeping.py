@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 def sweep(backend: SegmentUpkeep, turn: Round, progress: Callable[[SweepReport], None] | None) -> SweepReport:
-    """Delete what holds nothing; see `PackedBackend.sweep`."""
+    """Delete what holds nothing, or count it; see `PackedBackend.sweep`."""
     turn.look(least=LEAST_BUDGET)
     segments = backend.discovery.known()
     turn.count(segments=len(segments))
     if backend.discovery.catalogue.full:
         return _swept(turn.report, unknown=len(segments))
-    turn.remove(turn.worthless(segments))
+    worthless = turn.worthless(segments)
+    turn.remove(worthless)
+    counted = {each.number for each in worthless} if turn.dry_run else set()
     now, digests = backend.inner.clock(), backend.discovery.catalogue.digests
     holdings = census(digests(), now)
-    numbers = backend.discovery.segments
+    numbers = backend.discovery.segments.keys() - counted
     dead = {each.number: each for each in segments if each.number in numbers and not holdings[each.number].alive}
     holdings = census(digests(), now, Shadows(turn, dead.keys(), now).must_stay)
     turn.remove([each for number, each in dead.items() if not holdings[number].kept])

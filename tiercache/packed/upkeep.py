@@ -82,6 +82,7 @@ class SegmentUpkeep(Beneath):
         resume: str | None = None,
         progress: Callable[[SweepReport], None] | None = None,
         is_dead: IsDead | None = None,
+        dry_run: bool = False,
         deadline: float | None = None,
     ) -> SweepReport:
         """Delete the segments in which nothing is alive, in bulk; the report counts segments.
@@ -95,6 +96,8 @@ class SegmentUpkeep(Beneath):
             resume: of no effect: it begins anew, and what was deleted is gone.
             progress: called with the report.
             is_dead: of no effect: `compact` asks it.
+            dry_run: count the segments that would be deleted, and delete none. A sweep may find a few more: those whose
+                tombstones hid what the sweep itself deleted.
             deadline: seconds of `time.monotonic`; None: each request has its time, the whole has no bound.
 
         Raises:
@@ -104,7 +107,9 @@ class SegmentUpkeep(Beneath):
         """
         check_sweep_budget(max_requests)
         self.begin(deadline)
-        return sweeping.sweep(self, Round(self, max_requests=max_requests, deadline=deadline), progress)
+        return sweeping.sweep(
+            self, Round(self, max_requests=max_requests, deadline=deadline, dry_run=dry_run), progress
+        )
 
     def erase(self, key: str, *, deadline: float | None = None) -> int:
         """Remove the bytes of every value of a key from all segments, and return how many held one.

@@ -67,18 +67,19 @@ def best_policy(curves: Sequence[Curve], place: int | None = None) -> Curve:
     return min(near, key=lambda curve: PREFERRED.index(curve.policy))
 
 
-def best_size(curves: Sequence[Curve], *, memory_price: float, processes: int) -> Size:
+def best_size(curves: Sequence[Curve], *, memory_price: float, processes: int, least: int = 0) -> Size:
     """Return the knee of the best policy's curve against the price, or more where more costs next to nothing.
 
     The knee is where the curve stands highest above the straight line between its ends, over the bytes, which are
-    what is paid for. (Kneedle: Satopää and others, 2011.)
+    what is paid for. (Kneedle: Satopää and others, 2011.) Nothing below `least` bytes is recommended.
     """
     curve = best_policy(curves)
     lru = next((one for one in curves if one.policy is EvictionPolicy.LRU), curve)
     usd = [size / GB * memory_price * processes for size in curve.sizes]
     enough = next(place for place, ratio in enumerate(curve.hit_ratio) if ratio >= ALL * max(curve.hit_ratio))
     cheap = sum(price <= CHEAP for price in usd) - 1
-    place = min(enough, max(_knee(curve), cheap))
+    sensible = next((place for place, size in enumerate(curve.sizes) if size >= least), len(curve.sizes) - 1)
+    place = max(sensible, min(enough, max(_knee(curve), cheap)))
     curve = best_policy(curves, place)
     more = curve.hit_ratio[place + 1] - curve.hit_ratio[place] if place + 1 < len(curve.sizes) else 0.0
     return Size(curve.policy, curve.sizes[place], curve.hit_ratio[place], lru.hit_ratio[place], usd[place], more)
@@ -156,9 +157,9 @@ def ttl_sentence(found: Lifetimes, span: float) -> str:
     )
 
 
-def computed_sentence(traffic: Traffic, seconds: float | None, cost: float | None) -> str:
-    """Return what is computed, and what that costs where it is known."""
-    text = f"Computing: {traffic.computed:,.0f} values a month are in no tier"
+def computed_sentence(traffic: Traffic, seconds: float | None, cost: float | None, *, pace: str = "") -> str:
+    """Return what is computed, and what that costs where it is known; `pace` says from how little a month was made."""
+    text = f"Computing: {traffic.computed:,.0f} values a month{pace} are in no tier"
     price = f"; at {dollars(cost)} each they cost {dollars(traffic.computed * cost)}" if cost else ""
     time = f", and take {shown_seconds(traffic.computed * seconds)} in all" if seconds else ""
     return f"{text}{price}{time}."

@@ -136,7 +136,9 @@ def _hit_ratio(plan: Plan, axes: Any) -> None:
             axes.fill_between(curve.sizes, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
     _sizes(axes, plan.curves[0].sizes)
-    axes.set_ylim(0, min(100.0, 110 * max(max(curve.hit_ratio) for curve in plan.curves) + 1))
+    top = max(max(curve.hit_ratio) for curve in plan.curves)
+    axes.set_ylim(0, 112 * top + 1)  # names stand above their curves
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 100])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axes.set_title("Reads that memory answers, by its size and eviction policy")
     axes.set_xlabel("memory for entries, their overhead included")
@@ -205,6 +207,8 @@ def _clearest(
     best = (-1.0, 0, step)
     for at in range(1, max(2, len(own) - 1)):
         for away in (step, -step, 3 * step, -3 * step):
+            if away < 0 and len(own) > 6 and at > len(own) - 4:
+                continue  # it would stand beyond the right edge
             place, beside = own[at] + away, at - (1 if away > 0 else -1)
             if not 1.5 * step <= place <= step / LABEL or not 0 <= beside < len(own):
                 continue
@@ -239,7 +243,7 @@ def _tiers(plan: Plan, axes: Any) -> None:
     rooms = {"memory": shown_bytes(plan.tiers_memory), "redis": shown_bytes(plan.redis_bytes)}
     labels = [f"{one.tier}\n{rooms[one.tier]}" if one.tier in rooms else one.tier for one in tiers]
     axes.set_yticks(range(len(tiers) + 1), [*labels, "computed"])
-    axes.invert_yaxis()
+    axes.set_ylim(len(tiers) + 0.5, -0.75)
     axes.set_xlim(0, 100)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
     axes.set_xlabel("of all reads (dark: answered there)")
@@ -311,6 +315,7 @@ def _ttl(plan: Plan, axes: Any) -> None:
         xytext=(0, 4),
         textcoords="offset points",
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     axes.set_xscale("log")
     axes.minorticks_off()

@@ -22,6 +22,7 @@ svg { width: 100%; height: auto; } figure { margin: 1.5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #e5e5e5; vertical-align: top; }
 th:first-child, td:first-child, .text { text-align: left; }
+.caution { border-left: .3rem solid #D55E00; background: #FFF4EC; padding: .5rem .8rem; }
 li { margin: .5rem 0; } .faint { color: #666; font-size: .9rem; } .scroll { overflow-x: auto; }
 """
 
@@ -36,6 +37,7 @@ def page(plan: Plan) -> str:
     body = [
         "<h1>What this cache should be</h1>",
         f"<p>{escape(_about(plan))}</p>",
+        *(f'<p class="caution">{escape(sentence)}</p>' for sentence in plan.cautions),
         *(f'<p class="faint">{escape(line)}</p>' for line in plan.log.told.splitlines()),
         "<ul>",
         *(f"<li>{escape(sentence)}</li>" for sentence in plan.advice),

@@ -14,12 +14,15 @@ from ..pricing import GB
 from ..units import Duration, Size, parse_duration, parse_size
 from . import advice
 from .accesses import Reading
+from .caution import SHORT, cautions
 from .costs import ClassCost, Stored, class_costs, stored
 from .lifetimes import Lifetimes, lifetimes
-from .simulation import Curve, simulate
+from .simulation import Curve, simulate, sizes_for
 from .trace import MOST_REQUESTS, Trace, load
 from .traffic import Traffic, traffic
 
+LEAST_MEMORY = 2**20
+"""Bytes below which no memory is recommended, nor tried unless somebody asks for it: it costs nothing."""
 REDIS_TIMES = 4
 """Redis is planned as so many times the memory."""
 
@@ -99,6 +102,7 @@ class Plan:
         classes: what the store costs then, the cheapest first.
         lifetimes: what TTLs do.
         advice: the sentences.
+        cautions: what not to take from a log that is short; empty: it is not.
     """
 
     log: Log
@@ -113,6 +117,7 @@ class Plan:
     classes: Sequence[ClassCost]
     lifetimes: Lifetimes
     advice: Sequence[str]
+    cautions: Sequence[str]
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain dicts, lists, numbers and texts."""
@@ -138,7 +143,7 @@ def plan(
         paths: logs; of several processes, one each.
         assumptions: prices and the like.
         policies: that are compared.
-        sizes: bytes of memory that are tried; left out: 12 powers of two.
+        sizes: bytes of memory that are tried; left out: 12 powers of two, up to 1 MiB at least.
         memory_bytes: plan the tiers with this much memory; None: with what is recommended.
         redis_bytes: likewise of Redis; None: four times the memory.
         columns: where a log's fields stand (see `read_log`).
@@ -156,8 +161,14 @@ def plan(
     trace, readings = load(
         paths, columns=columns, most=most, default_ttl=life, progress=_step(progress, "reading", "bytes")
     )
-    curves = simulate(trace, policies, sizes=sizes, progress=_step(progress, "simulating", "runs"))
-    memory = advice.best_size(curves, memory_price=assumed.memory_price, processes=assumed.processes)
+    tried = sizes_for(max(trace.footprint, LEAST_MEMORY)) if sizes is None else sizes
+    curves = simulate(trace, policies, sizes=tried, progress=_step(progress, "simulating", "runs"))
+    memory = advice.best_size(
+        curves,
+        memory_price=assumed.memory_price,
+        processes=assumed.processes,
+        least=LEAST_MEMORY if sizes is None else 0,
+    )
     room = memory.bytes if memory_bytes is None else memory_bytes
     redis = REDIS_TIMES * room if redis_bytes is None else redis_bytes
     tiers, without = traffic(trace, memory.policy, room, redis), traffic(trace, memory.policy, room)
@@ -176,6 +187,7 @@ def plan(
         held=held,
         classes=classes,
         lifetimes=lives,
+        cautions=cautions(trace.requests, trace.span),
         advice=[
             advice.memory_sentence(memory, curves, assumed.memory_price),
             advice.redis_sentence(
@@ -188,7 +200,10 @@ def plan(
             advice.class_sentence(classes, assumed.store),
             advice.ttl_sentence(lives, trace.span),
             advice.computed_sentence(
-                without, trace.seconds, trace.cost if assumed.miss_cost is None else assumed.miss_cost
+                without,
+                trace.seconds,
+                trace.cost if assumed.miss_cost is None else assumed.miss_cost,
+                pace=f" (extrapolated from {advice.shown_seconds(trace.span)})" if trace.span < SHORT else "",
             ),
         ],
     )

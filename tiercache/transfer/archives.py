@@ -28,6 +28,14 @@ from .report import CopyReport
 from .selection import Selection
 
 
+class _NothingWritten(Exception):
+    """No entry is in a file that should have some: it gets no name."""
+
+    def __init__(self, report: CopyReport) -> None:
+        super().__init__()
+        self.report = report
+
+
 def export_entries(
     source: Store,
     file: str | os.PathLike[str] | BinaryIO,
@@ -38,6 +46,7 @@ def export_entries(
     newer_than: Duration | None = None,
     carry_sealed: bool = False,
     source_tier: str | None = None,
+    empty: bool = True,
     progress: Progress | None = None,
     on_failure: Failed | None = None,
 ) -> CopyReport:
@@ -50,6 +59,7 @@ def export_entries(
         source: a `Cache`, a `TierChain`, a `Tier` or a backend; of a chain its slowest tier.
         file: a path, or a stream of bytes that is written to and stays open.
         prefix, namespace, tags, newer_than, carry_sealed, source_tier, progress, on_failure: as for `copy`.
+        empty: whether a file without entries is made; False: it is not, and one that is there stays as it is.
 
     Returns:
         A report, of which `carried` counts the sealed entries.
@@ -67,22 +77,32 @@ def export_entries(
         let_carry(here.all)
     if here.chain is not None:
         here.chain.drain()
-    with _written(file) as stream:
-        writer = FileWriter(stream, AboutFile(time.time(), f"tiercache {__version__}"))
-        into = IntoFile(writer, here.backend)
-        copying = Copying(
-            source_from(here.backend, selection.prefix),
-            into,
-            selection=selection,
-            judge=Judge(here, None, keep=into.add),
-            carries=True,
-            progress=progress,
-            on_failure=on_failure,
-            total=total_of(here.backend, selection.prefix),
-        )
-        report = copying.go(None)
-        writer.end()
-    return report
+    try:
+        with _written(file) as stream:
+            writer = FileWriter(stream, AboutFile(time.time(), f"tiercache {__version__}"))
+            into = IntoFile(writer, here.backend)
+            copying = Copying(
+                source_from(here.backend, selection.prefix),
+                into,
+                selection=selection,
+                judge=Judge(here, None, keep=into.add),
+                carries=True,
+                progress=progress,
+                on_failure=on_failure,
+                total=total_of(here.backend, selection.prefix),
+            )
+            report = copying.go(None)
+            writer.end()
+            if not empty:
+                _check_some(report)
+            return report
+    except _NothingWritten as nothing:
+        return nothing.report
+
+
+def _check_some(report: CopyReport) -> None:
+    if not report.copied:
+        raise _NothingWritten(report)
 
 
 def import_entries(

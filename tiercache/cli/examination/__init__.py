@@ -4,7 +4,8 @@ A backend takes part with methods of its own, where it has them: `examine`, `ser
 (`tiercache.findings`).
 """
 
+from .buckets import PLACE
 from .chains import of_chain
 from .tiers import TierReport, examine
 
-__all__ = ["TierReport", "examine", "of_chain"]
+__all__ = ["PLACE", "TierReport", "examine", "of_chain"]

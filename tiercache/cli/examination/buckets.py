@@ -16,11 +16,13 @@ from ...objectstore.mirror import gone_at
 from ...packed import PackedBackend
 from ...pricing import MONTH, dollars, storage_cost
 from ...tier import Tier
-from ..output import size
+from ..output import counted, size
 from .rules import change_of
 
 PATIENCE = 30.0
 """Seconds for one request that lists or reads rules: some of them are slow."""
+PLACE = "URL-OF-THIS-TIER"
+"""Stands in a command for what names the tier, which the caller knows."""
 SAMPLE = 40
 """Objects that are asked when they expire, where a listing does not tell it."""
 
@@ -46,7 +48,7 @@ class Contents:
     expired: float | None = None
 
     def __str__(self) -> str:
-        count = f"{self.objects:,} objects, {size(self.bytes)}"
+        count = f"{counted(self.objects, 'object')}, {size(self.bytes)}"
         cost = "" if self.monthly is None else f", {dollars(self.monthly)} a month to store"
         dead = f", {self.expired:.0%} expired" if self.expired else ""
         return f"{'' if self.complete else 'among others '}{count}{cost}{dead}"
@@ -177,7 +179,7 @@ def _lifecycle(
             level="note",
             about="lifecycle",
             text="these credentials do not show the lifecycle rules, as is right for a cache's" + _share(contents),
-            fix=f"with an operator's credentials: tiercache lifecycle show URL{_statement(store)}",
+            fix=f"with an operator's credentials: `tiercache lifecycle show {PLACE}`{_statement(store)}",
             monthly=wasted,
         )
         return
@@ -189,7 +191,7 @@ def _lifecycle(
             level="note",
             about="lifecycle",
             text="entries have no ttl by this configuration, and no lifecycle rule deletes old ones: the bucket grows",
-            fix="ttl=365d (cache) or max_ttl=365d (tier), and tiercache lifecycle apply URL --expire-after 365d",
+            fix=f"ttl=365d (cache) or max_ttl=365d (tier), and `tiercache lifecycle apply {PLACE} --expire-after 365d`",
         )
     if change is None:
         return
@@ -198,7 +200,8 @@ def _lifecycle(
     else:
         text = "no lifecycle rule deletes what is expired: it is a miss, and is paid for until something deletes it"
     option = "" if packed is not None or life is None else f" --expire-after {_days(life)}d"
-    fix = f"tiercache lifecycle apply URL{option} (with an operator's credentials), or tiercache sweep URL now and then"
+    apply = f"`tiercache lifecycle apply {PLACE}{option}` (with an operator's credentials)"
+    fix = f"{apply}, or `tiercache sweep {PLACE}` now and then"
     yield Finding(level="warning", about="lifecycle", text=text + _share(contents), fix=fix, monthly=wasted)
 
 

@@ -15,11 +15,16 @@ from ...objectstore import ObjectStoreBackend
 from ...packed import PackedBackend
 from ...tier import Tier
 from ..output import duration
+from ..source import missing_file
 from .buckets import Contents, look_at
 from .local import of_machine
 from .trials import State, refuses_credentials, tried
+from .unmade import tried_elsewhere
 
-PINGS = 5
+PINGS = 15
+LEAST_PINGS = 5
+PINGING = 1.0
+"""Seconds after which the least are enough."""
 PATIENCE = 5.0
 """Seconds that an operation may take here, whatever the tier's own timeout: to tell slow from dead."""
 SKEW = 3.0
@@ -36,7 +41,7 @@ class TierReport:
         backend: its kind, as its URL's scheme says it.
         usable: whether it can do what the chain asks of it.
         operations: whether each is allowed and works.
-        median, worst: seconds of a ping; None: it did not answer.
+        best, median, worst: seconds of a ping; None: it did not answer.
         skew: seconds that the store's clock is ahead of this machine's; None: unknown, or they are one.
         contents: what is in a bucket, and what that costs; None: not looked at.
         findings: what to know and to do, faults first.
@@ -46,6 +51,7 @@ class TierReport:
     backend: str
     usable: bool = True
     operations: dict[str, State] = field(default_factory=dict)
+    best: float | None = None
     median: float | None = None
     worst: float | None = None
     skew: float | None = None
@@ -62,6 +68,18 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
         objects: of a bucket that are looked at, to say what it costs; 0: none.
     """
     report = TierReport(tier.label, tier.backend.scheme)
+    path = missing_file(tier)
+    if path is None:
+        report.findings = _looked_at(report, cache, tier, objects)
+    else:
+        report.findings = tried_elsewhere(tier, path, lambda stand_in: _looked_at(report, cache, stand_in, objects))
+    order = ("fault", "warning", "note")
+    report.findings.sort(key=lambda finding: order.index(finding.level))
+    report.usable = not any(finding.level == "fault" for finding in report.findings)
+    return report
+
+
+def _looked_at(report: TierReport, cache: Cache, tier: Tier, objects: int) -> list[Finding]:
     store = tier.backend.inner if isinstance(tier.backend, PackedBackend) else tier.backend
     before = store.timeout
     store.timeout = max(PATIENCE, before or 0.0)
@@ -77,10 +95,7 @@ def examine(cache: Cache, tier: Tier, *, objects: int) -> TierReport:
                 report.findings += found
     finally:
         store.timeout = before
-    order = ("fault", "warning", "note")
-    report.findings.sort(key=lambda finding: order.index(finding.level))
-    report.usable = not any(finding.level == "fault" for finding in report.findings)
-    return report
+    return report.findings
 
 
 def _due() -> float:
@@ -122,7 +137,10 @@ def _try_out(report: TierReport, cache: Cache, tier: Tier, store: Backend) -> No
 
 def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
     took: list[float] = []
-    for _ in range(PINGS):
+    began = time.perf_counter()
+    for number in range(PINGS):
+        if number >= LEAST_PINGS and time.perf_counter() - began > PINGING:
+            break
         start = time.perf_counter()
         try:
             store.ping(deadline=_due())
@@ -133,7 +151,7 @@ def _measure(report: TierReport, tier: Tier, store: Backend) -> None:
                 )
             return
         took.append(time.perf_counter() - start)
-    report.median, report.worst = statistics.median(took), max(took)
+    report.best, report.median, report.worst = min(took), statistics.median(took), max(took)
     limit = tier.timeout
     if limit is not None and report.worst > limit / 2:
         late = report.worst > limit
