@@ -218,6 +218,7 @@ def test_a_class_that_does_not_suit_and_what_is_expired_are_told_in_dollars(
     assert "a million entries" in wrong_class["text"]
     assert no_rule["monthly"] == pytest.approx(tier["contents"]["monthly"] / 2)
     assert f"`tiercache lifecycle apply s3://{s3_bucket}/{s3_prefix} --expire-after 20d`" in no_rule["fix"]
+    assert "goes by age alone" not in no_rule["fix"]  # no entry stays longer than the tier's max_ttl
 
 
 @pytest.mark.slow

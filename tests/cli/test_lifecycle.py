@@ -48,6 +48,7 @@ def test_a_rule_is_compared_asked_about_set_and_then_as_it_should_be(
     assert '"Days": 30' in differs.out
     assert "tiercache lifecycle apply" in differs.err
     assert "add --yes" in unasked.err
+    assert "a rule goes by age alone" in unasked.err
     assert untouched == [(False, "logs", 7)]
     assert not again["added"] + again["removed"]
     assert sorted(days(run, url, env=env)) == [(False, "logs", 7), (True, f"tiercache:{s3_prefix}", 30)]

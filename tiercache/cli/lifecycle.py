@@ -112,7 +112,7 @@ def apply(
         tiers = _tiers(cache)
         changes = {tier.label: _change(cache, tier, expire_after, dry_run=True, place=place) for tier in tiers}
         if any(changes.values()):
-            _warn(tiers)
+            _warn(tiers, expire_after)
             if not as_json:
                 _tell(changes, as_json=False)
             if not agreed("Set these rules?", yes=yes):
@@ -160,8 +160,14 @@ def _for(tier: Tier, place: dict[str, Any]) -> dict[str, Any]:
     return place if tier.backend.scheme.startswith("az") else {}
 
 
-def _warn(tiers: Sequence[Tier]) -> None:
+def _warn(tiers: Sequence[Tier], expire_after: str | None) -> None:
+    from ..packed import PackedBackend
+    from .examination.rules import BY_AGE
+
     for tier in tiers:
+        own_times = isinstance(tier.backend, PackedBackend) or (tier.backend.scheme == "gs" and expire_after is None)
+        if not own_times and tier.max_ttl is None:
+            say(f"{tier.label}: {BY_AGE}", style="yellow")
         if not getattr(getattr(tier.backend, "inner", tier.backend), "prefix", ""):
             say(
                 f"{tier.label} has no prefix: the rules are for the whole bucket, and what others keep in it",

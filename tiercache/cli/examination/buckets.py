@@ -17,7 +17,7 @@ from ...packed import PackedBackend
 from ...pricing import MONTH, dollars, storage_cost
 from ...tier import Tier
 from ..output import counted, size
-from .rules import change_of
+from .rules import BY_AGE, change_of
 
 PATIENCE = 30.0
 """Seconds for one request that lists or reads rules: some of them are slow."""
@@ -202,6 +202,8 @@ def _lifecycle(
     option = "" if packed is not None or life is None else f" --expire-after {_days(life)}d"
     apply = f"`tiercache lifecycle apply {PLACE}{option}` (with an operator's credentials)"
     fix = f"{apply}, or `tiercache sweep {PLACE}` now and then"
+    if option and tier.max_ttl is None:
+        fix += f"; {BY_AGE}"
     yield Finding(level="warning", about="lifecycle", text=text + _share(contents), fix=fix, monthly=wasted)
 
 

@@ -11,6 +11,12 @@ from ...packed import PackedBackend
 from ...packed.naming import BUCKETS, FOLDER
 from ...units import Duration
 
+BY_AGE = (
+    "a rule goes by age alone: it deletes entries with a longer ttl, or none, as well (an EmbeddingCache's vectors have "
+    "none unless they are given one), which therefore belong below a prefix of their own"
+)
+"""What whoever sets a rule by the ttl of a cache has to know of the entries that say another."""
+
 
 def has_rules(backend: Backend) -> bool:
     """Whether the tier is in an object store, with lifecycle rules."""
