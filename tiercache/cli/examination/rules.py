@@ -12,8 +12,8 @@ from ...packed.naming import BUCKETS, FOLDER
 from ...units import Duration
 
 BY_AGE = (
-    "a rule goes by age alone: it deletes entries with a longer ttl, or none, as well (an EmbeddingCache's vectors have "
-    "none unless they are given one), which therefore belong below a prefix of their own"
+    "a rule goes by age alone: it deletes entries with a longer ttl, or none, as well (an EmbeddingCache's vectors "
+    "have none unless they are given one), which therefore belong below a prefix of their own"
 )
 """What whoever sets a rule by the ttl of a cache has to know of the entries that say another."""
 
