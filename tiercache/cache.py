@@ -245,7 +245,10 @@ class Cache(CacheOfFactories):
         attributes: Mapping[str, AttributeValue] | None = None,
         storage_class: str | None = None,
     ) -> None:
-        """`set`, awaited; a caller that is cancelled leaves no half-done write behind."""
+        """`set`, awaited; a caller that is cancelled leaves no half-done write behind.
+
+        Into memory alone it does not give way to other tasks.
+        """
         full = self._flows.full(key)
         options = self._flows.options(ttl, stale_for, tags, attributes, storage_class)
         await self._detached(self._flows.set(full, self._flows.entry(full, value, options)))
