@@ -121,7 +121,6 @@ def growth(rows: Sequence[Row]) -> Any:
     for axis, lines, face in zip(axes, both, ("blocking", "awaited"), strict=True):
         _plot(axis, lines, _time, f"in memory, {face}: CPU of a hit, at random", _limits(both))
         axis.set_xlabel("entries")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure
 
 
@@ -139,7 +138,6 @@ def callers(rows: Sequence[Row]) -> Any:
         both = [_per_second(_lines(some, face, "ours", "theirs")) for face in ("sync", "async")]
         for axis, lines, who in zip(row_of, both, ("threads", "tasks"), strict=True):
             _plot(axis, lines, _count, f"{tier}: hits a second from {who} at once", _limits(both))
-            axis.set_xticks([1, 16, 128], ["1", "16", "128"])
             axis.set_xlabel(who)
     return figure
 
@@ -198,8 +196,9 @@ def _plot(axis: Any, lines: Lines, shown: Any, title: str, limits: tuple[float, 
     if not lines:
         axis.set_axis_off()
         return
-    right = max(x for points in lines.values() for x, _ in points)
-    left = min(x for points in lines.values() for x, _ in points)
+    measured = sorted({x for points in lines.values() for x, _ in points})
+    left, right = measured[0], measured[-1]
+    axis.set_xticks(measured, [f"{x:,.0f}" for x in measured])
     axis.set_xlim(left / 1.15, right * (right / left) ** 0.75)
     axis.spines["bottom"].set_bounds(left, right)
     ends = {name: points[-1][1] for name, points in lines.items()}
