@@ -141,12 +141,8 @@ def test_the_demo_leaves_nothing_behind(finished: tuple[str, Path]) -> None:
 def test_an_interrupted_demo_stops_its_servers(tmp_path: Path) -> None:
     needs_model()
     env = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    # Where the tests themselves run with SIGINT ignored (a job in the background), the demo would inherit that.
-    heeding = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-    )
     with subprocess.Popen(
-        [sys.executable, "-c", heeding, *DEMO],
+        DEMO,
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
