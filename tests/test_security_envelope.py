@@ -371,7 +371,8 @@ def test_an_entry_that_is_too_large_is_not_sealed(sealed: SealedEnvelope):
 
 def test_no_error_tells_key_or_content():
     data = ENCRYPTED.encode(entry(b"value-canary", key="ns:key-canary"))
-    for damaged in (data[:-1], b"\0" + data[1:], data[:-1] + b"\0", data[:40] + b"\0\0" + data[42:]):
+    end, middle = bytes([data[-1] ^ 1]), bytes([data[40] ^ 1])
+    for damaged in (data[:-1], b"\0" + data[1:], data[:-1] + end, data[:40] + middle + data[41:]):
         with pytest.raises(CorruptEntry) as caught:
             ENCRYPTED.decode(damaged, "ns:key-canary")
         assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.__context__!r}"

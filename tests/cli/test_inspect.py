@@ -140,10 +140,8 @@ def test_a_damaged_copy_is_shown_as_that(run: Run, files: list[str], tmp_path: P
     with cache_on(files) as cache:
         cache.set("k", "v")
     with sqlite3.connect(tmp_path / "one") as file:
-        file.execute(
-            "UPDATE entries SET data = CAST(substr(data, 1, length(data) - 1) || x'00' AS BLOB) WHERE key = ?",
-            (b"n:k",),
-        )
+        [(data,)] = file.execute("SELECT data FROM entries WHERE key = ?", (b"n:k",))
+        file.execute("UPDATE entries SET data = ? WHERE key = ?", (data[:-1] + bytes([data[-1] ^ 1]), b"n:k"))
     file.close()
 
     seen = run("inspect", "k", *files, "-n", "n", "--json").json

@@ -336,7 +336,11 @@ BROKEN = [
     (FoldsCase, "test_keys_that_look_alike_are_two_keys", ("key", "KEY")),
     (CutsLongKeys, "test_keys_that_look_alike_are_two_keys", ("k" * 2000, "k" * 2001)),
     (AcceptsOtherKeys, "test_the_entry_of_another_key_is_a_miss"),
-    (TrustsTheBytes, "test_a_damaged_entry_is_a_miss_until_it_is_written_again", lambda data: data[:-1] + b"!"),
+    (
+        TrustsTheBytes,
+        "test_a_damaged_entry_is_a_miss_until_it_is_written_again",
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    ),
     (RaisesItsOwnErrors, "test_a_damaged_entry_is_a_miss_until_it_is_written_again", lambda data: data[:-1]),
     (DeletesLaterVersions, "test_an_entry_of_a_later_version_is_a_miss_and_is_left_in_place"),
     (WorksAfterClose, "test_a_closed_backend_says_so", "get"),
