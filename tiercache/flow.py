@@ -130,15 +130,14 @@ class Gather(Operation[list[Any]]):
         self.flows = flows
         self.pool = pool
 
-    def __await__(self) -> Generator[Operation[Any], Any, list[Any]]:
-        results: list[Any] = []
+    def __await__(self) -> Generator[Operation[Any], list[Any], list[Any]]:
         if len(self.flows) > 1:
             try:
-                results = yield self
+                return (yield self)
             except BaseException as error:
                 _interrupt(self.flows, error)
                 raise
-            return results
+        results: list[Any] = []
         for flow in self.flows:  # nothing runs beside it: it goes on in the flow that asks
             results.append((yield from _settled(flow).__await__()))
         return results
@@ -152,8 +151,7 @@ class Gather(Operation[list[Any]]):
                     running.append(self.pool.submit(copy_context().run, drive, flow))  # part of the same call
                 except BackendUnavailable:
                     running.append(_run_here(flow))
-            if self.flows:
-                running.insert(0, _run_here(self.flows[0]))
+            running.insert(0, _run_here(self.flows[0]))
         finally:
             wait(running)  # interrupted, too: what they still write would come after what the caller does next
         return [future.exception() or future.result() for future in running]
