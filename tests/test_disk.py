@@ -23,18 +23,6 @@ START = 1_700_000_000.0
 KIB = 1024
 
 
-class Clock:
-    now = START
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "folder" / "cache.sqlite3"
