@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -51,15 +52,7 @@ def test_a_key_is_shown_where_the_output_lacks_its_letters(run: Run, url: str, e
 @pytest.mark.parametrize("option", [[], ["--json"], ["--jsonl"]])
 def test_a_full_disk_is_told_with_exit_code_3(url: str, option: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        ran = subprocess.run(
-            [*command(), "ls", url, "-n", "n", *option],
-            env=environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        ran = _ran_into(full, "ls", url, "-n", "n", *option)
 
     assert ran.returncode == 3
     assert ran.stderr == "the output cannot be written: No space left on device\n"
@@ -78,15 +71,7 @@ def test_a_full_disk_is_told_with_exit_code_3(url: str, option: list[str]) -> No
 def test_a_reader_that_is_gone_is_exit_code_141_and_no_word(url: str, arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    ran = subprocess.run(
-        [*command(), *(url if one == "URL" else one for one in arguments)],
-        env=environment(),
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    ran = _ran_into(writing, *(url if one == "URL" else one for one in arguments))
     os.close(writing)
 
     assert (ran.returncode, ran.stderr) == (141, "")
@@ -95,15 +80,7 @@ def test_a_reader_that_is_gone_is_exit_code_141_and_no_word(url: str, arguments:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_an_export_to_a_full_disk_is_told_with_exit_code_3(url: str) -> None:
     with open("/dev/full", "w") as full:
-        ran = subprocess.run(
-            [*command(), "export", "-", url],
-            env=environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        ran = _ran_into(full, "export", "-", url)
 
     assert (ran.returncode, ran.stderr) == (3, "the output cannot be written: No space left on device\n")
 
@@ -147,6 +124,19 @@ def test_ctrl_c_and_ctrl_d_at_a_question_remove_nothing_and_exit_with_130(run: R
 
     assert code == 130
     assert len(run("ls", url, "-n", "n", "--json").json["entries"]) == 1
+
+
+def _ran_into(stdout: int | IO[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with its output going there."""
+    return subprocess.run(
+        [*command(), *arguments],
+        env=environment(),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=110,
+        check=False,
+    )
 
 
 def _typed_until_it_ends(started: subprocess.Popen[bytes], master: int, typed: bytes) -> int:
