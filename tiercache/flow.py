@@ -130,14 +130,15 @@ class Gather(Operation[list[Any]]):
         self.flows = flows
         self.pool = pool
 
-    def __await__(self) -> Generator[Operation[Any], list[Any], list[Any]]:
+    def __await__(self) -> Generator[Operation[Any], Any, list[Any]]:
+        results: list[Any] = []
         if len(self.flows) > 1:
             try:
-                return (yield self)
+                results = yield self
             except BaseException as error:
                 _interrupt(self.flows, error)
                 raise
-        results: list[Any] = []
+            return results
         for flow in self.flows:  # nothing runs beside it: it goes on in the flow that asks
             results.append((yield from _settled(flow).__await__()))
         return results
